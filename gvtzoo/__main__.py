@@ -1,0 +1,5 @@
+"""``python -m gvtzoo``."""
+
+from gvtzoo.cli.main import main
+
+main()

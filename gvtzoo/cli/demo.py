@@ -1,0 +1,35 @@
+"""``gvtzoo demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gvtzoo.cli.options import Device, Overwrite, progress_bar
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
+        "gvtzoo-demo"
+    ),
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Denoise a real stack with the bundled model: images, a picture, metrics."""
+    from gvtzoo.demo import run_demo
+
+    with progress_bar("denoising") as report:
+        shown = None if report is None else lambda done, total: report(done, total, "")
+        result = run_demo(output, device=device, overwrite=overwrite, progress=shown)
+    for name, numbers in result.metrics.items():
+        line = "  ".join(f"{key} {value:.4f}" for key, value in numbers.items())
+        typer.echo(f"{name:10}  {line}")
+    for path in result.files:
+        typer.echo(str(path))

@@ -1,0 +1,63 @@
+"""``gvtzoo``: entry point, logging, and how errors end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+import gvtzoo
+from gvtzoo.cli import demo, models, packages, predict, train
+from gvtzoo.errors import GvtzooError
+
+app = typer.Typer(
+    name="gvtzoo",
+    help="A model zoo for augmented microscopy: predict, train, package.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (demo, models, predict, train, packages):
+    module.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gvtzoo {gvtzoo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more (-vv: everything).")
+    ] = 0,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Results go to standard output, messages to standard error."""
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("gvtzoo").setLevel(level)
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user end in one line and exit status 1."""
+    try:
+        app()
+    except GvtzooError as error:
+        typer.echo(f"gvtzoo: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except (KeyboardInterrupt, OSError) as error:
+        # A full disk, a folder without permission: what the system says is the clearest.
+        typer.echo(f"gvtzoo: {str(error) or 'interrupted'}", err=True)
+        sys.exit(1)

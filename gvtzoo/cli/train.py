@@ -1,0 +1,50 @@
+"""``gvtzoo train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gvtzoo.cli.options import DataFolder, Device, progress_bar
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's name or a YAML file.")
+    ],
+    data: DataFolder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train a network by a recipe."""
+    import logging
+
+    from gvtzoo.training.recipe import load_recipe
+
+    loaded = load_recipe(recipe, settings or [])
+    logging.getLogger("gvtzoo.training").setLevel(logging.INFO)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from gvtzoo.training.train import train as run_training
+
+    with progress_bar(loaded.name) as report:
+        shown = (
+            None
+            if report is None
+            else lambda step, steps, loss: report(
+                step, steps, f"step {step} of {steps}, loss {loss:.4f}"
+            )
+        )
+        run = run_training(loaded, data, output, resume=resume, device=device, progress=shown)
+    typer.echo(str(run))

@@ -1,0 +1,261 @@
+"""Reading and writing images as `xarray.DataArray` with named axes.
+
+Axes are single lower-case letters: ``t`` (time), ``p`` (position), ``c`` (channel), ``z``, ``y``,
+``x``. ``image.attrs["pixel_size"]`` maps z, y, x to sizes in ``image.attrs["unit"]``, and t to
+seconds, as far as the file tells; both are always there, and empty when it tells nothing.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.files import write_atomically
+from gvtzoo.images.tiff import Content, read_tiff, write_tiff
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz")
+AXES = "tpczyx"
+ARRAY_NAMES = ("image", "source")
+
+
+def find_images(path: str | Path) -> list[Path]:
+    """The images in a folder, sorted by name; a file gives itself.
+
+    Raises
+    ------
+    GvtzooError
+        When there is nothing, or the folder holds no image.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise GvtzooError(f"there is no file or folder {path}")
+    found = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    )
+    if not found:
+        raise GvtzooError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def read_image(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    keep_channels: bool = False,
+) -> xr.DataArray:
+    """An image from a TIFF (ImageJ, OME, plain), npy or npz file.
+
+    Parameters
+    ----------
+    path : path
+    axes : str, optional
+        Names of the axes, such as ``"ZYX"``, instead of the file's own. Without them, arrays of
+        two axes are taken as YX, of three as ZYX.
+    channel : int or str, optional
+        Number (from 0) or name of the channel to take; needed when there are several.
+    keep_channels : bool
+        Keep all channels, as axis ``c``, for networks that take several.
+
+    Returns
+    -------
+    xarray.DataArray
+        In the file's order of axes and its type, in native byte order.
+
+    Raises
+    ------
+    GvtzooError
+        When the file cannot be read, or axes or channel do not fit it.
+    """
+    path = Path(path)
+    _check_readable(path)
+    content = _read(path)
+    array = content.array
+    if array.dtype.kind not in "buifc":
+        raise GvtzooError(f"{path} holds values of type {array.dtype}, not numbers")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if axes is not None:
+        names = _parse_axes(axes, array.shape, path.name)
+    else:
+        names = content.axes or _guess_axes(array.shape, path.name, content.stated_axes)
+    pixel_size = {axis: size for axis, size in content.pixel_size.items() if axis in names}
+    attributes = {"pixel_size": pixel_size, "unit": content.unit}
+    image = xr.DataArray(array, dims=tuple(names), name=path.stem, attrs=attributes)
+    labels = content.channels
+    if labels and image.sizes.get("c") == len(labels) == len(set(labels)):
+        image = image.assign_coords(c=labels)
+    return image if keep_channels else _take_channel(image, channel, path.name)
+
+
+def _check_readable(path: Path) -> None:
+    if path.is_dir():
+        raise GvtzooError(f"{path} is a folder: name an image in it")
+    if not path.is_file():
+        raise GvtzooError(f"there is no file {path}")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise GvtzooError(
+            f"{path} is not an image that can be read: {', '.join(IMAGE_SUFFIXES)} are"
+        )
+    if path.stat().st_size == 0:
+        raise GvtzooError(f"{path} is an empty file")
+
+
+def _read(path: Path) -> Content:
+    suffix = path.suffix.lower()
+    try:
+        if suffix in TIFF_SUFFIXES:
+            return read_tiff(path)
+        return Content(_read_npy(path) if suffix == ".npy" else _read_npz(path))
+    except GvtzooError:
+        raise
+    except PermissionError as error:
+        raise GvtzooError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # damaged files make the readers fail in every way
+        if "Object arrays" in str(error):
+            raise GvtzooError(
+                f"{path} holds Python objects, which are not loaded: save an array of numbers"
+            ) from error
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise GvtzooError(f"{path} cannot be read, it seems damaged: {problem}") from error
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    if not zipfile.is_zipfile(path):
+        raise GvtzooError(f"{path} cannot be read, it seems damaged: it is no npz archive")
+    with np.load(path, allow_pickle=False) as arrays:
+        names = list(arrays)
+        chosen = names if len(names) == 1 else [name for name in ARRAY_NAMES if name in names]
+        if not chosen:
+            raise GvtzooError(
+                f"{path} holds {len(names)} arrays ({', '.join(names)}): name one of them 'image'"
+            )
+        return arrays[chosen[0]]
+
+
+def _parse_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
+    names = axes.lower()
+    if not set(names) <= set(AXES) or len(set(names)) < len(names):
+        raise GvtzooError(f"--axes {axes}: use each of {AXES.upper()} at most once, such as ZYX")
+    if len(names) != len(shape):
+        raise GvtzooError(
+            f"{name} has {len(shape)} axes of sizes {shape}, --axes {axes} names {len(names)}"
+        )
+    if not {"y", "x"} <= set(names):
+        raise GvtzooError(f"--axes {axes}: an image has at least Y and X")
+    return names
+
+
+def _guess_axes(shape: tuple[int, ...], name: str, stated: str) -> str:
+    if len(shape) < 2:
+        raise GvtzooError(f"{name} has shape {shape}: an image has at least two axes, Y and X")
+    if stated or len(shape) > 3:
+        calls = f"calls them {stated}" if stated else "does not name them"
+        raise GvtzooError(
+            f"{name} has {len(shape)} axes of sizes {shape}, and {calls}: "
+            f"say which they are, such as --axes {'TCZYX'[-len(shape) :]}"
+        )
+    return "zyx"[-len(shape) :]
+
+
+def _take_channel(image: xr.DataArray, channel: int | str | None, name: str) -> xr.DataArray:
+    if "c" not in image.dims:
+        if channel not in (None, 0, "0"):
+            raise GvtzooError(f"{name} has a single channel, there is no channel {channel}")
+        return image
+    count = image.sizes["c"]
+    labels = [str(label) for label in image.coords["c"].values] if "c" in image.coords else []
+    if channel is None and count == 1:
+        channel = 0
+    named = f" ({', '.join(labels)})" if labels else ""
+    listed = f"{count} channel{'s' * (count > 1)}{named}"
+    if channel is None:
+        raise GvtzooError(f"{name} has {listed}: choose one with {_choices(count)}")
+    index = _channel_index(channel, labels)
+    if index is None or not 0 <= index < count:
+        raise GvtzooError(
+            f"{name} has no channel {channel}, it has {listed}: choose one with {_choices(count)}"
+        )
+    return image.isel(c=index, drop=True)
+
+
+def _channel_index(channel: int | str, labels: Sequence[str]) -> int | None:
+    if channel in labels:
+        return labels.index(str(channel))
+    try:
+        return int(channel)
+    except ValueError:
+        return None
+
+
+def _choices(count: int) -> str:
+    if count <= 3:
+        return " or ".join(f"--channel {index}" for index in range(count))
+    return f"--channel 0 to {count - 1}"
+
+
+def write_image(path: str | Path, image: xr.DataArray, *, overwrite: bool = False) -> None:
+    """Write an image as ImageJ-compatible TIFF, npy or npz, by the suffix.
+
+    TIFF keeps axes (in the order TZCYX), pixel size and unit; uint8, uint16 and float32 keep their
+    type, others become float32. npy and npz keep the values only. Missing folders are made.
+
+    Raises
+    ------
+    GvtzooError
+        When the file exists, its suffix is unknown, the image does not fit the format, or the disk
+        refuses it.
+    """
+    path = Path(path)
+    check_writable(path, overwrite)
+    try:
+        with write_atomically(path) as temporary:
+            _write(temporary, image, path)
+    except OSError as error:
+        raise GvtzooError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _write(temporary: Path, image: xr.DataArray, path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix in TIFF_SUFFIXES:
+        write_tiff(temporary, image, path.name)
+        return
+    with temporary.open("wb") as file:
+        if suffix == ".npy":
+            np.save(file, image.to_numpy(), allow_pickle=False)
+        else:
+            np.savez_compressed(file, image=image.to_numpy())
+
+
+def check_writable(path: Path, overwrite: bool) -> None:
+    """Refuse an output that exists, or whose format is unknown.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise GvtzooError(
+            f"{path}: {path.suffix or 'no suffix'} is not a format that can be written: "
+            f"{', '.join(IMAGE_SUFFIXES)} are"
+        )
+    if path.is_dir():
+        raise GvtzooError(f"{path} is a folder: name a file in it")
+    if path.exists() and not overwrite:
+        raise GvtzooError(f"{path} exists: choose another name or pass --overwrite")

@@ -1,0 +1,311 @@
+"""TIFF files: ImageJ hyperstacks, OME-TIFF, and plain ones, with axes and pixel sizes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+import xarray as xr
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.images.calibration import (
+    MICROMETER,
+    MICROMETERS,
+    in_one_unit,
+    length_unit,
+    seconds,
+)
+
+log = logging.getLogger(__name__)
+
+AXES = {"T": "t", "P": "p", "R": "p", "C": "c", "S": "c", "Z": "z", "Y": "y", "X": "x"}
+UNKNOWN_AXES = "IQ"
+IMAGEJ_ORDER = "tzcyx"
+# ImageJ knows no one-slice stack or one-channel hyperstack: our own line keeps axes of size one.
+AXES_KEY = "gvtzoo_axes"
+LARGEST_CLASSIC_TIFF = 2**32 - 2**25  # bytes, with room for metadata
+LARGEST_EXACT_INTEGER = 2**24  # of float32
+DAMAGE = re.compile(r"TiffPages.* (invalid|corrupted) |invalid value offset")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an image file holds.
+
+    Attributes
+    ----------
+    array : ndarray
+    axes : str or None
+        One of ``tpczyx`` per axis; None when the file does not tell.
+    stated_axes : str
+        The file's own letters, where they are not all among ``tpczyx``.
+    pixel_size : dict of str to float
+        Of z, y, x in `unit`, of t in seconds, as far as the file tells.
+    unit : str
+    channels : list of str
+        Their names, or nothing.
+    """
+
+    array: np.ndarray
+    axes: str | None = None
+    stated_axes: str = ""
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+    channels: list[str] = field(default_factory=list)
+
+
+def read_tiff(path: Path) -> Content:
+    """The first image of a TIFF file.
+
+    Raises
+    ------
+    GvtzooError
+        When the file is truncated.
+    Exception
+        Whatever tifffile and the decoders raise for damaged files.
+    """
+    with _complaints() as complaints, tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        _check_complete(tiff, path, complaints)
+        if len(tiff.series) > 1:
+            log.warning("%s holds %d images: the first is read", path.name, len(tiff.series))
+        array = series.asarray()
+        if tiff.is_ome and tiff.ome_metadata:
+            pixel_size, unit, channels = _ome_metadata(tiff.ome_metadata)
+        else:
+            pixel_size, unit, channels = _imagej_metadata(tiff)
+        axes = _axes_of(series.axes)
+        written = str((tiff.imagej_metadata or {}).get(AXES_KEY, "")).lower()
+    array, axes = _restore_single_axes(array, axes, written)
+    stated = series.axes if axes is None else ""
+    return Content(array, axes, stated, pixel_size, unit, channels)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs: it reads on, silently shorter, where a file ends too early."""
+    messages: list[str] = []
+    thread = threading.get_ident()
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        messages.append(record.getMessage())
+        log.debug("%s", messages[-1])
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(collect)
+    try:
+        yield messages
+    finally:
+        logger.removeFilter(collect)
+
+
+def _check_complete(tiff: tifffile.TiffFile, path: Path, complaints: Sequence[str]) -> None:
+    if any(DAMAGE.search(message) for message in complaints):
+        raise GvtzooError(f"{path} is truncated or damaged: copy or export it again")
+    pages = list(tiff.series[0].pages)
+    for page in pages:
+        if page is None:
+            continue
+        stored = zip(page.dataoffsets, page.databytecounts, strict=False)
+        ends = max((offset + count for offset, count in stored), default=0)
+        if ends > page.parent.filehandle.size:
+            raise GvtzooError(f"{path} is truncated, it ends within its pixels: copy it again")
+    missing = sum(page is None for page in pages)
+    if missing:
+        log.warning("%s lacks %d of its %d planes: they are zero", path.name, missing, len(pages))
+
+
+def _axes_of(axes: str) -> str | None:
+    if len(axes) == 3 and sum(axis in UNKNOWN_AXES for axis in axes) == 1:
+        axes = re.sub(f"[{UNKNOWN_AXES}]", "Z", axes)
+    if not all(axis in AXES for axis in axes):
+        return None
+    named = "".join(AXES[axis] for axis in axes)
+    return named if len(set(named)) == len(named) else None
+
+
+def _restore_single_axes(
+    array: np.ndarray, axes: str | None, written: str
+) -> tuple[np.ndarray, str | None]:
+    if axes is None or [axis for axis in written if axis in axes] != list(axes):
+        return array, axes
+    sizes = dict(zip(axes, array.shape, strict=True))
+    return array.reshape([sizes.get(axis, 1) for axis in written]), written
+
+
+def _imagej_metadata(tiff: tifffile.TiffFile) -> tuple[dict[str, float], str, list[str]]:
+    metadata: Mapping[str, Any] = tiff.imagej_metadata or {}
+    unit = length_unit(str(metadata.get("unit", "")))
+    sizes = _resolution(tiff.pages.first.tags, unit)
+    if isinstance(metadata.get("spacing"), (int, float)):
+        z_unit = length_unit(str(metadata.get("zunit", ""))) or unit
+        sizes["z"] = (abs(float(metadata["spacing"])), z_unit)
+    pixel_size, unit = in_one_unit(sizes)
+    if isinstance(metadata.get("finterval"), (int, float)):
+        interval = seconds(float(metadata["finterval"]), str(metadata.get("tunit", "")))
+        if interval is not None:
+            pixel_size["t"] = interval
+    # One label per plane, channels changing fastest.
+    count = metadata.get("channels", 1)
+    labels = [str(label).split("\n")[0] for label in (metadata.get("Labels") or [])[:count]]
+    return pixel_size, unit, labels if count > 1 else []
+
+
+def _resolution(tags: tifffile.TiffTags, unit: str) -> dict[str, tuple[float, str]]:
+    unit_tag = tags.get("ResolutionUnit")
+    resolution_unit = {2: "inch", 3: "cm"}.get(int(unit_tag.value) if unit_tag else 1, "")
+    sizes = {}
+    for axis, name in (("y", "YResolution"), ("x", "XResolution")):
+        numerator, denominator = tags[name].value if name in tags else (0, 0)
+        if not numerator or not denominator:
+            continue
+        size = denominator / numerator
+        micrometers = size * MICROMETERS.get(resolution_unit, 0)
+        if unit:
+            sizes[axis] = (size, unit)
+        elif 0 < micrometers < 10:
+            # Coarser than 10 µm is the resolution of a print or screen, not of a microscope.
+            sizes[axis] = (micrometers, MICROMETER)
+    return sizes
+
+
+def _ome_metadata(xml: str) -> tuple[dict[str, float], str, list[str]]:
+    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
+    if pixels is None:
+        return {}, "", []
+    sizes = {}
+    for axis in "zyx":
+        name = f"PhysicalSize{axis.upper()}"
+        if name in pixels.attrib:
+            unit = length_unit(pixels.get(f"{name}Unit", MICROMETER))
+            sizes[axis] = (float(pixels.attrib[name]), unit)
+    pixel_size, unit = in_one_unit(sizes)
+    if "TimeIncrement" in pixels.attrib:
+        interval = seconds(
+            float(pixels.attrib["TimeIncrement"]), pixels.get("TimeIncrementUnit", "s")
+        )
+        if interval is not None:
+            pixel_size["t"] = interval
+    channels = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+    return pixel_size, unit, channels if all(channels) else []
+
+
+def write_tiff(path: Path, image: xr.DataArray, name: str) -> None:
+    """Write an ImageJ hyperstack; beyond 4 GB, where ImageJ's own format ends, a big OME-TIFF.
+
+    Parameters
+    ----------
+    path : path
+    image : DataArray
+        Axes out of ``tczyx``, stored in the order TZCYX. uint8, uint16 and float32 keep their
+        type, others become float32.
+    name : str
+        What to call the file in messages.
+
+    Raises
+    ------
+    GvtzooError
+        When axes or values do not fit.
+    """
+    unfit = [str(axis) for axis in image.dims if str(axis) not in IMAGEJ_ORDER]
+    if unfit:
+        raise GvtzooError(
+            f"{name}: ImageJ's TIFF has no axis {', '.join(unfit).upper()}: "
+            "write one file for each of its positions, or npy"
+        )
+    if not {"y", "x"} <= set(image.dims):
+        raise GvtzooError(f"{name}: an image of axes {image.dims} is no TIFF, y and x are needed")
+    if image.size == 0:
+        raise GvtzooError(f"{name}: an empty image (shape {image.shape}) is no TIFF")
+    image = image.transpose(*(axis for axis in IMAGEJ_ORDER if axis in image.dims))
+    array = _storable(image.to_numpy(), name)
+    write = _write_imagej if array.nbytes <= LARGEST_CLASSIC_TIFF else _write_ome
+    write(path, array, image)
+
+
+def _write_imagej(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
+    sizes, unit = _calibration(image)
+    metadata: dict[str, Any] = {AXES_KEY: "".join(map(str, image.dims)).upper()}
+    # Without a size zero, which programs take as unknown: tifffile would state 1 per unit.
+    x, y = (1 / sizes[axis] if axis in sizes else 0.0 for axis in "xy")
+    if unit and sizes:
+        metadata["unit"] = "um" if unit == MICROMETER else _ascii(unit)
+    if "z" in sizes:
+        metadata["spacing"] = sizes["z"]
+    if "t" in sizes:
+        metadata["finterval"] = sizes["t"]
+    if "c" in image.coords and image.sizes.get("c", 1) > 1:
+        planes = image.sizes.get("t", 1) * image.sizes.get("z", 1)
+        metadata["Labels"] = [str(label) for label in image.coords["c"].values] * planes
+    tifffile.imwrite(
+        path,
+        # All axes of the format, the last for colours: nothing is left to guess from small sizes.
+        array.reshape([image.sizes.get(axis, 1) for axis in (*IMAGEJ_ORDER, "colour")]),
+        imagej=True,
+        photometric="minisblack",
+        metadata=metadata,
+        resolution=(x, y),
+        resolutionunit="NONE",
+    )
+
+
+def _write_ome(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
+    sizes, unit = _calibration(image)
+    metadata: dict[str, Any] = {"axes": "".join(map(str, image.dims)).upper()}
+    for axis in "zyx":
+        if axis in sizes and unit in MICROMETERS:
+            metadata[f"PhysicalSize{axis.upper()}"] = sizes[axis]
+            metadata[f"PhysicalSize{axis.upper()}Unit"] = "µm" if unit == MICROMETER else unit
+    if "t" in sizes:
+        metadata["TimeIncrement"] = sizes["t"]
+        metadata["TimeIncrementUnit"] = "s"
+    if "c" in image.coords and "c" in image.dims:
+        metadata["Channel"] = {"Name": [str(label) for label in image.coords["c"].values]}
+    tifffile.imwrite(
+        path, array, bigtiff=True, ome=True, photometric="minisblack", metadata=metadata
+    )
+
+
+def _calibration(image: xr.DataArray) -> tuple[dict[str, float], str]:
+    sizes = image.attrs.get("pixel_size") or {}
+    kept = {axis: float(size) for axis, size in sizes.items() if axis in image.dims and size > 0}
+    return kept, str(image.attrs.get("unit") or "")
+
+
+def _ascii(text: str) -> str:
+    return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in text)
+
+
+def _storable(array: np.ndarray, name: str) -> np.ndarray:
+    """As one of the types that ImageJ shows: uint8, uint16, float32."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype in (np.uint8, np.uint16, np.float32):
+        return array
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind not in "uif":
+        raise GvtzooError(f"{name}: {array.dtype} values do not fit TIFF, only real numbers do")
+    if array.dtype.kind in "ui" and array.dtype.itemsize > 2:
+        largest = max(-int(array.min()), int(array.max()))
+        if largest > LARGEST_EXACT_INTEGER:
+            raise GvtzooError(
+                f"{name}: the value {largest} does not fit ImageJ's float32, "
+                f"which is exact up to {LARGEST_EXACT_INTEGER}: write npy"
+            )
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(np.float32)
+    except FloatingPointError:
+        raise GvtzooError(f"{name}: values above 3.4e38 do not fit TIFF's float32") from None

@@ -1,0 +1,225 @@
+"""The configuration of a network: what recipes name, packages carry, and presets fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from gvtzoo.networks.gvtnet import GVTNet
+    from gvtzoo.networks.projection import ProjectionGVTNet
+
+DownSampling = Literal["convolution", "residual", "gvto_v1", "gvto_v2"]
+UpSampling = Literal["transposed_convolution", "gvto_v1", "gvto_v2"]
+BottomBlock = Literal["gvto", "residual"]
+
+
+class AttentionConfig(BaseModel):
+    """Settings of one kind of global voxel transformer operator.
+
+    Attributes
+    ----------
+    heads : int
+        Heads that the channels are split over.
+    key_ratio, value_ratio : int
+        Queries and keys have ``features / key_ratio`` channels, values ``features / value_ratio``.
+    softmax : bool
+        Attention with softmax; without it, attention is linear in the number of voxels.
+    bias : bool
+        Whether the convolutions of the attention have a bias.
+    dropout : float
+        Of the attended voxels, in training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    heads: int = Field(1, ge=1)
+    key_ratio: int = Field(1, ge=1)
+    value_ratio: int = Field(1, ge=1)
+    softmax: bool = False
+    bias: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class AttentionConfigs(BaseModel):
+    """Settings of the size-preserving, down-sampling and up-sampling operators."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    same: AttentionConfig = AttentionConfig()
+    down: AttentionConfig = AttentionConfig()
+    up: AttentionConfig = AttentionConfig()
+
+
+class NetworkConfig(BaseModel):
+    """Everything that defines a network's architecture.
+
+    The fields are the arguments of `gvtzoo.networks.GVTNet`; see there. `architecture` is
+    ``"gvtnet"``, or ``"projection"`` for the 3D → 2D network, whose `dimensions` is 3 (the stack).
+
+    Raises
+    ------
+    pydantic.ValidationError
+        For unknown names, lists of the wrong length, and channels that cannot be split.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["gvtnet", "projection"] = "gvtnet"
+    dimensions: Literal[2, 3] = 3
+    input_channels: int = Field(1, ge=1)
+    output_channels: int = Field(1, ge=1)
+    depth: int = Field(4, ge=1, le=8)
+    features: int = Field(32, ge=1)
+    encoder_blocks: tuple[int, ...] = (1, 0, 0, 0)
+    downsampling: tuple[DownSampling, ...] = ("residual", "residual", "residual")
+    bottom: tuple[BottomBlock, ...] = ("gvto",)
+    upsampling: tuple[UpSampling, ...] = ("transposed_convolution",) * 3
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
+    skip: Literal["add", "concatenate"] = "add"
+    activation: Literal["relu", "relu6"] = "relu6"
+    batch_norm: bool = True
+    attention: AttentionConfigs = AttentionConfigs()
+    output_kernel_size: int = Field(3, ge=1)
+    output_bias: bool = True
+    add_input: bool = False
+    uncertainty: bool = False
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> NetworkConfig:
+        lengths = {
+            "encoder_blocks": self.depth,
+            "downsampling": self.depth - 1,
+            "upsampling": self.depth - 1,
+            "decoder_blocks": self.depth - 1,
+        }
+        for name, length in lengths.items():
+            values = getattr(self, name)
+            if len(values) != length:
+                raise ValueError(
+                    f"{name} has {len(values)} entries {list(values)}, "
+                    f"but depth {self.depth} needs {length}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> NetworkConfig:
+        for name in ("encoder_blocks", "decoder_blocks"):
+            if min(getattr(self, name), default=0) < 0:
+                raise ValueError(f"{name} {list(getattr(self, name))} cannot be negative")
+        if self.skip == "concatenate" and 0 in self.decoder_blocks:
+            raise ValueError(
+                "skip 'concatenate' needs at least one residual block at each decoder level, "
+                f"not decoder_blocks {list(self.decoder_blocks)}"
+            )
+        if self.output_kernel_size % 2 == 0:
+            raise ValueError(f"output_kernel_size {self.output_kernel_size} has to be odd")
+        return self
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> NetworkConfig:
+        if self.add_input and self.input_channels != self.output_channels:
+            raise ValueError(
+                f"add_input needs as many input_channels ({self.input_channels}) as "
+                f"output_channels ({self.output_channels})"
+            )
+        if self.architecture == "projection" and (self.dimensions, self.input_channels) != (3, 1):
+            raise ValueError(
+                "architecture 'projection' takes stacks of one channel: "
+                f"dimensions 3 and input_channels 1, not {self.dimensions} and "
+                f"{self.input_channels}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_attention(self) -> NetworkConfig:
+        for place, features, version in self._operators():
+            settings = getattr(self.attention, place)
+            for name in ("key_ratio", "value_ratio"):
+                ratio = getattr(settings, name)
+                if features % (ratio * settings.heads):
+                    raise ValueError(
+                        f"attention.{place}: {features} features cannot be divided by "
+                        f"{name} {ratio} × {settings.heads} heads"
+                    )
+            if version == "gvto_v2" and settings.key_ratio != 1:
+                raise ValueError(
+                    f"attention.{place}: a GVTO v2 adds its queries, so key_ratio has to be 1, "
+                    f"not {settings.key_ratio}"
+                )
+        return self
+
+    def _operators(self) -> list[tuple[str, int, str]]:
+        """Each GVTO's place, output features and version."""
+        widths = [self.features * 2**level for level in range(self.depth)]
+        found: list[tuple[str, int, str]] = [
+            ("same", widths[-1], name) for name in self.bottom if name == "gvto"
+        ]
+        found += [
+            ("down", width, name)
+            for name, width in zip(self.downsampling, widths[1:], strict=True)
+            if name.startswith("gvto")
+        ]
+        found += [
+            ("up", width, name)
+            for name, width in zip(self.upsampling, reversed(widths[:-1]), strict=True)
+            if name.startswith("gvto")
+        ]
+        if self.architecture == "projection":
+            from gvtzoo.networks.projection import PROJECTION_FEATURES
+
+            found += [("same", PROJECTION_FEATURES, "gvto"), ("up", PROJECTION_FEATURES, "gvto_v2")]
+        return found
+
+    @property
+    def output_dimensions(self) -> int:
+        """Spatial axes of the output: 2 for a projection."""
+        return 2 if self.architecture == "projection" else self.dimensions
+
+    @property
+    def multiple(self) -> tuple[int, ...]:
+        """What each spatial size ((z,) y, x) of an input has to be a multiple of."""
+        if self.architecture == "projection":
+            return (1, 4 ** (self.depth - 1), 4 ** (self.depth - 1))
+        return (2 ** (self.depth - 1),) * self.dimensions
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of the network's class, in plain types (for YAML)."""
+        return self.model_dump(mode="json", exclude={"architecture"})
+
+    def build(self) -> GVTNet | ProjectionGVTNet:
+        """The network, with freshly initialized weights, in training mode."""
+        if self.architecture == "projection":
+            from gvtzoo.networks.projection import ProjectionGVTNet
+
+            return ProjectionGVTNet(**self.arguments())
+        from gvtzoo.networks.gvtnet import GVTNet
+
+        return GVTNet(**self.arguments())
+
+
+LABEL_FREE = NetworkConfig()
+"""Fluorescence from transmitted light (Supplementary Fig. 2): 6,172,225 parameters."""
+
+DENOISING = NetworkConfig(
+    depth=3,
+    encoder_blocks=(1, 1, 0),
+    downsampling=("convolution", "convolution"),
+    upsampling=("gvto_v2", "gvto_v2"),
+    decoder_blocks=(1, 1),
+    skip="concatenate",
+    batch_norm=False,
+    attention=AttentionConfigs(
+        same=AttentionConfig(heads=2), down=AttentionConfig(heads=2), up=AttentionConfig(heads=2)
+    ),
+    output_kernel_size=1,
+    output_bias=False,
+    add_input=True,
+)
+"""Denoising of stacks (Supplementary Fig. 4): 1,347,328 parameters, 32 more with σ."""
+
+PROJECTION = DENOISING.model_copy(update={"architecture": "projection"})
+"""Surface projection and denoising (Supplementary Fig. 10): 538,873 parameters."""
+
+PRESETS = {"label_free": LABEL_FREE, "denoising": DENOISING, "projection": PROJECTION}

@@ -1,0 +1,304 @@
+"""GVTNet: a U-Net with global voxel transformer operators (paper, Fig. 1 and Methods).
+
+Tensors are (batch, channel, y, x) or (batch, channel, z, y, x). Level i of the U-Net has
+``features · 2^(i-1)`` features and voxels 2^(i-1) times as wide as those of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
+from gvtzoo.networks.operators import (
+    Activation,
+    Convolution,
+    DownSamplingGVTO,
+    SizePreservingGVTO,
+    TransposedConvolution,
+    UpSamplingGVTO,
+    Version,
+    is_exporting,
+)
+
+SMALLEST_SIGMA = 1e-3
+
+Attention = Mapping[str, Mapping[str, Any]]
+
+
+class EncoderLevel(nn.Module):
+    """Down-sampling (none at the first level), then residual blocks."""
+
+    def __init__(self, downsampling: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.downsampling = downsampling
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.downsampling(x))
+
+
+class DecoderLevel(nn.Module):
+    """Up-sampling, the encoder's output at this level added or concatenated, residual blocks."""
+
+    def __init__(
+        self,
+        upsampling: nn.Module,
+        blocks: Sequence[nn.Module],
+        skip: Literal["add", "concatenate"],
+    ) -> None:
+        super().__init__()
+        self.upsampling = upsampling
+        self.blocks = nn.Sequential(*blocks)
+        self.skip = skip
+
+    def forward(self, x: Tensor, encoded: Tensor) -> Tensor:
+        return self.blocks(self.merge(self.upsampling(x), encoded))
+
+    def merge(self, upsampled: Tensor, encoded: Tensor) -> Tensor:
+        """Join the up-sampled features with the encoder's at this level."""
+        if self.skip == "add":
+            return upsampled + encoded
+        return torch.cat([upsampled, encoded], dim=1)
+
+
+class GVTNet(nn.Module):
+    """U-Net whose bottom, down- and up-sampling may be global voxel transformer operators.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+        Number of spatial axes.
+    input_channels, output_channels : int
+    depth : int
+        Number of levels, the bottom one included. Spatial sizes have to be multiples of
+        ``2^(depth-1)``.
+    features : int
+        Features at the first level; they double with each level.
+    encoder_blocks : sequence of int
+        Residual blocks at each level, from the image down to the bottom (``depth`` numbers).
+    downsampling : sequence of {"convolution", "residual", "gvto_v1", "gvto_v2"}
+        From the image down (``depth - 1`` names).
+    bottom : sequence of {"gvto", "residual"}
+    upsampling : sequence of {"transposed_convolution", "gvto_v1", "gvto_v2"}
+        From the bottom up (``depth - 1`` names).
+    decoder_blocks : sequence of int
+        Residual blocks at each level, from the bottom up (``depth - 1`` numbers).
+    skip : {"add", "concatenate"}
+        How the encoder's features join the up-sampled ones.
+    activation : {"relu", "relu6"}
+    batch_norm : bool
+    attention : mapping
+        Arguments of the GVTOs (`heads`, `key_ratio`, `value_ratio`, `softmax`, `bias`,
+        `dropout`) under the keys ``"same"``, ``"down"`` and ``"up"``.
+    output_kernel_size : int
+        Of the last convolution.
+    output_bias : bool
+    add_input : bool
+        Whether the input is added to the output (then their channels have to agree).
+    uncertainty : bool
+        Whether there is a second head that gives σ, the scale of a Laplace distribution around
+        the output, in the output's units.
+
+    Examples
+    --------
+    >>> network = GVTNet(dimensions=2, features=8)
+    >>> network(torch.zeros(1, 1, 32, 64)).shape
+    torch.Size([1, 1, 32, 64])
+    """
+
+    def __init__(
+        self,
+        *,
+        dimensions: int = 3,
+        input_channels: int = 1,
+        output_channels: int = 1,
+        depth: int = 4,
+        features: int = 32,
+        encoder_blocks: Sequence[int] = (1, 0, 0, 0),
+        downsampling: Sequence[str] = ("residual", "residual", "residual"),
+        bottom: Sequence[str] = ("gvto",),
+        upsampling: Sequence[str] = ("transposed_convolution",) * 3,
+        decoder_blocks: Sequence[int] = (1, 1, 1),
+        skip: Literal["add", "concatenate"] = "add",
+        activation: Literal["relu", "relu6"] = "relu6",
+        batch_norm: bool = True,
+        attention: Attention | None = None,
+        output_kernel_size: int = 3,
+        output_bias: bool = True,
+        add_input: bool = False,
+        uncertainty: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+        self.depth = depth
+        self.add_input = add_input
+        attention = attention or {}
+        style: dict[str, Any] = {"batch_norm": batch_norm, "activation": activation}
+        widths = [features * 2**level for level in range(depth)]
+
+        def residual_blocks(count: int, in_channels: int, out_channels: int) -> list[nn.Module]:
+            sources = [in_channels] + [out_channels] * (count - 1)
+            return [
+                ResidualBlock(dimensions, sources[n], out_channels, **style) for n in range(count)
+            ]
+
+        self.first_convolution = Convolution(dimensions, input_channels, features, 3)
+        self.encoder = nn.ModuleList(
+            [EncoderLevel(nn.Identity(), residual_blocks(encoder_blocks[0], features, features))]
+        )
+        for level in range(1, depth):
+            fine, coarse = widths[level - 1], widths[level]
+            self.encoder.append(
+                EncoderLevel(
+                    down_sampling(
+                        downsampling[level - 1], dimensions, fine, coarse, style, attention
+                    ),
+                    residual_blocks(encoder_blocks[level], coarse, coarse),
+                )
+            )
+        self.bottom = nn.Sequential(
+            *[bottom_block(name, dimensions, widths[-1], style, attention) for name in bottom]
+        )
+        self.decoder = nn.ModuleList()
+        for step in range(depth - 1):
+            coarse, fine = widths[depth - 1 - step], widths[depth - 2 - step]
+            merged = 2 * fine if skip == "concatenate" else fine
+            if skip == "concatenate" and decoder_blocks[step] == 0:
+                raise ValueError(
+                    "skips by concatenation need a residual block at each decoder level, "
+                    f"not decoder_blocks {tuple(decoder_blocks)}"
+                )
+            self.decoder.append(
+                DecoderLevel(
+                    up_sampling(upsampling[step], dimensions, coarse, fine, style, attention),
+                    residual_blocks(decoder_blocks[step], merged, fine),
+                    skip,
+                )
+            )
+        self.output_activation = Activation(dimensions, features, batch_norm, activation)
+        self.output_convolution = Convolution(
+            dimensions, features, output_channels, output_kernel_size, bias=output_bias
+        )
+        self.sigma_convolution = (
+            Convolution(dimensions, features, output_channels, 1) if uncertainty else None
+        )
+
+    @property
+    def multiple(self) -> tuple[int, ...]:
+        """What each spatial size of an input has to be a multiple of."""
+        return (2 ** (self.depth - 1),) * self.dimensions
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, input channel, …) → (batch, output channel, …), the same sizes."""
+        return self.output(self.decode(self.encode(x)), x)
+
+    def forward_with_sigma(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, and σ > 0, both (batch, output channel, …)."""
+        features = self.decode(self.encode(x))
+        return self.output(features, x), self.sigma(features)
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """The encoder's output at each level, from the image's size to the bottom's."""
+        check_sizes(x, self.multiple)
+        encoded = []
+        features = self.first_convolution(x)
+        for level in self.encoder:
+            features = level(features)
+            encoded.append(features)
+        return encoded
+
+    def decode(self, encoded: list[Tensor]) -> Tensor:
+        """From the encoder's outputs to the features in front of the last activation."""
+        features = self.bottom(encoded[-1])
+        for level, skipped in zip(self.decoder, reversed(encoded[:-1]), strict=True):
+            features = level(features, skipped)
+        return features
+
+    def output(self, features: Tensor, x: Tensor) -> Tensor:
+        """The image, from the last features and the network's input."""
+        y = self.output_convolution(self.output_activation(features))
+        return y + x if self.add_input else y
+
+    def sigma(self, features: Tensor) -> Tensor:
+        """σ = softplus(1×1 convolution of the last features) + 0.001."""
+        if self.sigma_convolution is None:
+            raise ValueError("this network has no uncertainty head: build it with uncertainty=True")
+        return functional.softplus(self.sigma_convolution(features)) + SMALLEST_SIGMA
+
+
+def check_sizes(x: Tensor, multiple: Sequence[int]) -> None:
+    """Refuse an input whose spatial sizes the network cannot halve.
+
+    Raises
+    ------
+    ValueError
+    """
+    if is_exporting():
+        return
+    sizes = tuple(x.shape[2:])
+    if len(sizes) != len(multiple) or any(
+        size % m for size, m in zip(sizes, multiple, strict=True)
+    ):
+        raise ValueError(
+            f"spatial sizes {sizes} have to be multiples of {tuple(multiple)}: pad the image"
+        )
+
+
+def down_sampling(
+    name: str,
+    dimensions: int,
+    in_channels: int,
+    out_channels: int,
+    style: Mapping[str, Any],
+    attention: Attention,
+) -> nn.Module:
+    """The module that halves the sizes, by its name in the configuration."""
+    if name == "convolution":
+        return Convolution(dimensions, in_channels, out_channels, 3, stride=2)
+    if name == "residual":
+        return DownSamplingResidualBlock(dimensions, in_channels, out_channels, **style)
+    if name in ("gvto_v1", "gvto_v2"):
+        version: Version = "v1" if name == "gvto_v1" else "v2"
+        return DownSamplingGVTO(
+            dimensions, in_channels, out_channels, version, **style, **attention.get("down", {})
+        )
+    raise ValueError(f"unknown down-sampling {name!r}")
+
+
+def bottom_block(
+    name: str,
+    dimensions: int,
+    channels: int,
+    style: Mapping[str, Any],
+    attention: Attention,
+) -> nn.Module:
+    """A block of the bottom level, by its name in the configuration."""
+    if name == "gvto":
+        return SizePreservingGVTO(dimensions, channels, **style, **attention.get("same", {}))
+    if name == "residual":
+        return ResidualBlock(dimensions, channels, channels, **style)
+    raise ValueError(f"unknown bottom block {name!r}")
+
+
+def up_sampling(
+    name: str,
+    dimensions: int,
+    in_channels: int,
+    out_channels: int,
+    style: Mapping[str, Any],
+    attention: Attention,
+) -> nn.Module:
+    """The module that doubles the sizes, by its name in the configuration."""
+    if name == "transposed_convolution":
+        return TransposedConvolution(dimensions, in_channels, out_channels)
+    if name in ("gvto_v1", "gvto_v2"):
+        version: Version = "v1" if name == "gvto_v1" else "v2"
+        return UpSamplingGVTO(
+            dimensions, in_channels, out_channels, version, **style, **attention.get("up", {})
+        )
+    raise ValueError(f"unknown up-sampling {name!r}")

@@ -1,0 +1,118 @@
+"""What a package says of itself to gvtzoo: ``config.gvtzoo`` in its ``rdf.yaml``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gvtzoo.metadata import ModelMetadata, Task
+from gvtzoo.networks.config import NetworkConfig
+from gvtzoo.training.recipe import NormalizationConfig
+
+
+class Packaged(BaseModel):
+    """A part of ``config.gvtzoo``: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MetricRow(BaseModel):
+    """One row of the table of metrics: what was measured on what, then named numbers.
+
+    Examples
+    --------
+    >>> MetricRow(data="nuclei, test slices", condition="10 photons", method="GVTNet", SSIM=0.91)
+    MetricRow(data='nuclei, test slices', condition='10 photons', method='GVTNet', SSIM=0.91)
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, float]
+
+    data: str
+    condition: str = ""
+    method: str
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The numbers, by the metric's name."""
+        return dict(self.__pydantic_extra__)
+
+
+class TilingHint(Packaged):
+    """Tiles that lose little against the whole image, and how much they lose.
+
+    Attributes
+    ----------
+    tile, halo : tuple of int
+        Along (z,) y, x, in voxels.
+    pearson_r : float, optional
+        Between the tiled prediction and that of the whole image.
+    max_difference : float, optional
+        Largest difference between the two, as a fraction of the whole image's prediction's range.
+    """
+
+    tile: tuple[int, ...]
+    halo: tuple[int, ...]
+    pearson_r: float | None = None
+    max_difference: float | None = None
+
+
+class PackageConfig(Packaged):
+    """Everything that gvtzoo needs to predict, fine-tune and describe a packaged model.
+
+    Attributes
+    ----------
+    format : {"1"}
+        Of this mapping.
+    task : {"label_free", "denoising", "projection"}
+    network : NetworkConfig
+        With the uncertainty head, where the weights have one.
+    normalization : NormalizationConfig
+        Including whether predictions are brought back to the source's units.
+    metadata : ModelMetadata
+    recipe : dict, optional
+        What the model was trained with.
+    metrics : tuple of MetricRow
+    tiling : TilingHint, optional
+    pixel_size : dict of str to float
+        Of the training images, by axis (``"z"``, ``"y"``, ``"x"``), in `unit`.
+    unit : str, optional
+        Such as ``"micrometer"``.
+    uncertainty : bool
+        Whether gvtzoo's own prediction can give σ; derived from `network`.
+    """
+
+    format: Literal["1"] = "1"
+    task: Task
+    network: NetworkConfig
+    normalization: NormalizationConfig
+    metadata: ModelMetadata
+    recipe: dict[str, Any] | None = None
+    metrics: tuple[MetricRow, ...] = ()
+    tiling: TilingHint | None = None
+    pixel_size: dict[Literal["z", "y", "x"], float] = Field(default_factory=dict)
+    unit: str | None = None
+    uncertainty: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_uncertainty(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "uncertainty" in values:
+            return values
+        network = values.get("network")
+        given = (
+            network.get("uncertainty", False)
+            if isinstance(network, dict)
+            else getattr(network, "uncertainty", False)
+        )
+        return {**values, "uncertainty": given}
+
+    @model_validator(mode="after")
+    def _check_uncertainty(self) -> PackageConfig:
+        if self.uncertainty != self.network.uncertainty:
+            raise ValueError(
+                f"uncertainty is {self.uncertainty}, but network.uncertainty is "
+                f"{self.network.uncertainty}"
+            )
+        return self

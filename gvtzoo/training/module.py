@@ -1,0 +1,69 @@
+"""The Lightning module: a network, its loss, its optimizer, and validation on whole images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
+from gvtzoo.training.recipe import Recipe, ScheduleConfig
+
+
+class TrainingModule(lightning.LightningModule):
+    """Trains the network of a recipe.
+
+    Batches are pairs of source and target, (batch, channel, …); validation takes whole images,
+    padded to what the network needs.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = recipe.network.build()
+        if recipe.network.dimensions == 3:
+            # On CPUs convolutions run 1.6 times as fast this way.
+            cast(nn.Module, self.network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def loss(self, source: Tensor, target: Tensor) -> Tensor:
+        """The recipe's loss of a batch, a scalar."""
+        name = self.recipe.training.loss
+        if name in WITH_SIGMA:
+            prediction, sigma = self.network.forward_with_sigma(source)
+            return WITH_SIGMA[name](prediction.float(), sigma.float(), target)
+        return WITHOUT_SIGMA[name](self.network(source).float(), target)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        loss = self.loss(*batch)
+        self.log("loss", loss, on_step=True, batch_size=len(batch[0]))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        self.log("val_loss", self.loss(*batch), on_epoch=True, batch_size=1, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        training = self.recipe.training
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=training.learning_rate, betas=training.betas
+        )
+        factor = schedule_factor(training.schedule, training.steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def schedule_factor(schedule: ScheduleConfig, steps: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied with at a step."""
+
+    def factor(step: int) -> float:
+        warm = min(1.0, (step + 1) / schedule.warm_up) if schedule.warm_up else 1.0
+        if schedule.kind == "step":
+            return warm * schedule.factor ** (step // schedule.every)
+        if schedule.kind == "cosine":
+            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        return warm
+
+    return factor

@@ -1,0 +1,351 @@
+"""Recipes: everything that defines a training, in one YAML file checked on loading.
+
+A recipe may extend another (``extends: denoising/base``): mappings are merged, everything else is
+replaced. ``preset`` under ``network`` starts from one of the paper's networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.images.normalization import Normalization, PercentileNormalization
+from gvtzoo.metadata import ModelMetadata, Task
+from gvtzoo.networks.config import PRESETS, NetworkConfig
+from gvtzoo.resources import recipes_folder
+
+
+class Strict(BaseModel):
+    """A part of a recipe: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraNoise(Strict):
+    """Noise that a camera makes, added to clean images to get the input of a denoising network.
+
+    Attributes
+    ----------
+    photons : tuple of float
+        Noise levels: photons at the clean image's 99.8 percentile.
+    read_noise : float
+        Standard deviation of the read-out, in photo-electrons.
+    offset : float
+        What the camera adds to every voxel, in counts.
+    """
+
+    photons: tuple[float, ...] = Field(min_length=1)
+    read_noise: float = Field(2.0, ge=0)
+    offset: float = Field(100.0, ge=0)
+
+
+Region = dict[Literal["z", "y", "x"], tuple[int, int]]
+
+
+class DataConfig(Strict):
+    """Where images come from, beyond the folder that the user names.
+
+    Attributes
+    ----------
+    noise : CameraNoise, optional
+        The folder holds clean images; noisy ones are made from them, anew for every patch.
+    regions : mapping, optional
+        For sets of few large images: which part of every image belongs to ``train``, ``val`` and
+        ``test``, as half-open ranges of voxels along axes.
+    channel : int or str, optional
+        The channel to read of source images that have several.
+    target_channel : int or str, optional
+        The same for the targets.
+    """
+
+    noise: CameraNoise | None = None
+    regions: dict[Literal["train", "val", "test"], Region] | None = None
+    channel: int | str | None = None
+    target_channel: int | str | None = None
+
+
+class NormalizationConfig(Strict):
+    """How images are brought to the network's units, and back.
+
+    Attributes
+    ----------
+    source : Normalization
+        Fitted to every whole source image.
+    target : Normalization or "as_source"
+        Fitted to every whole target image; "as_source" takes the source's offset and scale, for
+        targets in the same units.
+    undo : bool
+        Whether predictions are brought back to the source's units.
+    """
+
+    source: Normalization = PercentileNormalization()
+    target: Normalization | Literal["as_source"] = PercentileNormalization()
+    undo: bool = True
+
+
+class AugmentationConfig(Strict):
+    """Random changes of training patches; the paper used none.
+
+    Attributes
+    ----------
+    flips : bool
+        Mirror along y and x.
+    turns : bool
+        Turn by multiples of 90° in the yx plane (patches have to be square in yx).
+    """
+
+    flips: bool = False
+    turns: bool = False
+
+
+class ScheduleConfig(Strict):
+    """The learning rate over the steps.
+
+    Attributes
+    ----------
+    kind : {"constant", "step", "cosine"}
+        "step": times `factor` every `every` steps; "cosine": down to zero at the last step.
+    factor, every
+        Of "step".
+    warm_up : int
+        Steps over which the rate rises linearly from zero.
+    """
+
+    kind: Literal["constant", "step", "cosine"] = "constant"
+    factor: float = Field(0.7, gt=0, le=1)
+    every: int = Field(10_000, ge=1)
+    warm_up: int = Field(0, ge=0)
+
+
+Loss = Literal["mse", "mae", "mae_with_uncertainty", "mse_with_uncertainty"]
+
+
+class TrainingConfig(Strict):
+    """How the network is trained.
+
+    Attributes
+    ----------
+    patch : tuple of int
+        Size of the training patches, (z,) y, x, in voxels of the source.
+    batch_size : int
+    steps : int
+        Optimizer steps in all.
+    learning_rate : float
+    betas : tuple of float
+        Of Adam.
+    schedule : ScheduleConfig
+    loss : {"mse", "mae", "mae_with_uncertainty", "mse_with_uncertainty"}
+    gradient_clip : float, optional
+        Largest norm of the gradient.
+    validate_every : int
+        Steps between validations (on whole images) and checkpoints.
+    precision : str
+        As Lightning names them.
+    seed : int
+    workers : int
+        Processes that cut patches; 0 for the main one.
+    """
+
+    patch: tuple[int, ...] = (32, 64, 64)
+    batch_size: int = Field(16, ge=1)
+    steps: int = Field(100_000, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: Loss = "mse"
+    gradient_clip: float | None = Field(None, gt=0)
+    validate_every: int = Field(1000, ge=1)
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    seed: int = 0
+    workers: int = Field(0, ge=0)
+
+
+class Recipe(Strict):
+    """A training: task, network, data, normalization, training settings, and the model's card."""
+
+    name: str
+    task: Task
+    description: str = ""
+    network: NetworkConfig
+    data: DataConfig = DataConfig()
+    normalization: NormalizationConfig = NormalizationConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    training: TrainingConfig = TrainingConfig()
+    model: ModelMetadata | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, values: Any) -> Any:
+        network = values.get("network") if isinstance(values, dict) else None
+        if not isinstance(network, Mapping) or "preset" not in network:
+            return values
+        settings = dict(network)
+        preset = settings.pop("preset")
+        if preset not in PRESETS:
+            raise ValueError(f"network.preset is {preset!r}: choose one of {', '.join(PRESETS)}")
+        base = PRESETS[preset].model_dump(mode="json")
+        return {**values, "network": merge(base, settings)}
+
+    @model_validator(mode="after")
+    def _check_patch(self) -> Recipe:
+        patch, network = self.training.patch, self.network
+        if len(patch) != network.dimensions:
+            raise ValueError(
+                f"training.patch {list(patch)} needs {network.dimensions} sizes for a "
+                f"{network.dimensions}D network"
+            )
+        for axis, size, multiple in zip(
+            "zyx"[-len(patch) :], patch, self.network.multiple, strict=True
+        ):
+            if size < multiple or size % multiple:
+                raise ValueError(
+                    f"training.patch {list(patch)}: {axis} has to be a multiple of {multiple} "
+                    f"(depth {network.depth}), not {size}"
+                )
+        if self.augmentation.turns and patch[-1] != patch[-2]:
+            raise ValueError(
+                f"augmentation.turns needs square patches, not {patch[-2]}×{patch[-1]}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_loss(self) -> Recipe:
+        if self.training.loss.endswith("uncertainty") and not self.network.uncertainty:
+            raise ValueError(
+                f"training.loss {self.training.loss!r} needs network.uncertainty: true"
+            )
+        return self
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by name or path, checked.
+
+    Parameters
+    ----------
+    name : str or path
+        A path to a YAML file, or a name under ``recipes/`` such as ``denoising/nuclei``.
+    overrides : iterable of str
+        ``key.sub=value`` settings that replace the file's; values are YAML.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such recipe, or a setting is wrong: with its line and what is allowed.
+    """
+    path = find_recipe(name)
+    values = _read(path)
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise GvtzooError(f"{path}: {describe(error, path)}") from error
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe, from its name or path."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    bundled = recipes_folder() / f"{name}.yaml"
+    if bundled.is_file():
+        return bundled
+    known = ", ".join(recipe_names())
+    raise GvtzooError(f"no recipe {str(name)!r}: give a YAML file or one of {known}")
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = recipes_folder()
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in folder.rglob("*.yaml")
+        if not path.name.startswith("_")
+    )
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in seen:
+        raise GvtzooError(f"{path} extends itself")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = str(error).replace("\n", " ")
+        raise GvtzooError(f"{path} is not valid YAML: {problem}") from error
+    if not isinstance(values, dict):
+        raise GvtzooError(f"{path} is not a recipe: it has no keys")
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    beside = path.parent / f"{base}.yaml"
+    parent = beside if beside.is_file() else find_recipe(base)
+    return merge(_read(parent, (*seen, path)), values)
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`: mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``a.b=1`` → ``{"a": {"b": 1}}``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise GvtzooError(f"--set {text!r} is not of the form key.sub=value")
+    parsed: Any = parse_scalar(value)
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return parsed
+
+
+def parse_scalar(text: str) -> Any:
+    """A YAML value; numbers such as ``1e-4`` too, which YAML 1.1 takes for text."""
+    try:
+        return (
+            float(text)
+            if "e" in text.lower() and text.strip()[-1].isdigit()
+            else yaml.safe_load(text)
+        )
+    except ValueError:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise GvtzooError(f"{text!r} is not a YAML value") from error
+
+
+def describe(error: ValidationError, path: Path) -> str:
+    """The first mistake of a recipe in one line: the key, its line in the file, what is allowed."""
+    first = error.errors()[0]
+    keys = [str(key) for key in first["loc"]]
+    where = ".".join(keys)
+    line = _line_of(path, keys)
+    place = f"{where} (line {line})" if line else where
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "is not a known setting"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    given = first.get("input")
+    value = f", not {given!r}" if isinstance(given, (str, int, float)) and where else ""
+    return f"{place}: {message}{value}{more}".removeprefix(": ")
+
+
+def _line_of(path: Path, keys: list[str]) -> int | None:
+    """The line on which the innermost of nested keys stands, if this file has it."""
+    node = yaml.compose(path.read_text(encoding="utf-8"))
+    line = None
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = [(k, v) for k, v in node.value if k.value == key]
+        if not found:
+            break
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return line

@@ -1,0 +1,80 @@
+"""What tests share: the reference implementation's cases, as models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
+from gvtzoo.metadata import default_metadata
+from gvtzoo.networks.config import NetworkConfig
+from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.packaging.tensorflow import (
+    TASKS,
+    config_from_reference,
+    has_sigma,
+    read_checkpoint,
+    to_state_dict,
+)
+from gvtzoo.prediction.predictor import Model
+from gvtzoo.training.recipe import NormalizationConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class GoldenCase:
+    """One folder of numbers of the reference implementation."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = GOLDEN / name
+        self.settings = json.loads((self.folder / "config.json").read_text())
+        self.variables = read_checkpoint(self.folder)
+
+    @property
+    def config(self) -> NetworkConfig:
+        config = config_from_reference(self.settings)
+        return config.model_copy(update={"uncertainty": has_sigma(self.variables)})
+
+    def network(self):
+        network = self.config.build()
+        state = to_state_dict(self.variables, self.config)
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        assert not unexpected
+        assert all(name.endswith("num_batches_tracked") for name in missing)
+        return network.eval()
+
+    def model(self) -> Model:
+        task = TASKS[self.settings["task"]]
+        percentiles = self.pipeline_settings["care_normalize"]
+        config = PackageConfig(
+            task=task,
+            network=self.config,
+            normalization=NormalizationConfig(
+                source=PercentileNormalization() if percentiles else NoNormalization(),
+                target="as_source",
+                undo=percentiles,
+            ),
+            metadata=default_metadata(self.folder.name, task),
+        )
+        return Model(self.network(), config)
+
+    @property
+    def golden(self) -> dict[str, np.ndarray]:
+        return dict(np.load(self.folder / "golden.npz"))
+
+    @property
+    def pipeline(self) -> dict[str, np.ndarray]:
+        return dict(np.load(self.folder / "pipeline.npz"))
+
+    @property
+    def pipeline_settings(self) -> dict:
+        return json.loads((self.folder / "pipeline.json").read_text())
+
+
+@pytest.fixture
+def golden_case():
+    """Loader of golden cases by name."""
+    return GoldenCase

@@ -1,0 +1,47 @@
+"""Losses against their formulas, and the likelihoods behind them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gvtzoo.training.losses import mae, mae_with_uncertainty, mse, mse_with_uncertainty
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = torch.randn(2, 3, 1, 8, 8, generator=generator)
+    sigma = 0.1 + torch.rand(3, 1, 8, 8, generator=generator)
+    return prediction, sigma, target
+
+
+def test_mse_and_mae(images):
+    prediction, _, target = images
+    assert mse(prediction, target).item() == pytest.approx(
+        ((prediction - target) ** 2).mean().item()
+    )
+    assert mae(prediction, target).item() == pytest.approx((prediction - target).abs().mean().item())
+
+
+def test_mae_with_uncertainty_is_a_laplace_likelihood(images):
+    prediction, sigma, target = images
+    likelihood = torch.distributions.Laplace(prediction, sigma).log_prob(target)
+    expected = -likelihood.mean() - math.log(2)
+    torch.testing.assert_close(mae_with_uncertainty(prediction, sigma, target), expected)
+
+
+def test_mse_with_uncertainty_is_a_normal_likelihood(images):
+    prediction, sigma, target = images
+    likelihood = torch.distributions.Normal(prediction, sigma).log_prob(target)
+    expected = -likelihood.mean() - 0.5 * math.log(2 * math.pi)
+    torch.testing.assert_close(mse_with_uncertainty(prediction, sigma, target), expected)
+
+
+def test_the_best_sigma_is_the_mean_absolute_error():
+    error = torch.full((100,), 0.25)
+    sigmas = torch.linspace(0.05, 1, 96)
+    losses = [mae_with_uncertainty(error, sigma, torch.zeros(100)).item() for sigma in sigmas]
+    assert sigmas[losses.index(min(losses))].item() == pytest.approx(0.25, abs=0.01)

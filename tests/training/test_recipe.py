@@ -1,0 +1,93 @@
+"""Recipes are checked on loading, and mistakes are named with their line."""
+
+from __future__ import annotations
+
+import pytest
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.training.recipe import load_recipe, merge, parse_override, recipe_names
+
+SMALL = """\
+name: small
+task: denoising
+network:
+  preset: denoising
+  features: 4
+training:
+  patch: [8, 16, 16]
+  loss: mae
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_bundled_recipes_load(name):
+    assert load_recipe(name).name == name
+
+
+def test_preset_is_the_start_and_settings_change_it(recipe_file):
+    network = load_recipe(recipe_file).network
+    assert (network.depth, network.features, network.skip) == (3, 4, "concatenate")
+
+
+def test_overrides_replace_settings(recipe_file):
+    recipe = load_recipe(recipe_file, ["training.learning_rate=1e-4", "training.patch=[4, 8, 8]"])
+    assert recipe.training.learning_rate == 1e-4
+    assert recipe.training.patch == (4, 8, 8)
+    assert recipe.training.loss == "mae"
+
+
+def test_a_recipe_extends_another(recipe_file):
+    child = recipe_file.with_name("child.yaml")
+    child.write_text("extends: small\nname: child\ntraining: {steps: 7}\n")
+    recipe = load_recipe(child)
+    assert (recipe.name, recipe.training.steps, recipe.training.loss) == ("child", 7, "mae")
+
+
+def test_a_recipe_cannot_extend_itself(tmp_path):
+    (tmp_path / "loop.yaml").write_text("extends: loop\n")
+    with pytest.raises(GvtzooError, match="extends itself"):
+        load_recipe(tmp_path / "loop.yaml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("loss: mae", "los: mae", r"training\.los \(line 8\): is not a known setting"),
+        ("loss: mae", "loss: rmse", r"training\.loss \(line 8\): .*'mse', 'mae'"),
+        ("[8, 16, 16]", "[8, 16, 18]", "x has to be a multiple of 4 .* not 18"),
+        ("[8, 16, 16]", "[16, 16]", "needs 3 sizes for a 3D network"),
+        ("loss: mae", "loss: mae_with_uncertainty", "needs network.uncertainty: true"),
+        ("preset: denoising", "preset: unet", "choose one of label_free, denoising, projection"),
+        ("features: 4", "features: four", r"network\.features \(line 5\): .*integer"),
+        ("name: small", "name: [", "is not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(recipe_file, before, after, message):
+    recipe_file.write_text(SMALL.replace(before, after))
+    with pytest.raises(GvtzooError, match=message) as caught:
+        load_recipe(recipe_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipes_list_the_known():
+    with pytest.raises(GvtzooError, match="denoising/nuclei"):
+        load_recipe("denoising/unknown")
+
+
+def test_overrides_are_yaml():
+    assert parse_override("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
+    assert parse_override("a=1e-3") == {"a": 1e-3}
+    assert parse_override("a=one") == {"a": "one"}
+    with pytest.raises(GvtzooError, match=r"key\.sub=value"):
+        parse_override("a.b")
+
+
+def test_merging_replaces_lists_and_joins_mappings():
+    assert merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}}

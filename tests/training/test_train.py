@@ -1,0 +1,201 @@
+"""Training: patches that follow from their number, runs that continue exactly where they stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from safetensors.torch import load_file
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.training.data import PatchDataset, find_pairs, load_images
+from gvtzoo.training.recipe import Recipe, load_recipe
+from gvtzoo.training.train import train
+
+RECIPE = {
+    "name": "tiny",
+    "task": "denoising",
+    "network": {
+        "dimensions": 2,
+        "depth": 2,
+        "features": 4,
+        "encoder_blocks": [1, 0],
+        "downsampling": ["convolution"],
+        "upsampling": ["gvto_v2"],
+        "decoder_blocks": [1],
+        "uncertainty": True,
+        "batch_norm": False,
+    },
+    "training": {
+        "patch": [16, 16],
+        "batch_size": 2,
+        "steps": 6,
+        "validate_every": 2,
+        "loss": "mae_with_uncertainty",
+        "learning_rate": 0.01,
+    },
+    "augmentation": {"flips": True, "turns": True},
+}
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe.model_validate(RECIPE)
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    """Folder pairs: blobs, and the same with noise."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 1)):
+        for kind in ("source", "target"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+        for number in range(count):
+            y, x = np.mgrid[:40, :36]
+            clean = 500 + 400 * np.sin(y / 5 + number) * np.cos(x / 7)
+            noisy = generator.poisson(clean)
+            for kind, image in (("source", noisy), ("target", clean)):
+                path = tmp_path / "data" / split / kind / f"{number}.tif"
+                tifffile.imwrite(path, image.astype(np.uint16), imagej=True)
+    return tmp_path / "data"
+
+
+def dataset(images, recipe: Recipe, start: int, stop: int) -> PatchDataset:
+    patch = recipe.training.patch
+    return PatchDataset(images, patch, recipe.augmentation, recipe.training.seed, start, stop)
+
+
+def test_a_patch_follows_from_its_number(pairs, recipe):
+    images = load_images(pairs, "train", recipe)
+    first, later = dataset(images, recipe, 0, 10), dataset(images, recipe, 5, 10)
+    for index in range(5):
+        for expected, found in zip(first[5 + index], later[index], strict=True):
+            np.testing.assert_array_equal(expected, found)
+    assert not np.array_equal(first[0][0], first[1][0])
+
+
+def test_source_and_target_are_augmented_alike(pairs, recipe):
+    target_only = {**RECIPE, "normalization": {"target": "as_source"}}
+    recipe = Recipe.model_validate(target_only)
+    for file in (pairs / "train" / "source").iterdir():
+        (pairs / "train" / "target" / file.name).write_bytes(file.read_bytes())
+    for source, target in dataset(load_images(pairs, "train", recipe), recipe, 0, 8):
+        np.testing.assert_array_equal(source, target)
+
+
+def test_training_writes_a_run_folder(pairs, recipe, tmp_path):
+    run = train(recipe, pairs, tmp_path / "run", device="cpu")
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"recipe.yaml", "data.json", "versions.json", "metrics.csv", "example.npz"}
+    assert load_recipe(run / "recipe.yaml") == recipe
+    recipe.network.build().load_state_dict(load_file(run / "best.safetensors"))
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_training_learns(pairs, recipe, tmp_path):
+    longer = recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"steps": 60, "validate_every": 30})}
+    )
+    run = train(longer, pairs, tmp_path / "run", device="cpu")
+    rows = (run / "metrics.csv").read_text().splitlines()[1:]
+    first, last = (float(row.split(",")[1]) for row in rows)
+    assert last < first - 0.1
+
+
+def _train_until_killed(recipe: Recipe, data: Path, run: Path) -> None:
+    torch.set_num_threads(1)
+
+    def kill(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(recipe, data, run, device="cpu", progress=kill)
+
+
+def test_a_killed_training_continues_exactly(pairs, recipe, tmp_path):
+    torch.set_num_threads(1)
+    whole = train(recipe, pairs, tmp_path / "whole", device="cpu")
+    process = multiprocessing.get_context("fork").Process(
+        target=_train_until_killed, args=(recipe, pairs, tmp_path / "killed")
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    killed = train(recipe, pairs, tmp_path / "killed", device="cpu", resume=True)
+    assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    expected, found = (load_file(run / "best.safetensors") for run in (whole, killed))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(pairs, recipe, tmp_path):
+    wild = recipe.model_copy(
+        update={
+            "training": recipe.training.model_copy(
+                update={"learning_rate": 1e30, "loss": "mse", "steps": 50, "validate_every": 50}
+            )
+        }
+    )
+    with pytest.raises(GvtzooError, match=r"lower --set training\.learning_rate"):
+        train(wild, pairs, tmp_path / "run", device="cpu")
+
+
+def test_a_run_folder_is_not_overwritten(pairs, recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("mine")
+    with pytest.raises(GvtzooError, match="is not empty"):
+        train(recipe, pairs, tmp_path / "run", device="cpu")
+
+
+def test_resuming_needs_a_checkpoint(pairs, recipe, tmp_path):
+    with pytest.raises(GvtzooError, match=r"no last\.ckpt to resume from"):
+        train(recipe, pairs, tmp_path / "run", device="cpu", resume=True)
+
+
+def test_unpaired_files_are_named(pairs):
+    (pairs / "train" / "target" / "0.tif").unlink()
+    with pytest.raises(GvtzooError, match=r"0\.tif has no partner in target/"):
+        find_pairs(pairs, "train")
+
+
+def test_pairs_from_csv(pairs):
+    rows = ["source,target,split", "train/source/0.tif,train/target/0.tif,train"]
+    rows.append("val/source/0.tif,val/target/0.tif,val")
+    (pairs / "list.csv").write_text("\n".join(rows))
+    found = find_pairs(pairs / "list.csv", "val")
+    assert found == [(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
+
+
+def test_training_needs_validation_images(pairs, recipe, tmp_path):
+    for kind in ("source", "target"):
+        (pairs / "val" / kind / "0.tif").unlink()
+        (pairs / "val" / kind).rmdir()
+    (pairs / "val").rmdir()
+    with pytest.raises(GvtzooError, match="no validation images"):
+        train(recipe, pairs, tmp_path / "run", device="cpu")
+
+
+def test_patches_larger_than_an_image_are_refused(pairs, recipe, tmp_path):
+    large = recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"patch": (64, 64)})}
+    )
+    with pytest.raises(GvtzooError, match=r"smaller than a patch \(64, 64\)"):
+        train(large, pairs, tmp_path / "run", device="cpu")
+
+
+def test_noisy_images_share_units_with_their_truth(tmp_path):
+    recipe = load_recipe("denoising/nuclei")
+    y, x = np.mgrid[:256, :64]
+    stack = np.stack([1000 + 900 * np.sin(y / 6) * np.sin(x / 6)] * 8).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "clean.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    images = load_images(tmp_path, "val", recipe)
+    assert [image.shape for image in images] == [(1, 8, 32, 64)] * 4
+    source, target = images[-1].patch((slice(None),) * 3, np.random.default_rng(0))
+    assert abs(source.mean() - target.mean()) < 0.02
+    assert source.std() > target.std()
