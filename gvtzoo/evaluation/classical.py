@@ -118,15 +118,18 @@ def _settings(**values: Iterable[float]) -> tuple[Setting, ...]:
     return tuple(dict(zip(values, row, strict=True)) for row in product(*values.values()))
 
 
+# Voxels; close enough to each other that the best one is hardly missed.
+GAUSSIAN_SIGMAS = (
+    *(0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),
+    *(1.1, 1.25, 1.4, 1.5, 1.6, 1.75, 2.0, 2.25, 2.5, 3.0),
+)
 CLASSICAL: dict[str, Denoiser] = {
-    "Gaussian": Denoiser(
-        gaussian, _settings(sigma=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0))
-    ),
+    "Gaussian": Denoiser(gaussian, _settings(sigma=GAUSSIAN_SIGMAS)),
     "median": Denoiser(median, _settings(size=(3, 5, 7))),
     "non-local means": Denoiser(
         non_local_means,
         _settings(
-            strength=(0.3, 0.45, 0.6, 0.8, 1.1, 1.5), patch_size=(3, 5), patch_distance=(2, 3)
+            strength=(0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.5), patch_size=(3, 5), patch_distance=(2, 3)
         ),
     ),
 }

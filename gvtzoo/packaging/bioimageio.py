@@ -40,7 +40,7 @@ from gvtzoo.packaging.weights import (
 )
 
 if TYPE_CHECKING:
-    from bioimageio.spec import ValidationContext
+    from bioimageio.spec import InvalidDescr, ResourceDescr
 
     from gvtzoo.networks import GVTNet, ProjectionGVTNet
 
@@ -50,8 +50,8 @@ STATE_DICT, TORCHSCRIPT, ONNX = "weights.pt", "torchscript.pt", "weights.onnx"
 SAFETENSORS = "weights.safetensors"
 
 # ilastik's tile is min + n · step, with the smallest n that brings any axis to 64 (3D) or 512
-# (2D): these give 16×64×64, a usual training patch. Fiji and gvtzoo take smaller images too.
-SMALLEST = {2: (64, 64), 3: (16, 64, 64)}
+# (2D): these give 40×64×64 and 512×512. gvtzoo and Fiji take smaller images too.
+SMALLEST = {2: (32, 32), 3: (8, 32, 32)}
 
 # Of the format's units of length; a pixel size in another stands in config.gvtzoo only.
 SPACE_UNITS = ("angstrom", "nanometer", "micrometer", "millimeter", "centimeter", "meter")
@@ -273,7 +273,9 @@ def _citations(config: PackageConfig) -> Iterable[Any]:
 
 def _tags(config: PackageConfig) -> list[str]:
     dimensions = f"{config.network.dimensions}d"
-    general = ("gvtnet", "unet", "pytorch", dimensions, "fiji", "deepimagej", "ilastik")
+    general = ["gvtnet", "unet", "pytorch", dimensions, "fiji", "deepimagej"]
+    if config.network.output_dimensions == config.network.dimensions:
+        general.append("ilastik")
     return list(dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general]))
 
 
@@ -294,12 +296,13 @@ def _channels(count: int, name: str) -> dict[str, Any]:
     return {"type": "channel", "id": "channel", "channel_names": names}
 
 
+BATCH = {"type": "batch", "id": "batch"}
 ENSURE_FLOAT32 = {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}
 FLOAT32 = {"type": "float32"}
 
 
 def _input(config: PackageConfig, file: Any) -> dict[str, Any]:
-    axes = [{"type": "batch"}, _channels(config.network.input_channels, "raw")]
+    axes = [BATCH, _channels(config.network.input_channels, "raw")]
     axes += _spatial_axes(config)
     # Batch stays out of the statistics' axes: with it they accumulate over images.
     statistics = ["channel", *"zyx"[-config.network.dimensions :]]
@@ -330,7 +333,7 @@ def _preprocessing(normalization: Normalization, axes: list[str]) -> list[dict[s
 
 def _output(config: PackageConfig, file: Any) -> dict[str, Any]:
     """The output stays in normalized units: inverse percentiles cannot be expressed."""
-    axes = [{"type": "batch"}, _channels(config.network.output_channels, "prediction")]
+    axes = [BATCH, _channels(config.network.output_channels, "prediction")]
     # A projection's output is without z. No halo is declared: gvtzoo.packaging.checks says why.
     axes += [
         axis | {"size": {"tensor_id": "input", "axis_id": axis["id"]}}
@@ -358,20 +361,25 @@ def _to_yaml(content: dict[str, Any]) -> str:
     return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
 
-def offline(content: Any) -> ValidationContext:
-    """bioimageio.spec's checks of files without its look-ups of the addresses in `content`."""
-    from bioimageio.spec import ValidationContext
+def load_offline(path: Path, rdf: dict[str, Any]) -> ResourceDescr | InvalidDescr:
+    """A description, checked by bioimageio.spec with its files, but without network.
 
-    return ValidationContext(known_files=dict.fromkeys(_addresses(content)), log_warnings=False)
+    Addresses that a description names are looked up unless they are known already.
+    """
+    from bioimageio.spec import load_description
+
+    known: dict[str, Any] = dict.fromkeys(_strings(rdf))
+    return load_description(path, perform_io_checks=True, known_files=known)
 
 
-def _addresses(content: Any) -> set[str]:
+def _strings(content: Any) -> set[str]:
+    """Every text in a description: all that could be an address or the name of a file."""
     if isinstance(content, str):
-        return {content} if content.startswith(("http://", "https://")) else set()
+        return {content}
     inner = content.values() if isinstance(content, dict) else content
     if not isinstance(content, (dict, list)):
         return set()
-    return set().union(*(_addresses(value) for value in inner))
+    return set().union(*(_strings(value) for value in inner))
 
 
 def check_description(path: Path, rdf: dict[str, Any]) -> None:
@@ -382,15 +390,11 @@ def check_description(path: Path, rdf: dict[str, Any]) -> None:
     GvtzooError
         With the first mistake.
     """
-    from bioimageio.spec import load_description
-
-    with offline(rdf):
-        loaded = load_description(path, perform_io_checks=True)
-    summary = loaded.validation_summary
+    summary = load_offline(path, rdf).validation_summary
     if summary.status == "failed":
         error = next(error for detail in summary.details for error in detail.errors)
-        place = ".".join(map(str, error.loc))
-        raise GvtzooError(f"the package's description is not valid: {place}: {error.msg}")
+        place, problem = ".".join(map(str, error.loc)), " ".join(error.msg.split())
+        raise GvtzooError(f"the package's description is not valid: {place}: {problem}")
 
 
 def _zip(folder: Path, path: Path) -> None:

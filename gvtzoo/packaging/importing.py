@@ -157,7 +157,7 @@ def _as_imported(metadata: ModelMetadata) -> ModelMetadata:
 
 
 def example_image(config: PackageConfig, seed: int = 0) -> np.ndarray:
-    """Blobs with camera noise, the smallest size that the package takes.
+    """Blobs with camera noise, twice as wide as the smallest image that the package describes.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def example_image(config: PackageConfig, seed: int = 0) -> np.ndarray:
         as they are.
     """
     generator = np.random.default_rng(seed)
-    sizes, _ = smallest_sizes(config)
+    sizes = tuple(2 * size for size in smallest_sizes(config)[0])
     channels = [_blobs(sizes, generator) for _ in range(config.network.input_channels)]
     image = generator.poisson(np.stack(channels)).clip(0, 65535).astype(np.uint16)
     if isinstance(config.normalization.source, NoNormalization):

@@ -323,6 +323,8 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
         return self.stop - self.start
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         generator = np.random.default_rng([self.seed, self.start + index])
         image = self.images[int(generator.integers(len(self.images)))]
         first = random_patch_start(image.shape[1:], self.patch_size, generator)

@@ -23,7 +23,9 @@ def test_mse_and_mae(images):
     assert mse(prediction, target).item() == pytest.approx(
         ((prediction - target) ** 2).mean().item()
     )
-    assert mae(prediction, target).item() == pytest.approx((prediction - target).abs().mean().item())
+    assert mae(prediction, target).item() == pytest.approx(
+        (prediction - target).abs().mean().item()
+    )
 
 
 def test_mae_with_uncertainty_is_a_laplace_likelihood(images):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,25 +108,37 @@ def test_training_learns(pairs, recipe, tmp_path):
     assert last < first - 0.1
 
 
-def _train_until_killed(recipe: Recipe, data: Path, run: Path) -> None:
+TRAIN_UNTIL_KILLED = """
+import os, signal, sys, torch
+from gvtzoo.training.recipe import load_recipe
+from gvtzoo.training.train import train
+
+torch.set_num_threads(1)
+
+def kill(step, steps, loss):
+    if step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+recipe, data, run = sys.argv[1:]
+train(load_recipe(recipe), data, run, device="cpu", progress=kill)
+"""
+
+
+@pytest.fixture
+def one_thread():
+    """Sums in the same order as in the other process."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-
-    def kill(step: int, steps: int, loss: float) -> None:
-        if step == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    train(recipe, data, run, device="cpu", progress=kill)
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_a_killed_training_continues_exactly(pairs, recipe, tmp_path):
-    torch.set_num_threads(1)
+def test_a_killed_training_continues_exactly(pairs, recipe, tmp_path, one_thread):
     whole = train(recipe, pairs, tmp_path / "whole", device="cpu")
-    process = multiprocessing.get_context("fork").Process(
-        target=_train_until_killed, args=(recipe, pairs, tmp_path / "killed")
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    command = [sys.executable, "-c", TRAIN_UNTIL_KILLED]
+    arguments = [whole / "recipe.yaml", pairs, tmp_path / "killed"]
+    killed_process = subprocess.run([*command, *map(str, arguments)], check=False, timeout=300)
+    assert killed_process.returncode == -signal.SIGKILL
     killed = train(recipe, pairs, tmp_path / "killed", device="cpu", resume=True)
     assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
     expected, found = (load_file(run / "best.safetensors") for run in (whole, killed))
