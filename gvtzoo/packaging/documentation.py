@@ -141,8 +141,8 @@ def _uncertainty(config: PackageConfig) -> str:
 
 def _validation(metrics: Sequence[MetricRow]) -> str:
     how = (
-        "To validate on images of your own, put pairs of the same names into `source/` and "
-        "`target/` and run `gvtzoo evaluate MODEL.zip --data FOLDER -o REPORT`."
+        "To validate on images of your own, predict them and compare them with their targets: "
+        "`gvtzoo.evaluation.metrics.evaluate_pair(target, prediction)` computes these metrics."
     )
     if not metrics:
         return f"No metrics were measured for this package. {how}"

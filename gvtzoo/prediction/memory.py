@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import torch
@@ -43,15 +44,12 @@ def parse_memory(text: str) -> int:
     ------
     ValueError
     """
-    units = {"": 1, "B": 1}
-    for power, letter in enumerate("KMGT", start=1):
-        units |= {letter: 1000**power, f"{letter}B": 1000**power, f"{letter}IB": 1024**power}
-    stripped = text.strip().upper()
-    number = stripped.rstrip("BIKMGT ")
-    unit = stripped[len(number) :].strip()
-    if unit not in units:
-        raise ValueError(f"{text!r} is not an amount of memory: write it like 4GB")
-    amount = float(number) * units[unit]
-    if amount <= 0:
+    match = re.fullmatch(r"([0-9.]+)\s*([KMGT]?)(I?)B?", text.strip().upper())
+    try:
+        number, prefix, binary = match.groups() if match else ("", "", "")
+        amount = float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix or " ")
+    except ValueError:
+        amount = 0
+    if amount < 1:
         raise ValueError(f"{text!r} is not an amount of memory: write it like 4GB")
     return int(amount)

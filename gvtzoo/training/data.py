@@ -8,7 +8,7 @@ so a training continues exactly where it stopped, with any number of workers.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -45,6 +45,8 @@ class TrainingImage(Protocol):
     name : str
     shape : tuple of int
         Of the source, (channel, (z,) y, x).
+    calibration : mapping
+        The source's ``pixel_size`` by axis and its ``unit``, as far as the file tells.
     """
 
     @property
@@ -52,6 +54,9 @@ class TrainingImage(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def calibration(self) -> Mapping[str, Any]: ...
 
     def raw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The whole source and target in their own units, (channel, …)."""
@@ -65,6 +70,7 @@ class PairedImage:
     """A source image and a target image from files."""
 
     name: str
+    calibration: Mapping[str, Any]
     source: np.ndarray
     target: np.ndarray
     source_normalization: FittedNormalization
@@ -94,6 +100,7 @@ class NoisyImage:
     """
 
     name: str
+    calibration: Mapping[str, Any]
     intensity: np.ndarray
     photons: float
     noise: CameraNoise
@@ -191,10 +198,10 @@ def _pairs_of_csv(path: Path, split: Split) -> list[tuple[Path, Path]]:
 
 def _read_pair(source_path: Path, target_path: Path, split: Split, recipe: Recipe) -> PairedImage:
     data, network = recipe.data, recipe.network
-    source = as_channels(
+    source, calibration = as_channels(
         source_path, network.input_channels, network.dimensions, channel=data.channel
     )
-    target = as_channels(
+    target, _ = as_channels(
         target_path, network.output_channels, network.output_dimensions, channel=data.target_channel
     )
     spatial = source.shape[1:]
@@ -205,6 +212,7 @@ def _read_pair(source_path: Path, target_path: Path, split: Split, recipe: Recip
     source_fit, target_fit = fit(source, target, recipe.normalization)
     return PairedImage(
         source_path.stem,
+        calibration,
         cut_region(source, split, data),
         cut_region(target, split, data),
         source_fit,
@@ -214,8 +222,14 @@ def _read_pair(source_path: Path, target_path: Path, split: Split, recipe: Recip
 
 def as_channels(
     path: Path, channels: int, dimensions: int, *, channel: int | str | None
-) -> np.ndarray:
-    """An image file as (channel, (z,) y, x), checked to be one that can be learned from."""
+) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """An image file as (channel, (z,) y, x), and its calibration.
+
+    Raises
+    ------
+    GvtzooError
+        When it has other axes, or nothing can be learned from it.
+    """
     image = read_image(path, channel=channel, keep_channels=channels > 1)
     axes = ("c",) * (channels > 1) + ("z", "y", "x")[-dimensions:]
     if dimensions == 3 and "z" not in image.dims:
@@ -232,7 +246,8 @@ def as_channels(
         check_image(array)
     except GvtzooError as error:
         raise GvtzooError(f"{path.name}: {error}") from error
-    return array if channels > 1 else array[np.newaxis]
+    calibration = {key: image.attrs.get(key) for key in ("pixel_size", "unit")}
+    return (array if channels > 1 else array[np.newaxis]), calibration
 
 
 def fit(
@@ -263,11 +278,17 @@ def _noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyI
     noise, network = recipe.data.noise, recipe.network
     assert noise is not None
     for path in find_images(folder):
-        clean = as_channels(path, 1, network.dimensions, channel=recipe.data.channel)
+        clean, calibration = as_channels(path, 1, network.dimensions, channel=recipe.data.channel)
         intensity = cut_region(relative_intensity(clean), split, recipe.data)
         for photons in noise.photons:
             unfitted = NoisyImage(
-                f"{path.stem}, {photons:g} photons", intensity, photons, noise, RAW, RAW
+                f"{path.stem}, {photons:g} photons",
+                calibration,
+                intensity,
+                photons,
+                noise,
+                RAW,
+                RAW,
             )
             # Statistics of one noisy image of this level; of another they would be the same.
             noisy, expected = unfitted.raw(np.random.default_rng(recipe.training.seed))

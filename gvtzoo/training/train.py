@@ -318,6 +318,7 @@ def _describe_run(
         "python": platform.python_version(),
     }
     _write_json(run / "versions.json", versions)
+    _write_json(run / "pixel_size.json", dict(validation[0].calibration))
     _write_example(run, validation[0], recipe)
 
 

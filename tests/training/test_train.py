@@ -1,4 +1,4 @@
-"""Training: patches that follow from their number, runs that continue exactly where they stopped."""
+"""Patches follow from their number; runs continue exactly where they stopped."""
 
 from __future__ import annotations
 

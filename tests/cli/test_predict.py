@@ -1,0 +1,151 @@
+"""``gvtzoo predict`` as a user types it: files in, files out, errors in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from gvtzoo.cli.main import app
+from gvtzoo.images.files import read_image
+from gvtzoo.packaging.importing import import_checkpoint
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "denoise"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    from gvtzoo.packaging.importing import read_config
+
+    output = tmp_path_factory.mktemp("package") / "denoise.zip"
+    return import_checkpoint(GOLDEN, config=read_config(GOLDEN / "config.json"), output=output)
+
+
+@pytest.fixture
+def stack(tmp_path) -> Path:
+    path = tmp_path / "stack.tif"
+    image = np.load(GOLDEN / "pipeline.npz")["image"]
+    metadata = {"axes": "ZYX", "spacing": 0.5, "unit": "um"}
+    tifffile.imwrite(path, image, imagej=True, metadata=metadata, resolution=(5, 5))
+    return path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "gvtzoo", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_prediction_agrees_with_the_reference(package, stack, tmp_path):
+    output = tmp_path / "out.tif"
+    done = run("predict", package, stack, "-o", output, "--uncertainty", "--device", "cpu")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [str(output)]
+    expected = np.load(GOLDEN / "pipeline.npz")["prediction"]
+    written = read_image(output)
+    assert np.abs(written.to_numpy() - expected).max() <= 1e-4 * np.ptp(expected)
+    assert written.dims == ("z", "y", "x")
+    assert written.attrs["pixel_size"] == pytest.approx({"z": 0.5, "y": 0.2, "x": 0.2})
+    assert written.attrs["unit"] == "micrometer"
+    assert (read_image(tmp_path / "out_sigma.tif").to_numpy() > 0).all()
+
+
+def test_one_failing_image_does_not_stop_the_others(package, stack, tmp_path):
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(stack.read_bytes()[:2000])
+    output = tmp_path / "out"
+    done = run("predict", package, broken, stack, tmp_path / "missing.tif", "-o", output)
+    assert done.returncode == 1
+    assert sorted(path.name for path in output.iterdir()) == ["stack.tif"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert "broken.tif" in lines[0]
+    assert "missing.tif" in lines[1]
+    assert "2 of 3 images failed" in lines[2]
+
+
+def test_a_folder_is_predicted_into_a_folder(package, stack, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "in" / f"{name}.tif").write_bytes(stack.read_bytes())
+    np.save(tmp_path / "in" / "c.npy", tifffile.imread(stack))
+    done = run("predict", package, tmp_path / "in", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a.tif", "b.tif", "c.tif"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{stack}", "-o", "{stack}"], "would replace the input"),
+        (["{stack}", "-o", "{existing}"], "exists: choose another name or pass --overwrite"),
+        (["{stack}", "-o", "out.jpg"], ".jpg is not a format that can be written"),
+        (["{stack}", "{existing}", "-o", "out.tif"], "is one file, but there are 2 images"),
+        (["{stack}", "-o", "out.tif", "--axes", "YX"], "3 axes"),
+        (["{stack}", "-o", "out.tif", "--channel", "3"], "channel"),
+        (["{stack}", "-o", "out.tif", "--device", "cuda:9"], "CUDA"),
+    ],
+)
+def test_mistakes_end_in_one_line(package, stack, tmp_path, arguments, message):
+    existing = tmp_path / "existing.tif"
+    existing.write_bytes(stack.read_bytes())
+    names = {"stack": stack, "existing": existing}
+    done = run(
+        "predict",
+        package,
+        *(str(tmp_path / a) if a[:3] == "out" else a.format(**names) for a in arguments),
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert existing.read_bytes() == stack.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict"],
+        ["predict", "model", "image.tif"],
+        ["predict", "model", "image.tif", "-o", "out.tif", "--tiling", "sideways"],
+        ["predict", "model", "image.tif", "-o", "out.tif", "--memory", "much"],
+        ["predict", "model", "image.tif", "-o", "out.tif", "--block", "large"],
+        ["import-tf", "checkpoint", "-o", "model.zip"],
+        ["dance"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_unknown_models_are_suggested(tmp_path, stack):
+    done = run("predict", "gvtnet-denoising-nucleus", stack, "-o", tmp_path / "out.tif")
+    assert done.returncode == 1
+    assert "did you mean gvtnet-denoising-nuclei?" in done.stderr
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; sys.argv = ['gvtzoo', '--help']\n"
+        "from gvtzoo.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'bioimageio', 'lightning', 'matplotlib', 'skimage', 'xarray', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "predict" in done.stdout
+
+
+def test_version():
+    import gvtzoo
+
+    assert invoke("--version").stdout.strip() == f"gvtzoo {gvtzoo.__version__}"

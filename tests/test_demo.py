@@ -1,0 +1,54 @@
+"""The demonstration shows a network that is worth having."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gvtzoo.demo import run_demo
+from gvtzoo.errors import GvtzooError
+from gvtzoo.images.files import read_image
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return run_demo(tmp_path_factory.mktemp("demo") / "out", device="cpu")
+
+
+def test_the_network_beats_its_input_clearly(result):
+    noisy, denoised = result.metrics["noisy"], result.metrics["denoised"]
+    assert denoised["ssim"] > 2 * noisy["ssim"]
+    assert denoised["nrmse"] < 0.5 * noisy["nrmse"]
+
+
+def test_files_are_there_and_fit_each_other(result):
+    assert [path.name for path in result.files] == [
+        "input.tif",
+        "prediction.tif",
+        "prediction_sigma.tif",
+        "truth.tif",
+        "demo.png",
+    ]
+    images = [read_image(path) for path in result.files[:4]]
+    assert len({image.shape for image in images}) == 1
+    assert all(image.attrs["pixel_size"] == images[0].attrs["pixel_size"] for image in images)
+
+
+def test_sigma_says_how_far_off_the_prediction_is(result):
+    _, prediction, sigma, truth = (read_image(path).to_numpy() for path in result.files[:4])
+    error = np.abs(prediction - truth)
+    sure, unsure = sigma < np.percentile(sigma, 25), sigma > np.percentile(sigma, 75)
+    assert error[unsure].mean() > 1.5 * error[sure].mean()
+
+
+def test_picture_is_not_blank(result):
+    from matplotlib.image import imread
+
+    picture = imread(result.files[-1])
+    assert picture.shape[1] > 1000
+    assert picture[..., :3].std() > 0.1
+
+
+def test_a_second_demo_does_not_overwrite(result):
+    with pytest.raises(GvtzooError, match="exists"):
+        run_demo(result.files[0].parent, device="cpu")
