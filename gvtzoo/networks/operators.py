@@ -232,12 +232,25 @@ class GVTO(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         activated = self.activation(x)
+        key, value = self.keys_and_values(activated)
+        return self.attend(x, activated, lambda query: self.attention(query, key, value))
+
+    def keys_and_values(self, activated: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of every voxel, (batch, heads, channels per head, voxels)."""
+        return self.split_heads(self.key(activated)), self.split_heads(self.value(activated))
+
+    def attend(self, x: Tensor, activated: Tensor, attention: Callable[[Tensor], Tensor]) -> Tensor:
+        """The operator's output, given what answers its queries.
+
+        Parameters
+        ----------
+        x, activated : Tensor
+            The input, before and after the activation.
+        attention : callable
+            From scaled queries (batch, heads, channels per head, voxels) to attended voxels.
+        """
         query = self.query(activated)
-        attended = self.attention(
-            self.split_heads(query) * self.query_scale,
-            self.split_heads(self.key(activated)),
-            self.split_heads(self.value(activated)),
-        )
+        attended = attention(self.split_heads(query) * self.query_scale)
         attended = attended.reshape(x.shape[0], -1, *query.shape[2:])
         return self.output(self.dropout(attended)) + self.residual(x, activated, query)
 
