@@ -25,6 +25,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights to start from: a run's best.safetensors.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Train a network by a recipe."""
@@ -34,8 +37,6 @@ def train(
 
     loaded = load_recipe(recipe, settings or [])
     logging.getLogger("gvtzoo.training").setLevel(logging.INFO)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     from gvtzoo.training.train import train as run_training
 
     with progress_bar(loaded.name) as report:
@@ -46,5 +47,7 @@ def train(
                 step, steps, f"step {step} of {steps}, loss {loss:.4f}"
             )
         )
-        run = run_training(loaded, data, output, resume=resume, device=device, progress=shown)
+        run = run_training(
+            loaded, data, output, resume=resume, device=device, weights=weights, progress=shown
+        )
     typer.echo(str(run))

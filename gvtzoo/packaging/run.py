@@ -29,8 +29,8 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
     ----------
     run : path
         Folder with ``recipe.yaml``, ``best.safetensors`` and ``example.npz`` (`source`), as
-        training leaves it; ``metrics.json`` (rows of the validation table) and
-        ``pixel_size.json`` are taken where they are.
+        training leaves it; ``metrics.json`` (rows of the validation table), ``tiling.json``
+        (a `TilingHint`) and ``pixel_size.json`` are taken where they are.
     output : path
         Of the zip.
     overwrite : bool
@@ -76,6 +76,7 @@ def _config(run: Path) -> PackageConfig:
             metrics=TypeAdapter(tuple[MetricRow, ...]).validate_python(rows),
             pixel_size=pixel_size.get("pixel_size") or {},
             unit=pixel_size.get("unit"),
+            tiling=_read_json(run / "tiling.json", {}) or None,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -96,18 +97,10 @@ def _read_json(path: Path, default: Any) -> Any:
 
 
 def _network(run: Path, config: PackageConfig) -> GVTNet | ProjectionGVTNet:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from gvtzoo.training.train import load_weights
 
-    path = run / "best.safetensors"
     network = config.network.build()
-    try:
-        network.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise GvtzooError(f"{path} is damaged: {error}") from error
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())[:200]
-        raise GvtzooError(f"{path} does not fit the recipe's network: {problem}") from error
+    load_weights(network, run / "best.safetensors")
     return network
 
 

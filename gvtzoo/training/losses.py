@@ -2,7 +2,11 @@
 
 The losses with uncertainty are negative log-likelihoods up to a constant: of a Laplace
 distribution with scale σ (paper, Methods, "uncertainty"), or of a normal one with standard
-deviation σ.
+deviation σ. Likelihoods care most about voxels that are certain, dark background above all; with
+`weight` 1 every voxel's likelihood is multiplied by its σ (by σ² for the normal one), taken as a
+constant, so that the prediction is trained as by MAE (MSE), and σ still learns the size of the
+error (Seitzer et al., *On the pitfalls of heteroscedastic uncertainty estimation with
+probabilistic neural networks*, ICLR 2022, equation 5 with β = `weight`). The paper has `weight` 0.
 """
 
 from __future__ import annotations
@@ -21,14 +25,20 @@ def mae(prediction: Tensor, target: Tensor) -> Tensor:
     return functional.l1_loss(prediction, target)
 
 
-def mae_with_uncertainty(prediction: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
+def mae_with_uncertainty(
+    prediction: Tensor, sigma: Tensor, target: Tensor, weight: float = 0.0
+) -> Tensor:
     """Mean of \\|y − ŷ\\| / σ + log σ (Laplace)."""
-    return ((target - prediction).abs() / sigma + sigma.log()).mean()
+    likelihood = (target - prediction).abs() / sigma + sigma.log()
+    return (likelihood * sigma.detach() ** weight).mean()
 
 
-def mse_with_uncertainty(prediction: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
+def mse_with_uncertainty(
+    prediction: Tensor, sigma: Tensor, target: Tensor, weight: float = 0.0
+) -> Tensor:
     """Mean of (y − ŷ)² / (2σ²) + log σ (normal)."""
-    return ((target - prediction) ** 2 / (2 * sigma**2) + sigma.log()).mean()
+    likelihood = (target - prediction) ** 2 / (2 * sigma**2) + sigma.log()
+    return (likelihood * sigma.detach() ** (2 * weight)).mean()
 
 
 WITHOUT_SIGMA = {"mse": mse, "mae": mae}

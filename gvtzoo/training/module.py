@@ -34,7 +34,8 @@ class TrainingModule(lightning.LightningModule):
         name = self.recipe.training.loss
         if name in WITH_SIGMA:
             prediction, sigma = self.network.forward_with_sigma(source)
-            return WITH_SIGMA[name](prediction.float(), sigma.float(), target)
+            weight = self.recipe.training.sigma_weight
+            return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight)
         return WITHOUT_SIGMA[name](self.network(source).float(), target)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:

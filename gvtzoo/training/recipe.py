@@ -6,7 +6,9 @@ replaced. ``preset`` under ``network`` starts from one of the paper's networks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +19,16 @@ from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import Normalization, PercentileNormalization
 from gvtzoo.metadata import ModelMetadata, Task
 from gvtzoo.networks.config import PRESETS, NetworkConfig
+from gvtzoo.plain_yaml import read_yaml
 from gvtzoo.resources import recipes_folder
+
+RECIPE_NAME = re.compile(r"[\w./-]{1,200}")
 
 
 class Strict(BaseModel):
-    """A part of a recipe: unknown keys are errors."""
+    """A part of a recipe: unknown keys are errors, and so are numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CameraNoise(Strict):
@@ -140,6 +145,9 @@ class TrainingConfig(Strict):
         Of Adam.
     schedule : ScheduleConfig
     loss : {"mse", "mae", "mae_with_uncertainty", "mse_with_uncertainty"}
+    sigma_weight : float
+        Of losses with uncertainty: 0 for the likelihood as the paper has it, which cares most
+        about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
     gradient_clip : float, optional
         Largest norm of the gradient.
     validate_every : int
@@ -158,6 +166,7 @@ class TrainingConfig(Strict):
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Loss = "mse"
+    sigma_weight: float = Field(0.0, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0)
     validate_every: int = Field(1000, ge=1)
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
@@ -186,7 +195,7 @@ class Recipe(Strict):
             return values
         settings = dict(network)
         preset = settings.pop("preset")
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"network.preset is {preset!r}: choose one of {', '.join(PRESETS)}")
         base = PRESETS[preset].model_dump(mode="json")
         return {**values, "network": merge(base, settings)}
@@ -270,21 +279,24 @@ def recipe_names() -> list[str]:
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path in seen:
+    if path.resolve() in seen:
         raise GvtzooError(f"{path} extends itself")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = str(error).replace("\n", " ")
-        raise GvtzooError(f"{path} is not valid YAML: {problem}") from error
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise GvtzooError(f"{path} is not valid YAML: {error}") from error
+    except GvtzooError as error:
+        raise GvtzooError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise GvtzooError(f"{path} is not a recipe: it has no keys")
     base = values.pop("extends", None)
     if base is None:
         return values
+    if not isinstance(base, str) or not RECIPE_NAME.fullmatch(base):
+        raise GvtzooError(f"{path}: extends {base!r} is not the name of a recipe")
     beside = path.parent / f"{base}.yaml"
     parent = beside if beside.is_file() else find_recipe(base)
-    return merge(_read(parent, (*seen, path)), values)
+    return merge(_read(parent, (*seen, path.resolve())), values)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,16 +321,13 @@ def parse_override(text: str) -> dict[str, Any]:
 
 def parse_scalar(text: str) -> Any:
     """A YAML value; numbers such as ``1e-4`` too, which YAML 1.1 takes for text."""
+    if "e" in text.lower() and text.strip()[-1].isdigit():
+        with suppress(ValueError):
+            return float(text)
     try:
-        return (
-            float(text)
-            if "e" in text.lower() and text.strip()[-1].isdigit()
-            else yaml.safe_load(text)
-        )
-    except ValueError:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise GvtzooError(f"{text!r} is not a YAML value") from error
+        return read_yaml(text)
+    except GvtzooError as error:
+        raise GvtzooError(f"{text!r} is not a YAML value: {error}") from error
 
 
 def describe(error: ValidationError, path: Path) -> str:

@@ -21,6 +21,7 @@ import csv
 import json
 import logging
 import platform
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ from gvtzoo.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+# Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module=r"lightning\.")
+
 METRICS = ("step", "loss", "val_loss", "learning_rate")
 EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}
 
@@ -53,7 +59,7 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
-    initial_weights: dict[str, torch.Tensor] | None = None,
+    weights: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train a recipe.
@@ -69,8 +75,8 @@ def train(
         Continue from ``last.ckpt`` with the same recipe. Losses are those of an uninterrupted
         training.
     device : {"auto", "cpu", "cuda", "mps"}
-    initial_weights : mapping, optional
-        State dict to start from.
+    weights : path, optional
+        Weights to start from, as another run's ``best.safetensors``.
     progress : callable, optional
         ``progress(step, steps, loss)`` after every step.
 
@@ -104,8 +110,8 @@ def train(
 
     lightning.seed_everything(recipe.training.seed, verbose=False)
     module = TrainingModule(recipe)
-    if initial_weights is not None:
-        module.network.load_state_dict(initial_weights)
+    if weights is not None and not resume:
+        load_weights(module.network, Path(weights))
     settings = recipe.training
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
@@ -276,6 +282,28 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     with write_atomically(path) as temporary:
         save_file(state, temporary)
+
+
+def load_weights(network: torch.nn.Module, path: Path) -> None:
+    """Set a network's weights to those of a safetensors file.
+
+    Raises
+    ------
+    GvtzooError
+        When the file cannot be read, or belongs to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise GvtzooError(f"there are no weights at {path}")
+    try:
+        network.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise GvtzooError(f"{path} is damaged, or not a safetensors file: {error}") from error
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise GvtzooError(f"{path} does not fit the recipe's network: {problem}") from error
 
 
 def _read_metrics(path: Path) -> list[dict[str, str]]:

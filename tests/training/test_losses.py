@@ -42,6 +42,16 @@ def test_mse_with_uncertainty_is_a_normal_likelihood(images):
     torch.testing.assert_close(mse_with_uncertainty(prediction, sigma, target), expected)
 
 
+@pytest.mark.parametrize("loss", [mae_with_uncertainty, mse_with_uncertainty])
+def test_weighted_likelihood_trains_the_prediction_like_the_plain_loss(images, loss):
+    prediction, sigma, target = images
+    prediction.requires_grad_()
+    loss(prediction, sigma, target, weight=1).backward()
+    difference = prediction.detach() - target
+    expected = difference.sign() if loss is mae_with_uncertainty else difference
+    torch.testing.assert_close(prediction.grad, expected / difference.numel())
+
+
 def test_the_best_sigma_is_the_mean_absolute_error():
     error = torch.full((100,), 0.25)
     sigmas = torch.linspace(0.05, 1, 96)

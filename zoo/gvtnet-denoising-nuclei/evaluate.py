@@ -2,9 +2,9 @@
 
     python zoo/gvtnet-denoising-nuclei/evaluate.py RUN
 
-writes RUN/metrics.json from the weights in RUN and the stack beside this file, which the model
-was neither trained nor validated on. `gvtzoo package RUN -o model.zip` then puts the table into
-the package. Each classical denoiser is taken at the setting that is best for SSIM and at the one
+writes RUN/metrics.json and RUN/tiling.json from the weights in RUN and the stack beside this file,
+which the model was neither trained nor validated on. `gvtzoo package RUN -o model.zip` then puts
+the table into the package. Each classical denoiser is taken at the setting that is best for SSIM and at the one
 that is best for NRMSE, chosen by the truth: better than any user could.
 """
 
@@ -21,14 +21,17 @@ from gvtzoo.evaluation.camera import expose, relative_intensity
 from gvtzoo.evaluation.classical import best_results, evaluate_classical
 from gvtzoo.evaluation.metrics import evaluate_pair
 from gvtzoo.images.files import read_image
+from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.metadata import default_metadata
-from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.packaging.config import PackageConfig, TilingHint
 from gvtzoo.prediction.predictor import Model
-from gvtzoo.training.recipe import Recipe, load_recipe
+from gvtzoo.prediction.tiling import measure_tiling
+from gvtzoo.training.recipe import CameraNoise, Recipe, load_recipe
 
 STACK = Path(__file__).with_name("test_stack.tif")
 DATA = "nuclei, rows 192 to 255 (not seen in training)"
 SEED = 0
+TILE = (32, 32, 64)
 COLUMNS = {"r": "r", "nrmse": "NRMSE", "psnr": "PSNR", "ssim": "SSIM"}
 
 
@@ -41,25 +44,16 @@ def main(run: Path) -> None:
     clean = read_image(STACK).to_numpy()
     intensity = relative_intensity(clean)
     rows = []
+    classical = measure_classical(run / "classical.json", intensity, noise)
     for photons in noise.photons:
-        noisy = expose(
-            intensity,
-            photons=photons,
-            read_noise=noise.read_noise,
-            offset=noise.offset,
-            generator=np.random.default_rng(SEED),
-        )
-        truth = (intensity * photons + noise.offset).astype(np.float32)
+        noisy, truth = exposure(intensity, photons, noise)
         condition = f"{photons:g} photons"
         prediction, sigma = model.predict(noisy, axes="ZYX", uncertainty=True)
-        results = {"noisy input": evaluate_pair(truth, noisy)}
-        classical = evaluate_classical(noisy, truth)
-        for score in ("ssim", "nrmse"):
-            for result in best_results(classical, score=score):
-                setting = ", ".join(f"{key} {value:g}" for key, value in result.setting.items())
-                name = f"{result.name}, best {COLUMNS[score]} ({setting})"
-                results[name] = result.metrics
-        results["GVTNet"] = evaluate_pair(truth, prediction.to_numpy())
+        results = {
+            "noisy input": evaluate_pair(truth, noisy),
+            **classical[condition],
+            "GVTNet": evaluate_pair(truth, prediction.to_numpy()),
+        }
         for method, metrics in results.items():
             numbers = {COLUMNS[key]: metrics[key] for key in COLUMNS}
             rows.append({"data": DATA, "condition": condition, "method": method, **numbers})
@@ -70,6 +64,49 @@ def main(run: Path) -> None:
             *coverage(truth, prediction, sigma),
         )
     (run / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    hint = tiling_hint(model, noisy)
+    print("tiling", hint)
+    (run / "tiling.json").write_text(hint.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def exposure(
+    intensity: np.ndarray, photons: float, noise: CameraNoise
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stack as the camera sees it, and what it would count without noise."""
+    noisy = expose(
+        intensity,
+        photons=photons,
+        read_noise=noise.read_noise,
+        offset=noise.offset,
+        generator=np.random.default_rng(SEED),
+    )
+    return noisy, (intensity * photons + noise.offset).astype(np.float32)
+
+
+def measure_classical(
+    path: Path, intensity: np.ndarray, noise: CameraNoise
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Metrics of the classical denoisers by noise level and method; minutes, so kept in `path`."""
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for photons in noise.photons:
+        noisy, truth = exposure(intensity, photons, noise)
+        results = evaluate_classical(noisy, truth)
+        best = found[f"{photons:g} photons"] = {}
+        for score in ("ssim", "nrmse"):
+            for result in best_results(results, score=score):
+                setting = ", ".join(f"{key} {value:g}" for key, value in result.setting.items())
+                best[f"{result.name}, best {COLUMNS[score]} ({setting})"] = result.metrics
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def tiling_hint(model: Model, noisy: np.ndarray) -> TilingHint:
+    """What tiles of the size that ilastik takes cost on the test stack."""
+    normalized = model.config.normalization.source.fit(noisy).apply(noisy)[np.newaxis]
+    padded, _ = pad_to_multiple(normalized, (1, *model.config.network.multiple))
+    return measure_tiling(model.network, padded, TILE)
 
 
 def load_model(run: Path, recipe: Recipe) -> Model:
