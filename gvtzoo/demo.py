@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MODEL = "gvtnet-denoising-nuclei"
 CLEAN_STACK = "test_stack.tif"
-PHOTONS = 4.0
+PHOTONS = 8.0
 SEED = 2021
 
 
@@ -34,7 +34,7 @@ def demo_images() -> tuple[xr.DataArray, xr.DataArray]:
     """The noisy input and the truth, both (z, y, x) in camera counts.
 
     The truth is a part of the stack that the model was neither trained nor validated on; noise of
-    4 photons at the bright structures is added, the same every time.
+    8 photons at the bright structures is added, the same every time.
     """
     from gvtzoo.evaluation.camera import expose, relative_intensity
     from gvtzoo.images.files import read_image

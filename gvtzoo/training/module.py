@@ -29,21 +29,21 @@ class TrainingModule(lightning.LightningModule):
             # On CPUs convolutions run 1.6 times as fast this way.
             cast(nn.Module, self.network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def loss(self, source: Tensor, target: Tensor) -> Tensor:
-        """The recipe's loss of a batch, a scalar."""
+    def loss(self, source: Tensor, target: Tensor, weight: float = 0.0) -> Tensor:
+        """The recipe's loss of a batch, a scalar; `weight` as in `gvtzoo.training.losses`."""
         name = self.recipe.training.loss
         if name in WITH_SIGMA:
             prediction, sigma = self.network.forward_with_sigma(source)
-            weight = self.recipe.training.sigma_weight
             return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight)
         return WITHOUT_SIGMA[name](self.network(source).float(), target)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        loss = self.loss(*batch)
+        loss = self.loss(*batch, weight=self.recipe.training.sigma_weight)
         self.log("loss", loss, on_step=True, batch_size=len(batch[0]))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        # Unweighted: a weighted likelihood does not fall when σ and the error do.
         self.log("val_loss", self.loss(*batch), on_epoch=True, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> Any:

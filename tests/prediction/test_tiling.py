@@ -62,7 +62,7 @@ def test_tiles_are_not_exact_with_attention(preset):
         if hasattr(module, "attention"):
             module.output.convolution.weight.data *= 20
     hint = measure_tiling(network, random_image(8, 96, 96), (8, 16, 16))
-    assert 0 < hint.max_difference
+    assert hint.max_difference > 0
     assert -1 <= hint.pearson_r < 1
     assert len(hint.halo) == 3
 
