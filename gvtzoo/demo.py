@@ -139,4 +139,6 @@ def _draw_scale_bar(axes, width: int, height: int, pixel_size: float | None) -> 
     length = 10 / pixel_size
     right, low = 0.96 * width, 0.92 * height
     axes.plot([right - length, right], [low, low], color="white", linewidth=3)
-    axes.text(right - length / 2, low - 2, "10 µm", color="white", ha="center", va="bottom")
+    shade = {"facecolor": "black", "alpha": 0.7, "edgecolor": "none", "pad": 1}
+    middle = right - length / 2
+    axes.text(middle, low - 4, "10 µm", color="white", ha="center", va="bottom", bbox=shade)
