@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -56,7 +57,7 @@ def length_unit(text: str) -> str:
 def seconds(interval: float, unit: str) -> float | None:
     """A frame interval in seconds; None where it is zero or the unit unknown."""
     factor = SECONDS.get(unit.strip().lower())
-    return interval * factor if factor and interval > 0 else None
+    return interval * factor if factor and 0 < interval < math.inf else None
 
 
 def in_one_unit(sizes: Mapping[str, tuple[float, str]]) -> tuple[dict[str, float], str]:
@@ -65,10 +66,10 @@ def in_one_unit(sizes: Mapping[str, tuple[float, str]]) -> tuple[dict[str, float
     Parameters
     ----------
     sizes : mapping of str to (float, str)
-        Size and unit per axis. Sizes that are not positive, and units that are unknown where they
-        differ, are left out.
+        Size and unit per axis. Sizes that are not positive or endless, and units that are unknown
+        where they differ, are left out.
     """
-    known = {axis: (size, unit) for axis, (size, unit) in sizes.items() if size > 0 and unit}
+    known = {axis: (size, unit) for axis, (size, unit) in sizes.items() if _is_size(size) and unit}
     units = {unit for _, unit in known.values()}
     if len(units) <= 1:
         return {axis: size for axis, (size, _) in known.items()}, units.pop() if units else ""
@@ -78,3 +79,7 @@ def in_one_unit(sizes: Mapping[str, tuple[float, str]]) -> tuple[dict[str, float
         if unit in MICROMETERS
     }
     return converted, MICROMETER if converted else ""
+
+
+def _is_size(size: float) -> bool:
+    return 0 < size < math.inf

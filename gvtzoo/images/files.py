@@ -7,7 +7,6 @@ seconds, as far as the file tells; both are always there, and empty when it tell
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import xarray as xr
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.files import write_atomically
+from gvtzoo.images.npy import read_npy, read_npz
 from gvtzoo.images.tiff import Content, read_tiff, write_tiff
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz")
 AXES = "tpczyx"
-ARRAY_NAMES = ("image", "source")
 
 
 def find_images(path: str | Path) -> list[Path]:
@@ -117,36 +116,19 @@ def _read(path: Path) -> Content:
     try:
         if suffix in TIFF_SUFFIXES:
             return read_tiff(path)
-        return Content(_read_npy(path) if suffix == ".npy" else _read_npz(path))
-    except GvtzooError:
-        raise
+        return Content(_read_npy(path) if suffix == ".npy" else read_npz(path))
+    except GvtzooError as error:
+        raise GvtzooError(f"{path} cannot be read: {error}") from error
     except PermissionError as error:
         raise GvtzooError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:  # damaged files make the readers fail in every way
-        if "Object arrays" in str(error):
-            raise GvtzooError(
-                f"{path} holds Python objects, which are not loaded: save an array of numbers"
-            ) from error
         problem = " ".join(str(error).split()) or type(error).__name__
         raise GvtzooError(f"{path} cannot be read, it seems damaged: {problem}") from error
 
 
 def _read_npy(path: Path) -> np.ndarray:
     with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _read_npz(path: Path) -> np.ndarray:
-    if not zipfile.is_zipfile(path):
-        raise GvtzooError(f"{path} cannot be read, it seems damaged: it is no npz archive")
-    with np.load(path, allow_pickle=False) as arrays:
-        names = list(arrays)
-        chosen = names if len(names) == 1 else [name for name in ARRAY_NAMES if name in names]
-        if not chosen:
-            raise GvtzooError(
-                f"{path} holds {len(names)} arrays ({', '.join(names)}): name one of them 'image'"
-            )
-        return arrays[chosen[0]]
+        return read_npy(file, path.stat().st_size)
 
 
 def _parse_axes(axes: str, shape: tuple[int, ...], name: str) -> str:

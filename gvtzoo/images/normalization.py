@@ -67,7 +67,7 @@ class FittedNormalization:
 
 
 class _Kind(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PercentileNormalization(_Kind):

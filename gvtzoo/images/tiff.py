@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ IMAGEJ_ORDER = "tzcyx"
 AXES_KEY = "gvtzoo_axes"
 LARGEST_CLASSIC_TIFF = 2**32 - 2**25  # bytes, with room for metadata
 LARGEST_EXACT_INTEGER = 2**24  # of float32
+MOST_PLANES = 10**6
+LARGEST_COMPRESSION = 1000  # unpacked : packed
+ALWAYS_UNPACKED = 2**28  # bytes
 DAMAGE = re.compile(r"TiffPages.* (invalid|corrupted) |invalid value offset")
 
 
@@ -69,12 +73,15 @@ def read_tiff(path: Path) -> Content:
     Raises
     ------
     GvtzooError
-        When the file is truncated.
+        When the file is truncated, or tells of more than it can hold.
     Exception
         Whatever tifffile and the decoders raise for damaged files.
     """
     with _complaints() as complaints, tifffile.TiffFile(path) as tiff:
+        if tiff.is_ome and tiff.ome_metadata:
+            _check_ome(tiff.ome_metadata)
         series = tiff.series[0]
+        _check_size(tiff, series)
         _check_complete(tiff, path, complaints)
         if len(tiff.series) > 1:
             log.warning("%s holds %d images: the first is read", path.name, len(tiff.series))
@@ -109,6 +116,46 @@ def _complaints() -> Iterator[list[str]]:
         yield messages
     finally:
         logger.removeFilter(collect)
+
+
+def _check_ome(xml: str) -> None:
+    """Refuse what would make tifffile open files elsewhere, or make room for a bomb."""
+    # OME-XML has no document type, by whose entities a short text becomes one of any size.
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise GvtzooError("its OME-XML has a document type, which is not read")
+    for element in ElementTree.fromstring(xml).iter():
+        tag = element.tag.rpartition("}")[2]
+        name = element.get("FileName", "") if tag == "UUID" else ""
+        if "/" in name or "\\" in name:
+            raise GvtzooError(f"its OME-XML names a file in another folder, {name}")
+        if tag == "TiffData":
+            _check_planes(tag, [element.get(key, "0") for key in element.attrib])
+        elif tag == "Pixels":
+            _check_planes(tag, [element.get(f"Size{axis}", "1") for axis in "TCZ"])
+        elif tag.startswith("ModuloAlong") and "Start" in element.attrib:
+            start, end, step = (float(element.get(key, "1")) for key in ("Start", "End", "Step"))
+            _check_planes(tag, [str(int(1 + (end - start) / step))])
+
+
+def _check_planes(tag: str, counts: Sequence[str]) -> None:
+    planes = math.prod(max(1, int(count)) for count in counts)
+    if planes > MOST_PLANES:
+        raise GvtzooError(f"its OME-XML ({tag}) has {planes} planes, more than {MOST_PLANES}")
+
+
+def _check_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Refuse images that are made room for, but of which the file can hold next to nothing."""
+    stored = tiff.filehandle.size
+    planes = len(series)
+    if planes > MOST_PLANES:
+        raise GvtzooError(f"it has {planes} planes, more than {MOST_PLANES}")
+    if not series.is_multifile and series.nbytes > max(
+        ALWAYS_UNPACKED, LARGEST_COMPRESSION * stored
+    ):
+        raise GvtzooError(
+            f"it tells of an image of {series.nbytes} bytes (shape {series.shape}), "
+            f"in a file of {stored}"
+        )
 
 
 def _check_complete(tiff: tifffile.TiffFile, path: Path, complaints: Sequence[str]) -> None:

@@ -14,6 +14,11 @@ DownSampling = Literal["convolution", "residual", "gvto_v1", "gvto_v2"]
 UpSampling = Literal["transposed_convolution", "gvto_v1", "gvto_v2"]
 BottomBlock = Literal["gvto", "residual"]
 
+# Far beyond what is useful; without limits, a few words could ask for any amount of memory.
+MOST_FEATURES = 8192
+MOST_BLOCKS = 64
+LARGEST_KERNEL = 31
+
 
 class AttentionConfig(BaseModel):
     """Settings of one kind of global voxel transformer operator.
@@ -61,27 +66,28 @@ class NetworkConfig(BaseModel):
     Raises
     ------
     pydantic.ValidationError
-        For unknown names, lists of the wrong length, and channels that cannot be split.
+        For unknown names, lists of the wrong length, channels that cannot be split, and sizes
+        beyond all use.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Literal["gvtnet", "projection"] = "gvtnet"
     dimensions: Literal[2, 3] = 3
-    input_channels: int = Field(1, ge=1)
-    output_channels: int = Field(1, ge=1)
+    input_channels: int = Field(1, ge=1, le=MOST_FEATURES)
+    output_channels: int = Field(1, ge=1, le=MOST_FEATURES)
     depth: int = Field(4, ge=1, le=8)
-    features: int = Field(32, ge=1)
+    features: int = Field(32, ge=1, le=MOST_FEATURES)
     encoder_blocks: tuple[int, ...] = (1, 0, 0, 0)
     downsampling: tuple[DownSampling, ...] = ("residual", "residual", "residual")
-    bottom: tuple[BottomBlock, ...] = ("gvto",)
+    bottom: tuple[BottomBlock, ...] = Field(("gvto",), max_length=MOST_BLOCKS)
     upsampling: tuple[UpSampling, ...] = ("transposed_convolution",) * 3
     decoder_blocks: tuple[int, ...] = (1, 1, 1)
     skip: Literal["add", "concatenate"] = "add"
     activation: Literal["relu", "relu6"] = "relu6"
     batch_norm: bool = True
     attention: AttentionConfigs = AttentionConfigs()
-    output_kernel_size: int = Field(3, ge=1)
+    output_kernel_size: int = Field(3, ge=1, le=LARGEST_KERNEL)
     output_bias: bool = True
     add_input: bool = False
     uncertainty: bool = False
@@ -108,6 +114,10 @@ class NetworkConfig(BaseModel):
         for name in ("encoder_blocks", "decoder_blocks"):
             if min(getattr(self, name), default=0) < 0:
                 raise ValueError(f"{name} {list(getattr(self, name))} cannot be negative")
+            if max(getattr(self, name), default=0) > MOST_BLOCKS:
+                raise ValueError(
+                    f"{name} {list(getattr(self, name))} has more than {MOST_BLOCKS} blocks"
+                )
         if self.skip == "concatenate" and 0 in self.decoder_blocks:
             raise ValueError(
                 "skip 'concatenate' needs at least one residual block at each decoder level, "
@@ -119,6 +129,12 @@ class NetworkConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_channels(self) -> NetworkConfig:
+        widest = self.features * 2 ** (self.depth - 1)
+        if widest > MOST_FEATURES:
+            raise ValueError(
+                f"features {self.features} and depth {self.depth} give {widest} features at the "
+                f"bottom, more than {MOST_FEATURES}"
+            )
         if self.add_input and self.input_channels != self.output_channels:
             raise ValueError(
                 f"add_input needs as many input_channels ({self.input_channels}) as "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -52,8 +53,8 @@ class TilingHint(Packaged):
         Largest difference between the two, as a fraction of the whole image's prediction's range.
     """
 
-    tile: tuple[int, ...]
-    halo: tuple[int, ...]
+    tile: tuple[Annotated[int, Field(ge=1)], ...]
+    halo: tuple[Annotated[int, Field(ge=0)], ...]
     pearson_r: float | None = None
     max_difference: float | None = None
 
@@ -91,7 +92,9 @@ class PackageConfig(Packaged):
     recipe: dict[str, Any] | None = None
     metrics: tuple[MetricRow, ...] = ()
     tiling: TilingHint | None = None
-    pixel_size: dict[Literal["z", "y", "x"], float] = Field(default_factory=dict)
+    pixel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0, lt=math.inf)]] = Field(
+        default_factory=dict
+    )
     unit: str | None = None
     uncertainty: bool = False
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
@@ -98,7 +97,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GvtzooError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GvtzooError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(settings, dict):
         raise GvtzooError(f"{path} does not hold a JSON object")
@@ -117,11 +116,7 @@ def _from_recipe(recipe: Recipe, uncertainty: bool) -> PackageConfig:
 
 
 def _from_settings(settings: Mapping[str, Any], uncertainty: bool, name: str) -> PackageConfig:
-    try:
-        network = config_from_reference(settings)
-    except ValidationError as error:
-        first = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise GvtzooError(f"the reference configuration is not valid: {first}") from error
+    network = config_from_reference(settings)
     task: Task = TASKS[settings["task"]]  # type: ignore[assignment]
     return PackageConfig(
         task=task,

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickletools
+import re
 import stat
 import zipfile
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.images.npy import read_npy
 from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.plain_yaml import LARGEST as LARGEST_YAML
+from gvtzoo.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +31,15 @@ if TYPE_CHECKING:
 
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 LARGEST_PACKAGE = 8 * 2**30  # bytes, unpacked
-LARGEST_DESCRIPTION = 2**24
+LARGEST_TENSOR = 2**28
 MOST_MEMBERS = 1000
-LARGEST_COMPRESSION = 1000  # unpacked : packed, beyond what deflate does to weights and images
+LARGEST_DIRECTORY = 2**20  # bytes in which a zip lists its members
+LARGEST_COMPRESSION = 100  # unpacked : packed; weights and images come nowhere near it
+ALWAYS_UNPACKED = 2**24  # bytes, to which any member may unpack
+PIECE = 2**20
+PICKLED = re.compile(
+    r"collections OrderedDict|torch \w+Storage|torch\._utils _rebuild_(tensor_v2|parameter)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,22 +59,32 @@ class ModelPackage:
     config: PackageConfig
     rdf: dict[str, Any]
 
-    def read(self, name: str) -> bytes:
-        """The content of one of the package's files.
+    def read(self, name: str, largest: int = LARGEST_PACKAGE) -> bytes:
+        """The content of one of the package's files, of `largest` bytes at most.
 
         Raises
         ------
         GvtzooError
-            When there is no such file, or its SHA-256 is not that of the description.
+            When there is no such file, it is too large, or its SHA-256 is not that of the
+            description.
         """
-        content = _read(self.path, name)
+        return b"".join(self._checked(name, largest))
+
+    def verify(self, name: str) -> None:
+        """Check the SHA-256 of a file as `read` does, without holding it in memory."""
+        deque(self._checked(name, LARGEST_PACKAGE), maxlen=0)
+
+    def _checked(self, name: str, largest: int) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        for piece in _pieces(self.path, name, largest):
+            digest.update(piece)
+            yield piece
         expected = dict(file_digests(self.rdf)).get(name)
-        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        if expected is not None and digest.hexdigest() != expected:
             raise GvtzooError(
                 f"{self.path}: {name} is damaged (its SHA-256 is not that of the description): "
                 "download or make the package again"
             )
-        return content
 
     def names(self) -> list[str]:
         """Names of the package's files."""
@@ -76,29 +98,26 @@ class ModelPackage:
         GvtzooError
             When the weights are damaged or do not fit the network.
         """
-        network = self.config.network.build()
         state = self._state()
-        try:
-            network.load_state_dict(state)
-        except (RuntimeError, TypeError) as error:
-            raise GvtzooError(f"{self.path}: {_first_line(error, 'weights do not fit')}") from error
+        network = self.config.network.build()
+        network.load_state_dict(state)
         return network.eval()
 
     def _state(self) -> dict[str, Tensor]:
+        """The weights, which fit the network."""
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load
 
+        # Shapes only: a description may name a network of any size.
+        with torch.device("meta"):
+            expected = self.config.network.build().state_dict()
         name = _weights_file(self.rdf)
-        content = self.read(name)
-        try:
-            if name.endswith(".safetensors"):
-                return load(content)
-            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-        except SafetensorError as error:
-            raise GvtzooError(f"{self.path}: {name} is not a safetensors file") from error
-        except Exception as error:  # torch.load raises whatever the damage leads to
-            raise GvtzooError(f"{self.path}: {name} does not hold plain weights") from error
+        # float64 and the file's own description at most
+        largest = sum(8 * tensor.numel() for tensor in expected.values()) + 2**20
+        state = _read_weights(self.read(name, largest), name, self.path)
+        problem = next(_misfits(state, expected), None)
+        if problem is not None:
+            raise GvtzooError(f"{self.path}: the weights do not fit the network: {problem}")
+        return state
 
     def test_input(self) -> np.ndarray:
         """Raw image, (1, channel, (z,) y, x), float32."""
@@ -111,13 +130,13 @@ class ModelPackage:
     def _tensor(self, place: str) -> np.ndarray:
         try:
             name = self.rdf[place][0]["test_tensor"]["source"]
-            return np.load(io.BytesIO(self.read(name)), allow_pickle=False)
-        except (KeyError, IndexError, TypeError, EOFError) as error:
+        except (KeyError, IndexError, TypeError) as error:
             raise GvtzooError(f"{self.path}: the description names no test {place}") from error
-        except ValueError as error:
-            if isinstance(error, GvtzooError):
-                raise
-            raise GvtzooError(f"{self.path}: the test {place} are not an npy file") from error
+        content = self.read(name, LARGEST_TENSOR)
+        try:
+            return read_npy(io.BytesIO(content), len(content))
+        except GvtzooError as error:
+            raise GvtzooError(f"{self.path}: the test {place}, {name}: {error}") from error
 
 
 def open_package(path: str | Path) -> ModelPackage:
@@ -142,7 +161,7 @@ def open_package(path: str | Path) -> ModelPackage:
         raise GvtzooError(f"{path} is not a model package: there is no rdf.yaml in it")
     rdf = _description(path, found[0])
     package = ModelPackage(path, _config(path, rdf), rdf)
-    package.read(_weights_file(rdf))
+    package.verify(_weights_file(rdf))
     return package
 
 
@@ -153,33 +172,57 @@ def _names(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def _read(path: Path, name: str) -> bytes:
-    if not _is_plain(name):
+def _pieces(path: Path, name: Any, largest: int) -> Iterator[bytes]:
+    """A file's content, a piece at a time, since a zip need not tell the truth about sizes."""
+    if not isinstance(name, str) or not _is_plain(name):
         raise GvtzooError(f"{path}: {name!r} is not the name of a file in the package")
+    size = 0
     try:
-        if path.is_dir():
-            return (path / name).read_bytes()
-        with _archive(path) as archive:
-            return archive.read(name)
+        with ExitStack() as stack:
+            if path.is_dir():
+                file: Any = stack.enter_context((path / name).open("rb"))
+            else:
+                file = stack.enter_context(stack.enter_context(_archive(path)).open(name))
+            while piece := file.read(PIECE):
+                size += len(piece)
+                if size > largest:
+                    raise GvtzooError(f"{path}: {name} is refused: it has over {largest} bytes")
+                yield piece
+    except GvtzooError:
+        raise
     except (KeyError, OSError) as error:
         raise GvtzooError(f"{path}: there is no readable file {name} in the package") from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise GvtzooError(f"{path}: {name} is damaged: {error}") from error
-    except Exception as error:  # zlib.error and its kin
+    except Exception as error:  # zipfile raises whatever the damage leads to
         raise GvtzooError(f"{path}: {name} is damaged: {error}") from error
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
+class _SmallReads(io.BufferedReader):
+    """A file of which only small parts can be read.
+
+    Opening a zip reads its whole directory, and makes much more of it in memory.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > LARGEST_DIRECTORY:
+            raise zipfile.BadZipFile(f"its directory has {size} bytes")
+        return super().read(size)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """The zip, opened, after a look at what its members would do."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise GvtzooError(f"{path} is not a zip file, or it is truncated") from error
-    problem = next(_problems(archive), None)
-    if problem is not None:
-        archive.close()
-        raise GvtzooError(f"{path} is refused: {problem}")
-    return archive
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_SmallReads(io.FileIO(path)))
+            archive = stack.enter_context(zipfile.ZipFile(file))
+        except Exception as error:  # zipfile raises whatever the damage leads to
+            raise GvtzooError(
+                f"{path} is not a zip file, or it is truncated or damaged: {error}"
+            ) from error
+        problem = next(_problems(archive), None)
+        if problem is not None:
+            raise GvtzooError(f"{path} is refused: {problem}")
+        yield archive
 
 
 def _problems(archive: zipfile.ZipFile) -> Iterator[str]:
@@ -197,7 +240,9 @@ def _problems(archive: zipfile.ZipFile) -> Iterator[str]:
             yield f"member {name!r} is there twice"
         if member.flag_bits & 1:
             yield f"member {name!r} is encrypted"
-        if member.file_size > LARGEST_COMPRESSION * max(member.compress_size, 1024):
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            yield f"member {name!r} is compressed in a way that is not read"
+        if member.file_size > max(ALWAYS_UNPACKED, LARGEST_COMPRESSION * member.compress_size):
             yield f"member {name!r} unpacks to {member.file_size} bytes from {member.compress_size}"
         seen.add(name)
     total = sum(member.file_size for member in members)
@@ -216,16 +261,11 @@ def _is_plain(name: str) -> bool:
 
 
 def _description(path: Path, name: str) -> dict[str, Any]:
-    text = _read(path, name)
-    if len(text) > LARGEST_DESCRIPTION:
-        raise GvtzooError(f"{path}: {name} has {len(text)} bytes, more than {LARGEST_DESCRIPTION}")
+    text = b"".join(_pieces(path, name, LARGEST_YAML))
     try:
-        # Aliases of aliases make a short text a description of any size.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise GvtzooError(f"{path}: {name} has YAML aliases, which are not read")
-        rdf = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise GvtzooError(f"{path}: {_first_line(error, f'{name} is not valid YAML')}") from error
+        rdf = read_yaml(text)
+    except GvtzooError as error:
+        raise GvtzooError(f"{path}: {name}: {error}") from error
     if not isinstance(rdf, dict):
         raise GvtzooError(f"{path}: {name} is not a description: it has no keys")
     return rdf
@@ -278,6 +318,57 @@ def file_digests(content: Any) -> Iterator[tuple[str, str]]:
             yield from file_digests(value)
 
 
-def _first_line(error: Exception, what: str) -> str:
-    detail = " ".join(str(error).split())[:200]
-    return f"{what}: {detail}" if detail else what
+def _read_weights(content: bytes, name: str, path: Path) -> dict[str, Any]:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        if name.endswith(".safetensors"):
+            return load(content)
+        _check_pickle(content)
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except GvtzooError as error:
+        raise GvtzooError(f"{path}: {name} does not hold plain weights: {error}") from error
+    except SafetensorError as error:
+        raise GvtzooError(f"{path}: {name} is not a safetensors file: {error}") from error
+    except Exception as error:  # torch.load raises whatever the damage leads to
+        raise GvtzooError(f"{path}: {name} does not hold plain weights") from error
+
+
+def _check_pickle(content: bytes) -> None:
+    """Refuse what ``weights_only=True`` takes and weights do not need.
+
+    It makes bytes of any number, for one, and unpacks what is compressed.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            if member.file_size != member.compress_size:
+                raise GvtzooError(f"{member.filename!r} in it is compressed")
+            if not member.filename.endswith(".pkl"):
+                continue
+            for opcode, argument, _ in pickletools.genops(archive.read(member)):
+                if "GLOBAL" in opcode.name and not PICKLED.fullmatch(str(argument)):
+                    raise GvtzooError(f"it names {argument}")
+
+
+def _misfits(state: Any, expected: dict[str, Tensor]) -> Iterator[str]:
+    import torch
+
+    if not isinstance(state, dict):
+        yield f"it holds a {type(state).__name__}, not tensors by name"
+        return
+    for name in expected.keys() - state.keys():
+        yield f"{name} is missing"
+    for name, tensor in state.items():
+        if name not in expected:
+            yield f"there is no {name!r} in it"
+        elif not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+            yield f"{name} is not a plain tensor"
+        elif tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+            yield f"{name} is not a tensor of real numbers"
+        elif tensor.shape != expected[name].shape:
+            yield (
+                f"{name} has the shape {tuple(tensor.shape)}, "
+                f"{tuple(expected[name].shape)} is needed"
+            )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.networks.config import AttentionConfig, AttentionConfigs, NetworkConfig
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 FOOTER_BYTES = 48
 TABLE_MAGIC = 0xDB4775248B80FB57
 BLOCK_TRAILER_BYTES = 5  # compression type and checksum
+LARGEST_SHIFT = 63  # of an integer of 64 bits
+LONGEST_NAME = 2**12  # bytes
 VARINT, BYTES, FIXED32 = 0, 2, 5  # protobuf wire types
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
@@ -84,9 +87,10 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     try:
         entries = dict(_table(index))
         header = dict(_fields(entries.pop(b"", b"")))
-        shards = int(header.get(1, 1))
-        return _read_variables(prefix, entries, shards)
-    except (IndexError, struct.error, KeyError, UnicodeDecodeError) as error:
+        return _read_variables(prefix, entries, header.get(1, 1))
+    except GvtzooError:
+        raise
+    except (LookupError, OverflowError, TypeError, ValueError, struct.error) as error:
         raise GvtzooError(f"{prefix}.index is damaged or not a TensorFlow V2 index") from error
 
 
@@ -94,7 +98,8 @@ def _read_variables(
     prefix: Path, entries: Mapping[bytes, bytes], shards: int
 ) -> dict[str, np.ndarray]:
     data: dict[int, bytes] = {}
-    variables = {}
+    variables: dict[str, np.ndarray] = {}
+    unread = 0
     for key, value in entries.items():
         name, entry = key.decode(), _Entry.parse(value)
         if entry.shard not in data:
@@ -102,6 +107,14 @@ def _read_variables(
             if not file.is_file():
                 raise GvtzooError(f"{file} is missing: copy it beside the index")
             data[entry.shard] = file.read_bytes()
+            unread += len(data[entry.shard])
+        # Variables do not share bytes; else a small file could hold any number of large ones.
+        unread -= entry.size
+        if unread < 0:
+            raise GvtzooError(
+                f"{prefix}: variable {name} is damaged, or shares its bytes with others: copy the "
+                "checkpoint again"
+            )
         stored = data[entry.shard][entry.offset : entry.offset + entry.size]
         if len(stored) != entry.size or _masked_crc(stored) != entry.checksum:
             raise GvtzooError(f"{prefix}: variable {name} is damaged: copy the checkpoint again")
@@ -145,6 +158,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > LARGEST_SHIFT:
+            raise ValueError("endless integer")
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
@@ -176,9 +191,13 @@ def _table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     _, at = _varint(footer, at)
     offset, at = _varint(footer, at)
     size, _ = _varint(footer, at)
+    unread = len(table)
     for _, handle in _block(table, offset, size):
         block_offset, at = _varint(handle, 0)
         block_size, _ = _varint(handle, at)
+        unread -= block_size
+        if unread < 0:
+            raise ValueError("blocks in each other")
         yield from _block(table, block_offset, block_size)
 
 
@@ -197,6 +216,8 @@ def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]
         length, at = _varint(block, at)
         key = key[:shared] + block[at : at + added]
         at += added
+        if len(key) > LONGEST_NAME:
+            raise ValueError("endless name")
         yield key, block[at : at + length]
         at += length
 
@@ -237,11 +258,12 @@ def config_from_reference(settings: Mapping[str, Any]) -> NetworkConfig:
     Raises
     ------
     GvtzooError
-        When a setting is missing or has a value that the reference does not know.
+        When a setting is missing or has a value that the reference does not know, or that no
+        network can have.
     """
     try:
         basic, unet = settings["conf_basic_ops"], settings["conf_unet"]
-        projection = settings["task"] == "projection"
+        projection = TASKS[settings["task"]] == "projection"
         return NetworkConfig(
             architecture="projection" if projection else "gvtnet",
             dimensions=3 if projection else int(unet["dimension"][0]),
@@ -265,6 +287,11 @@ def config_from_reference(settings: Mapping[str, Any]) -> NetworkConfig:
             output_bias=unet["out_kernel_bias"],
             add_input=settings["residual_input"],
         )
+    except ValidationError as error:
+        first = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise GvtzooError(f"the reference configuration is not valid: {first}") from error
+    except (IndexError, TypeError, ValueError) as error:
+        raise GvtzooError(f"the reference configuration is not valid: {error}") from error
     except KeyError as error:
         raise GvtzooError(
             f"the reference configuration lacks, or has an unknown value, {error}"
@@ -375,7 +402,7 @@ def to_state_dict(
         if NOT_WEIGHTS.search(variable):
             continue
         name = parameter_name(variable, config)
-        if variable.endswith("/kernel"):
+        if variable.endswith("/kernel") and values.ndim >= 2:
             # Both kinds of kernels: ours are (out, in, …), transposed ones (in, out, …).
             values = np.moveaxis(values, (-1, -2), (0, 1))
         if name not in expected:

@@ -1,0 +1,182 @@
+"""The model card: what Hugging Face shows of a repository, and reads from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gvtzoo.hub.huggingface import REPOSITORY
+from gvtzoo.metadata import Citation
+from gvtzoo.packaging.config import MetricRow, PackageConfig
+from gvtzoo.packaging.documentation import documentation
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
+
+DATASET = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+?)/?", re.ASCII)
+
+# The usual ones, as the Hub spells them; any other is "other" there, with its name.
+HUB_LICENSES = frozenset(
+    {
+        *("agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "isc", "mit"),
+        *("cc-by-3.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-4.0"),
+        *("cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1"),
+        *("lgpl-3.0", "mpl-2.0", "unlicense"),
+    }
+)
+
+# As in the package's documentation, with what only the card has; the rest follows.
+ORDER = (
+    "What it is for",
+    "What it is not for",
+    "How to use it",
+    "Training data",
+    "Validation",
+    "Normalization",
+    "Tiling and image size",
+    "Uncertainty",
+)
+
+
+def model_card(
+    config: PackageConfig, repository: str, *, tags: Iterable[str] = (), picture: str
+) -> str:
+    """The repository's README.md: metadata for the Hub, then the text.
+
+    Parameters
+    ----------
+    config : PackageConfig
+    repository : str
+        ``ORG/NAME``.
+    tags : iterable of str
+        Those of the package's description.
+    picture : str
+        Path of the cover in the repository.
+    """
+    metadata = card_metadata(config, tags)
+    return f"---\n{metadata.to_yaml()}\n---\n\n{_text(config, repository, picture)}"
+
+
+def card_metadata(config: PackageConfig, tags: Iterable[str] = ()) -> ModelCardData:
+    """What the Hub searches by and shows beside the card."""
+    from huggingface_hub import ModelCardData
+
+    metadata = config.metadata
+    results = evaluation_results(config.metrics)
+    datasets = [
+        match[1] for source in metadata.data if (match := DATASET.fullmatch(source.url or ""))
+    ]
+    structure = _slug(metadata.structure)
+    task = config.task.replace("_", "-")
+    license_name = re.sub(r"-(only|or-later)$", "", metadata.license.lower())
+    is_listed = license_name in HUB_LICENSES
+    return ModelCardData(
+        library_name="gvtzoo",
+        pipeline_tag="image-to-image",
+        tags=[tag for tag in ("bioimage.io", "microscopy", task, structure, *tags) if tag],
+        base_model=_base_model(metadata.parent),
+        datasets=datasets or None,
+        model_name=metadata.name if results else None,
+        eval_results=results or None,
+        license=license_name if is_listed else "other",
+        license_name=None if is_listed else license_name,
+        license_link=None if is_listed else f"https://spdx.org/licenses/{metadata.license}.html",
+    )
+
+
+def _base_model(parent: str | None) -> str | None:
+    """The parent, where it is a repository (a bundled model's name is none)."""
+    match = REPOSITORY.fullmatch(parent or "")
+    return match[1] if match else None
+
+
+def evaluation_results(metrics: Iterable[MetricRow]) -> list[EvalResult]:
+    """The network's own metrics; the baselines stay in the card's table."""
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="image-to-image",
+            dataset_name=", ".join(part for part in (row.data, row.condition) if part),
+            dataset_type=_slug(row.data),
+            dataset_config=_slug(row.condition) or None,
+            metric_type=_slug(name),
+            metric_name=name,
+            metric_value=value,
+        )
+        for row in metrics
+        if "gvtnet" in row.method.lower()
+        for name, value in row.values.items()
+        if math.isfinite(value)
+    ]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _text(config: PackageConfig, repository: str, picture: str) -> str:
+    metadata = config.metadata
+    sections = _sections(documentation(config))
+    sections["How to use it"] = _usage(sections["How to use it"], config, repository)
+    sections["Citation"] = f"```bibtex\n{bibtex(metadata.cite)}\n```"
+    titles = [*ORDER, *(title for title in sections if title not in ORDER)]
+    parts = [
+        f"# {metadata.name}",
+        f"![Input and prediction]({picture})",
+        metadata.description,
+        *(f"## {title}\n\n{sections[title]}" for title in titles),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(markdown: str) -> dict[str, str]:
+    """Second-level sections of a Markdown text, by title."""
+    parts = re.split(r"^## (.+)$", markdown, flags=re.MULTILINE)
+    return {title: text.strip() for title, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _usage(usage: str, config: PackageConfig, repository: str) -> str:
+    """The package's instructions, for whoever has only the repository's name."""
+    by_name = usage.replace("predict MODEL.zip", f"predict {repository}").replace(
+        'load("MODEL.zip")', f'load("{repository}")'
+    )
+    version = config.metadata.version
+    return f"""\
+Install gvtzoo with `pip install gvtzoo`; it downloads the model by its name
+(`{repository}@{version}` stays with this version). Other programs take a zip:
+
+```sh
+python -m zipfile -c MODEL.zip "$(gvtzoo download {repository})"/*
+```
+
+{by_name}
+  Without a zip: `load_model_description("huggingface/{repository}/{version}")`."""
+
+
+def bibtex(citations: Iterable[Citation]) -> str:
+    """Citations as BibTeX entries; their text is kept whole, in the note."""
+    entries: dict[str, str] = {}
+    for citation in citations:
+        key = _key(citation.text)
+        while key in entries:
+            key += "x"
+        fields = [("note", _escape(citation.text.rstrip(".")))]
+        fields += [("doi", citation.doi)] if citation.doi else []
+        fields += [("url", citation.url)] if citation.url else []
+        lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields)
+        entries[key] = f"@misc{{{key},\n{lines}}}"
+    return "\n\n".join(entries.values())
+
+
+def _key(text: str) -> str:
+    """First word and year, as in ``wang2021``."""
+    word = re.search(r"[A-Za-z]{2,}", text)
+    year = re.search(r"\b(19|20)\d\d\b", text)
+    return (word[0].lower() if word else "model") + (year[0] if year else "")
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", text)

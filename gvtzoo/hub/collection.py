@@ -1,0 +1,60 @@
+"""Models of bioimage.io, by id or address, through bioimageio.spec."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.files import write_atomically
+from gvtzoo.hub.huggingface import is_watched
+
+
+def download_package(source: str) -> Path:
+    """The package of a model of bioimage.io, as a zip in gvtzoo's cache.
+
+    Nothing of the package is run. A copy in the cache is used where a new one cannot be had.
+
+    Parameters
+    ----------
+    source : str
+        An id, such as ``affable-shark``, a DOI, or the address of a description or a zip.
+
+    Raises
+    ------
+    GvtzooError
+        When bioimageio.spec does not find or accept it, and it is not in the cache.
+    """
+    from bioimageio.spec import ValidationContext, save_bioimageio_package
+    from loguru import logger
+
+    context = ValidationContext(progressbar=None if is_watched() else False)
+    target = cache_folder() / _file_name(source)
+    logger.disable("bioimageio")
+    try:
+        with write_atomically(target) as temporary, context:
+            save_bioimageio_package(source, output_path=temporary)
+    # What is raised depends on what is wrong with the network or the description.
+    except Exception as error:
+        if not target.exists():
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise GvtzooError(
+                f"{source} cannot be had by bioimageio.spec: check the name and the network "
+                f"({reason})"
+            ) from error
+    finally:
+        logger.enable("bioimageio")
+    return target
+
+
+def cache_folder() -> Path:
+    """Where packages from elsewhere than Hugging Face are kept."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "gvtzoo" / "bioimageio"
+
+
+def _file_name(source: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")[-60:]
+    return f"{readable}-{hashlib.sha256(source.encode()).hexdigest()[:8]}.zip"

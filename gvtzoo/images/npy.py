@@ -1,0 +1,87 @@
+"""Arrays in NumPy's format, from files that need not hold what they say."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from gvtzoo.errors import GvtzooError
+
+LARGEST_COMPRESSION = 1100  # unpacked : packed, a little above what deflate can do
+ARRAY_NAMES = ("image", "source")
+
+
+def read_npy(file: IO[bytes], size: int) -> np.ndarray:
+    """An array of numbers from an npy file.
+
+    Parameters
+    ----------
+    file : binary file
+        That can seek.
+    size : int
+        How many bytes it has: an array that is larger is not even made room for.
+
+    Raises
+    ------
+    GvtzooError
+        When the file is damaged, or holds Python objects.
+    """
+    try:
+        shape, dtype = _header(file)
+        needed = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise GvtzooError("it holds Python objects, which are not loaded: save numbers")
+        if needed > size:
+            raise GvtzooError(
+                f"it seems damaged: an array of shape {shape} has {needed} bytes, the file {size}"
+            )
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except GvtzooError:
+        raise
+    except Exception as error:  # NumPy raises whatever the damage leads to
+        raise GvtzooError(f"it seems damaged, or is no npy file: {error}") from error
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise GvtzooError(f"its version {version} of the npy format is not that of plain numbers")
+    shape, _, dtype = readers[version](file)
+    if any(size < 0 for size in shape):
+        raise GvtzooError(f"it seems damaged: its shape is {shape}")
+    return shape, dtype
+
+
+def read_npz(path: Path) -> np.ndarray:
+    """The only array of an npz file, or the one that is called ``image`` or ``source``.
+
+    Raises
+    ------
+    GvtzooError
+        When there is none such, or the file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        arrays = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        chosen = list(arrays) if len(arrays) == 1 else [n for n in ARRAY_NAMES if n in arrays]
+        if not chosen:
+            names = ", ".join(arrays)
+            raise GvtzooError(f"it holds {len(arrays)} arrays ({names}): name one of them 'image'")
+        member = arrays[chosen[0]]
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise GvtzooError("it is compressed in a way that is not read")
+        if member.file_size > LARGEST_COMPRESSION * member.compress_size:
+            raise GvtzooError(
+                f"it seems damaged: {member.compress_size} bytes cannot unpack to "
+                f"{member.file_size}"
+            )
+        with archive.open(member) as file:
+            return read_npy(file, member.file_size)

@@ -1,0 +1,111 @@
+"""The card: metadata that the Hub accepts, and text that says what a user asks."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from huggingface_hub import ModelCard
+
+from gvtzoo.hub.card import bibtex, model_card
+from gvtzoo.metadata import Citation, DataSource
+from gvtzoo.packaging.config import MetricRow
+
+
+def card_of(config, **options) -> ModelCard:
+    return ModelCard(model_card(config, "alice/tiny", picture="images/cover.png", **options))
+
+
+def test_metadata_is_what_the_hub_searches_by(configured):
+    data = card_of(configured(), tags=("2d", "denoising")).data
+    assert (data.library_name, data.pipeline_tag, data.license) == (
+        "gvtzoo",
+        "image-to-image",
+        "mit",
+    )
+    assert data.tags == ["bioimage.io", "microscopy", "denoising", "bright-blobs", "2d"]
+    assert data.datasets == ["alice/blobs"]
+    assert data.base_model is None
+
+
+def test_results_are_those_of_the_network_alone(configured):
+    (result,) = card_of(configured()).data.eval_results
+    assert (result.metric_type, result.metric_value) == ("ssim", 0.91)
+    assert result.dataset_name == "blobs, test, 5 photons"
+
+
+def test_a_number_that_is_none_is_no_result(configured):
+    row = MetricRow(data="blobs", method="GVTNet", SSIM=float("nan"))
+    assert card_of(configured(metrics=(row,))).data.eval_results is None
+
+
+def test_baselines_are_in_the_table(configured):
+    assert "| blobs, test | 5 photons | median | 0.77 |" in card_of(configured()).text
+
+
+@pytest.mark.parametrize(
+    ("spdx", "expected"),
+    [
+        ("BSD-3-Clause", ("bsd-3-clause", None)),
+        ("GPL-3.0-only", ("gpl-3.0", None)),
+        ("CECILL-2.1", ("other", "cecill-2.1")),
+    ],
+)
+def test_licenses_are_spelt_as_on_the_hub(configured, described, spdx, expected):
+    data = card_of(configured(metadata=described(license=spdx))).data
+    assert (data.license, data.license_name) == expected
+
+
+@pytest.mark.parametrize(
+    ("parent", "expected"), [("alice/parent@1.0.0", "alice/parent"), ("gvtnet-nuclei", None)]
+)
+def test_only_a_repository_is_a_base_model(configured, described, parent, expected):
+    assert card_of(configured(metadata=described(parent=parent))).data.base_model == expected
+
+
+def test_data_elsewhere_is_not_named_as_a_hub_dataset(configured, described):
+    source = DataSource(name="Blobs", license="CC0-1.0", url="https://example.org/a/b")
+    assert card_of(configured(metadata=described(data=(source,)))).data.datasets is None
+
+
+def test_sections_come_in_the_order_of_questions(configured):
+    titles = re.findall(r"^## (.+)$", card_of(configured()).text, re.MULTILINE)
+    assert titles == [
+        "What it is for",
+        "What it is not for",
+        "How to use it",
+        "Training data",
+        "Validation",
+        "Normalization",
+        "Tiling and image size",
+        "Uncertainty",
+        "Licence",
+        "Citation",
+    ]
+
+
+def test_a_heading_in_the_authors_text_is_kept(configured, described):
+    metadata = described(intended_use="Blobs.\n\n## Beware\n\nNot for stars.")
+    assert "## Beware\n\nNot for stars." in card_of(configured(metadata=metadata)).text
+
+
+def test_instructions_use_the_repository_name(configured):
+    text = card_of(configured()).text
+    assert "gvtzoo predict alice/tiny image.tif -o out.tif" in text
+    assert 'gvtzoo.load("alice/tiny")' in text
+    assert "![Input and prediction](images/cover.png)" in text
+
+
+def test_bibtex_keeps_the_citation_and_tells_entries_apart():
+    first = Citation(text="Uthor, A. On 5 % of blobs. Blobs 3 (2019).", doi="10.1000/1")
+    second = Citation(text="Uthor, B. More. (2019)", url="https://example.org")
+    assert bibtex((first, second)) == (
+        "@misc{uthor2019,\n"
+        "  note = {Uthor, A. On 5 \\% of blobs. Blobs 3 (2019)},\n"
+        "  doi = {10.1000/1},\n"
+        "}\n\n"
+        "@misc{uthor2019x,\n"
+        "  note = {Uthor, B. More. (2019)},\n"
+        "  url = {https://example.org},\n"
+        "}"
+    )

@@ -1,0 +1,56 @@
+"""Models by id or address, through bioimageio.spec, from a server on loopback."""
+
+from __future__ import annotations
+
+import pytest
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.hub.registry import find_model
+from gvtzoo.packaging.package import open_package
+
+
+@pytest.fixture
+def collection(server, tmp_path, monkeypatch):
+    """The server as bioimage.io, and empty caches."""
+    from bioimageio.spec import settings
+
+    files = f"{server.address}/files"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(settings, "cache_path", tmp_path / "bioimageio")
+    monkeypatch.setattr(settings, "collection_http_pattern", f"{files}/{{bioimageio_id}}/rdf.yaml")
+    monkeypatch.setattr(settings, "id_map", f"{files}/id_map.json")
+    monkeypatch.setattr(settings, "resolve_draft", False)
+    return server
+
+
+def test_an_address_is_downloaded_and_kept(collection, package, capfd):
+    collection.served_files["tiny.zip"] = package.read_bytes()
+    address = f"{collection.address}/files/tiny.zip"
+    path = find_model(address)
+    assert open_package(path).config.metadata.id == "tiny-model"
+    collection.served_files.clear()
+    assert find_model(address) == path
+    assert open_package(path).config.metadata.id == "tiny-model"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_id_is_looked_up_in_the_collection(collection, publication):
+    for name, content in publication.files.items():
+        folder, _, file = name.partition("/")
+        if folder == "package":
+            collection.served_files[f"tiny-shark/{file}"] = content
+    assert open_package(find_model("tiny-shark")).config.metadata.id == "tiny-model"
+
+
+@pytest.mark.parametrize("name", ["affable-shark", "10.5281/zenodo.1"])
+def test_an_id_that_is_not_there_ends_in_one_line(collection, name):
+    with pytest.raises(GvtzooError, match=f"{name} cannot be had") as caught:
+        find_model(name)
+    assert "\n" not in str(caught.value)
+    assert collection.requests
+
+
+def test_an_address_without_a_model(collection):
+    collection.served_files["page.html"] = b"<html></html>"
+    with pytest.raises(GvtzooError, match="cannot be had"):
+        find_model(f"{collection.address}/files/page.html")

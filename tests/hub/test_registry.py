@@ -1,0 +1,60 @@
+"""Names of models, in the order in which they are looked up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.hub.registry import bundled_models, find_model
+from gvtzoo.packaging.package import open_package
+
+BUNDLED = "gvtnet-denoising-nuclei"
+
+
+def test_a_path_comes_before_a_bundled_name(tmp_path, monkeypatch):
+    (tmp_path / BUNDLED).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model(BUNDLED) == Path(BUNDLED)
+
+
+def test_a_path_comes_before_a_repository(published, tmp_path, monkeypatch):
+    (tmp_path / "alice" / "tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert find_model("alice/tiny") == Path("alice/tiny")
+    assert published.requests == []
+
+
+def test_a_bundled_name_needs_no_network(hub):
+    assert find_model(BUNDLED) == bundled_models()[BUNDLED]
+    assert hub.requests == []
+
+
+def test_a_repository_is_downloaded(published):
+    assert open_package(find_model("alice/tiny")).config.metadata.id == "tiny-model"
+
+
+@pytest.mark.parametrize("name", ["gvtnet-denoising-nuclie", "denoising-nuclei"])
+def test_a_name_that_is_nearly_right_is_suggested(hub, name):
+    with pytest.raises(GvtzooError, match=f"did you mean {BUNDLED}"):
+        find_model(name)
+    assert hub.requests == []
+
+
+def test_a_bundled_model_is_suggested_for_a_missing_repository(hub):
+    with pytest.raises(GvtzooError, match=f"no repository.*; {BUNDLED} comes with gvtzoo"):
+        find_model(f"alice/{BUNDLED}")
+
+
+@pytest.mark.parametrize("name", ["models/none.zip", Path("models/none"), "none/rdf.yaml"])
+def test_a_missing_file_is_not_looked_for_on_the_network(hub, name):
+    with pytest.raises(GvtzooError, match="does not exist"):
+        find_model(name)
+    assert hub.requests == []
+
+
+def test_what_is_no_name_at_all(hub):
+    with pytest.raises(GvtzooError, match="gvtzoo list"):
+        find_model("no such model")
+    assert hub.requests == []
