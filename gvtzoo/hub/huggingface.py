@@ -117,6 +117,10 @@ def _snapshot(repository: str, revision: str | None, again: bool = False) -> Pat
                 force_download=again,
             )
             return Path(folder) / PACKAGE_FOLDER
+        except AttributeError as error:
+            # When a connection is lost, one of the client's threads takes away the session that
+            # the others are about to use (huggingface_hub 2.4).
+            raise ConnectionError("the connection was lost") from error
         except failures() as error:
             is_passing = any((_status(cause) or 0) >= 500 for cause in _causes(error))
             if wait is None or not is_passing:
@@ -225,11 +229,11 @@ def _explanation(error: BaseException, repository: str, revision: str | None) ->
                 )
             case PermissionError():
                 return f"{cause}: set HF_HOME to a folder that you may write"
-    if type(error) in (ValueError, RuntimeError):
+    if type(error) is ValueError:
         return f"{repository}: {_first_line(error)}"
     return (
-        f"{endpoint} cannot be reached or breaks off, and {repository} is not in the cache "
-        f"({_first_line(error)}): check the network, and HF_ENDPOINT where it is set"
+        f"{endpoint} cannot be reached or breaks off: check the network, and HF_ENDPOINT where it "
+        f"is set, then try again ({_first_line(error)})"
     )
 
 
