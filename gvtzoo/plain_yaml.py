@@ -30,8 +30,7 @@ def read_yaml(text: bytes | str) -> Any:
     if len(text) > LARGEST:
         raise GvtzooError(f"it is too long ({len(text)} bytes, more than {LARGEST})")
     try:
-        _check_events(text)
-        return yaml.safe_load(text)
+        return yaml.load(text, _PlainLoader)
     except GvtzooError:
         raise
     # Numbers and dates that are none raise whatever Python's own types do.
@@ -40,26 +39,30 @@ def read_yaml(text: bytes | str) -> Any:
         raise GvtzooError(f"it is not valid YAML: {problem}") from error
 
 
-def _check_events(text: bytes | str) -> None:
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which stops at what is refused before it has read the rest."""
+
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise GvtzooError(
                 f"it has YAML aliases (line {line}), which are not read: write the values out"
             )
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        if isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > DEEPEST:
-            raise GvtzooError(f"it is nested more than {DEEPEST} levels deep (line {line})")
         if isinstance(event, yaml.ScalarEvent):
-            _check_scalar(event, line)
+            _check_scalar(event.value, line)
+        if self.depth > DEEPEST:
+            raise GvtzooError(f"it is nested more than {DEEPEST} levels deep (line {line})")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-def _check_scalar(event: yaml.ScalarEvent, line: int) -> None:
-    if CONTROL.search(event.value):
+def _check_scalar(text: str, line: int) -> None:
+    if CONTROL.search(text):
         raise GvtzooError(f"it has a control character (line {line})")
-    if len(event.value) > LONGEST_NUMBER and NUMBER.fullmatch(event.value):
-        raise GvtzooError(f"it has a number of {len(event.value)} digits (line {line})")
+    if len(text) > LONGEST_NUMBER and NUMBER.fullmatch(text):
+        raise GvtzooError(f"it has a number of {len(text)} digits (line {line})")

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
+SMALLEST, LARGEST = 1e-9, 1e9  # of a voxel, in any unit
 MICROMETER = "micrometer"
 MICROMETER_NAMES = {
     "um",
@@ -66,10 +67,10 @@ def in_one_unit(sizes: Mapping[str, tuple[float, str]]) -> tuple[dict[str, float
     Parameters
     ----------
     sizes : mapping of str to (float, str)
-        Size and unit per axis. Sizes that are not positive or endless, and units that are unknown
+        Size and unit per axis. Sizes that are none (`is_size`), and units that are unknown
         where they differ, are left out.
     """
-    known = {axis: (size, unit) for axis, (size, unit) in sizes.items() if _is_size(size) and unit}
+    known = {axis: (size, unit) for axis, (size, unit) in sizes.items() if is_size(size) and unit}
     units = {unit for _, unit in known.values()}
     if len(units) <= 1:
         return {axis: size for axis, (size, _) in known.items()}, units.pop() if units else ""
@@ -81,5 +82,6 @@ def in_one_unit(sizes: Mapping[str, tuple[float, str]]) -> tuple[dict[str, float
     return converted, MICROMETER if converted else ""
 
 
-def _is_size(size: float) -> bool:
-    return 0 < size < math.inf
+def is_size(size: float) -> bool:
+    """Whether a voxel can have this size in any unit, and TIFF can hold it."""
+    return SMALLEST < size < LARGEST

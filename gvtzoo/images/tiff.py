@@ -86,6 +86,8 @@ def read_tiff(path: Path) -> Content:
         if len(tiff.series) > 1:
             log.warning("%s holds %d images: the first is read", path.name, len(tiff.series))
         array = series.asarray()
+        if array.ndim != len(series.axes):
+            raise GvtzooError(f"its pixels have shape {array.shape}, and axes {series.axes}")
         if tiff.is_ome and tiff.ome_metadata:
             pixel_size, unit, channels = _ome_metadata(tiff.ome_metadata)
         else:
@@ -327,7 +329,12 @@ def _write_ome(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
 
 def _calibration(image: xr.DataArray) -> tuple[dict[str, float], str]:
     sizes = image.attrs.get("pixel_size") or {}
-    kept = {axis: float(size) for axis, size in sizes.items() if axis in image.dims and size > 0}
+    kept = {
+        axis: float(size)
+        for axis, size in sizes.items()
+        # TIFF's fractions hold no others.
+        if axis in image.dims and 1e-9 <= size <= 1e9
+    }
     return kept, str(image.attrs.get("unit") or "")
 
 

@@ -19,7 +19,7 @@ from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import Normalization, PercentileNormalization
 from gvtzoo.metadata import ModelMetadata, Task
 from gvtzoo.networks.config import PRESETS, NetworkConfig
-from gvtzoo.plain_yaml import read_yaml
+from gvtzoo.plain_yaml import DEEPEST, read_yaml
 from gvtzoo.resources import recipes_folder
 
 RECIPE_NAME = re.compile(r"[\w./-]{1,200}")
@@ -313,8 +313,11 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise GvtzooError(f"--set {text!r} is not of the form key.sub=value")
+    parts = key.strip().split(".")
+    if len(parts) > DEEPEST:
+        raise GvtzooError(f"--set {text!r} has {len(parts)} keys in each other")
     parsed: Any = parse_scalar(value)
-    for part in reversed(key.strip().split(".")):
+    for part in reversed(parts):
         parsed = {part: parsed}
     return parsed
 

@@ -86,7 +86,7 @@ def test_what_the_tests_write_is_read(tmp_path):
     assert {name: array.shape for name, array in variables.items()} == {"a": (2,), "ab": (2,)}
 
 
-@fuzz(80)
+@fuzz(20)
 @given(mutate=mutations())
 def test_damaged_indices(tmp_path, mutate):
     """The checksum notices nearly all of them."""
@@ -96,7 +96,7 @@ def test_damaged_indices(tmp_path, mutate):
             np.testing.assert_array_equal(array, VARIABLES[name])
 
 
-@fuzz(80)
+@fuzz(20)
 @given(mutate=mutations())
 def test_damaged_blocks_with_right_checksums(tmp_path, mutate):
     """As a stranger would write them, who computes the checksums afterwards."""
@@ -106,7 +106,7 @@ def test_damaged_blocks_with_right_checksums(tmp_path, mutate):
     outcome(read_checkpoint, checkpoint(tmp_path / "c", table(content, [(0, len(content) - 5)])))
 
 
-@fuzz(80)
+@fuzz(20)
 @given(
     numbers=st.fixed_dictionaries(
         {},
@@ -129,7 +129,7 @@ def test_entries_of_any_kind(tmp_path, numbers, name, mutate):
         outcome(to_state_dict, variables, DENOISING)
 
 
-@fuzz(40)
+@fuzz(10)
 @given(message=st.binary(max_size=40))
 def test_messages_of_any_kind(tmp_path, message):
     outcome(read_checkpoint, of_entries(tmp_path / "c", [(0, b"", message), (0, b"a", message)]))
@@ -160,7 +160,7 @@ def test_bombs_do_not_go_off(tmp_path, kind, index):
     assert "model" in refusal(read_checkpoint, checkpoint(tmp_path / "c", index))
 
 
-@fuzz(60)
+@fuzz(15)
 @given(data=st.data())
 def test_changed_settings(data):
     settings = data.draw(changed(SETTINGS))
@@ -168,7 +168,7 @@ def test_changed_settings(data):
     assert config is None or isinstance(config, NetworkConfig)
 
 
-@fuzz(40)
+@fuzz(10)
 @given(
     name=st.sampled_from(sorted(VARIABLES)),
     other=st.text(max_size=12) | st.sampled_from(["/kernel", "encoding_block_" + "9" * 3000]),
@@ -182,7 +182,7 @@ def test_variables_of_other_names_and_shapes(name, other, shape):
     assert state is None or shape == list(VARIABLES[name].shape)
 
 
-@fuzz(40)
+@fuzz(10)
 @given(content=st.binary(max_size=30) | st.sampled_from([b"[" * 10**5, b"9" * 5000, b"{}", b"[]"]))
 def test_settings_that_are_no_settings(tmp_path, content):
     path = tmp_path / "config.json"

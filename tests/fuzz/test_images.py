@@ -4,6 +4,7 @@ import io
 import pickle
 import struct
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hostile import INTEGERS, fuzz, mutations, outcome, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gvtzoo.errors import GvtzooError
 from gvtzoo.images.files import read_image, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,14 +58,14 @@ def check(path, content):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@fuzz(20)
+@fuzz(8)
 @given(mutate=mutations())
 def test_damaged_tiffs(tmp_path, kind, mutate):
     check(tmp_path / "a.tif", mutate(TIFFS[kind]))
 
 
 @pytest.mark.parametrize("kind", ["ImageJ", "BigTIFF", "big-endian", "deflate", "LZW tiles"])
-@fuzz(30)
+@fuzz(10)
 @given(data=st.data())
 def test_tags_that_lie(tmp_path, kind, data):
     content = bytearray(TIFFS[kind])
@@ -86,10 +88,10 @@ WORDS += ["gvtzoo_axes=ZYX", "gvtzoo_axes=", "zunit=", "loop=false", "Labels=", 
 NUMBERS = ["", "0", "-1", "1e999", "nan", "inf", "3", "2", "1000000000", "9" * 50, "true", "a"]
 
 
-@fuzz(60)
+@fuzz(15)
 @given(
     lines=st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(NUMBERS)), max_size=8),
-    resolution=st.sampled_from([(0, 0), (1, 0), (0, 1), (2**32 - 1, 1), (1, 2**32 - 1)]),
+    resolution=st.tuples(*[st.sampled_from([0, 1e-9, 0.3, 2.5, 1e6, 4e9])] * 2),
 )
 def test_imagej_texts_of_any_kind(tmp_path, lines, resolution):
     file = io.BytesIO()
@@ -99,7 +101,7 @@ def test_imagej_texts_of_any_kind(tmp_path, lines, resolution):
         IMAGE,
         description=text.encode("ascii", "replace"),
         metadata=None,
-        resolution=((resolution), (resolution)),
+        resolution=resolution,
     )
     check(tmp_path / "a.tif", file.getvalue())
 
@@ -133,7 +135,7 @@ def test_the_ome_image_itself_is_read(tmp_path):
     np.testing.assert_array_equal(read_image(path), IMAGE)
 
 
-@fuzz(80)
+@fuzz(25)
 @given(
     changes=st.dictionaries(
         st.sampled_from([key for key in SANE if key not in ("doctype", "uuid", "more")]),
@@ -181,22 +183,17 @@ def test_ome_bombs_do_not_go_off(tmp_path, kind):
 
 
 def test_images_that_are_not_there_are_not_made(tmp_path):
-    """A gigabyte of pixels, all of them missing: zeros to many readers."""
+    """Gigabytes of pixels, all of them missing: zeros to many readers."""
+    content = bytearray(TIFFS["plain"])
+    sizes = {"ImageWidth": 2**15, "ImageLength": 2**15, "RowsPerStrip": 2**15}
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        for page in file.pages:
+            for name, value in {**sizes, "StripOffsets": 0, "StripByteCounts": 0}.items():
+                tag = page.tags[name]
+                content[tag.offset + 2 : tag.offset + 12] = struct.pack("<HII", 4, 1, value)
     path = tmp_path / "a.tif"
-    content = TIFFS["plain"]
-    for tag, size in ((256, 14), (257, 12)):  # width, height
-        entry = struct.pack("<HHI", tag, 3, 1)
-        assert content.count(entry) == 3, size
-        content = content.replace(
-            entry + struct.pack("<I", size), struct.pack("<HHII", tag, 4, 1, 2**15)
-        )
-    count = struct.pack("<HHI", 279, 4, 1)
-    for page in range(3):
-        at = [i for i in range(len(content)) if content.startswith(count, i)]
-        if at:
-            content = content[: at[page] + 8] + bytes(4) + content[at[page] + 12 :]
     path.write_bytes(content)
-    assert "a.tif" in refusal(read_image, path)
+    assert "bytes" in refusal(read_image, path)
 
 
 def npy_header(text: bytes, version=(1, 0)) -> bytes:
@@ -219,7 +216,7 @@ DTYPES = ["'<f4'", "'|O'", "'>u2'", "'<U4'", "'|V10'", "'|S0'", "'<M8[D]'", "[('
 DTYPES += ["[('a', '|O')]", "'x'", "None", "7", "'<f4', '<f4'", "'<c16'", "'<f2'", "'<f16'", "'i'"]
 
 
-@fuzz(150)
+@fuzz(60)
 @given(
     shape=st.sampled_from(SHAPES),
     dtype=st.sampled_from(DTYPES),
@@ -240,7 +237,7 @@ def test_npy_headers_of_any_kind(tmp_path, shape, dtype, order, version, body, f
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
-@fuzz(30)
+@fuzz(10)
 @given(mutate=mutations())
 def test_damaged_arrays(tmp_path, form, mutate):
     content = small_package.npy(IMAGE)
@@ -277,21 +274,12 @@ def test_npz_bombs_do_not_go_off(tmp_path, compression):
     assert "a.npz" in refusal(read_image, path)
 
 
-@fuzz(30)
-@given(
-    name=st.text(max_size=10),
-    unit=st.text(max_size=10),
-    size=st.floats(),
-)
+@fuzz(15)
+@given(name=st.text(max_size=10), unit=st.text(max_size=10), size=st.floats())
 def test_what_a_file_says_can_be_written_again(tmp_path, name, unit, size):
     attributes = {"pixel_size": {"z": size, "x": size}, "unit": unit}
-    image = xr.DataArray(IMAGE, dims="zyx", name=name, attrs=attributes)
+    image = xr.DataArray(IMAGE, dims=tuple("zyx"), name=name, attrs=attributes)
     path = tmp_path / "a.tif"
-    _write(path, image)
-
-
-def _write(path, image):
-    try:
+    with suppress(GvtzooError):
         write_image(path, image, overwrite=True)
-    except ValueError as error:
-        assert "\n" not in str(error)
+        check(path, path.read_bytes())

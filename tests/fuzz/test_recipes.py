@@ -35,20 +35,20 @@ def test_the_recipe_itself_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, PRESET], ids=["whole", "preset"])
-@fuzz(50)
+@fuzz(10)
 @given(data=st.data())
 def test_changed_recipes(tmp_path, recipe, data):
     content = data.draw(changed(recipe))
     check(tmp_path / "a.yaml", small_package.to_yaml(content))
 
 
-@fuzz(30)
+@fuzz(8)
 @given(mutate=mutations())
 def test_damaged_recipes(tmp_path, mutate):
     check(tmp_path / "a.yaml", mutate(small_package.to_yaml(RECIPE)))
 
 
-@fuzz(40)
+@fuzz(10)
 @given(
     base=values() | st.sampled_from(["a", "./a", "../f/a", "b", "denoising/nuclei", "/dev/zero"])
 )
@@ -59,7 +59,7 @@ def test_bases_of_any_kind(tmp_path, base):
     check(folder / "a.yaml", small_package.to_yaml({**RECIPE, "extends": base}))
 
 
-@fuzz(60)
+@fuzz(12)
 @given(
     overrides=st.lists(
         st.text(max_size=20)
