@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A bundled model's name, or a package's path.")
+    str, typer.Argument(metavar="MODEL", help="A bundled model, a package's path, or ORG/NAME.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default=True)]
