@@ -139,7 +139,9 @@ def percentiles(image: np.ndarray, ranks: tuple[float, ...]) -> tuple[float, ...
         0 to 100.
     """
     if image.dtype.kind not in "ui" or image.dtype.itemsize > 2:
-        return tuple(float(value) for value in np.percentile(image, ranks))
+        # In the integers' own type, NumPy's interpolation would overflow.
+        numbers = image if image.dtype.kind == "f" else image.astype(np.float64)
+        return tuple(float(value) for value in np.percentile(numbers, ranks))
     return histogram_percentiles(*integer_histogram(image), ranks)
 
 

@@ -79,7 +79,7 @@ def read_tiff(path: Path) -> Content:
     """
     with _complaints() as complaints, tifffile.TiffFile(path) as tiff:
         if tiff.is_ome and tiff.ome_metadata:
-            _check_ome(tiff.ome_metadata)
+            _check_ome(tiff.ome_metadata, tiff.pages.first.size)
         series = tiff.series[0]
         _check_size(tiff, series)
         _check_complete(tiff, path, complaints)
@@ -120,8 +120,8 @@ def _complaints() -> Iterator[list[str]]:
         logger.removeFilter(collect)
 
 
-def _check_ome(xml: str) -> None:
-    """Refuse what would make tifffile open files elsewhere, or make room for a bomb."""
+def _check_ome(xml: str, voxels: int) -> None:
+    """Refuse files elsewhere, and more planes, of `voxels` each, than anyone has."""
     # OME-XML has no document type, by whose entities a short text becomes one of any size.
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
         raise GvtzooError("its OME-XML has a document type, which is not read")
@@ -131,16 +131,16 @@ def _check_ome(xml: str) -> None:
         if "/" in name or "\\" in name:
             raise GvtzooError(f"its OME-XML names a file in another folder, {name}")
         if tag == "TiffData":
-            _check_planes(tag, [element.get(key, "0") for key in element.attrib])
+            _check_planes(tag, max(map(int, element.attrib.values()), default=0))
         elif tag == "Pixels":
-            _check_planes(tag, [element.get(f"Size{axis}", "1") for axis in "TCZ"])
+            sizes = [int(element.get(f"Size{axis}", "1")) for axis in "TCZYX"]
+            _check_planes(tag, math.prod(sizes) // max(1, voxels))
         elif tag.startswith("ModuloAlong") and "Start" in element.attrib:
             start, end, step = (float(element.get(key, "1")) for key in ("Start", "End", "Step"))
-            _check_planes(tag, [str(int(1 + (end - start) / step))])
+            _check_planes(tag, int(1 + (end - start) / step))
 
 
-def _check_planes(tag: str, counts: Sequence[str]) -> None:
-    planes = math.prod(max(1, int(count)) for count in counts)
+def _check_planes(tag: str, planes: int) -> None:
     if planes > MOST_PLANES:
         raise GvtzooError(f"its OME-XML ({tag}) has {planes} planes, more than {MOST_PLANES}")
 

@@ -24,7 +24,7 @@ FULL = os.environ.get("GVTZOO_FUZZ") == "1"
 
 
 def fuzz(examples: int) -> settings:
-    """Few examples; a thousand times as many in the profile ``fuzz``."""
+    """Few examples; a hundred times as many in the profile ``fuzz``."""
     full = FULL or settings.get_current_profile_name() == "fuzz"
     return settings(
         max_examples=examples * (int(os.environ.get("GVTZOO_FUZZ_TIMES", 100)) if full else 1),
