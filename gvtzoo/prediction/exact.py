@@ -6,50 +6,46 @@ over tiles; with the sums known, everything else in the network looks at a neigh
 a last pass over tiles predicts. Sums are float64; the result equals that of the whole image up to
 rounding.
 
-An operator with softmax needs the keys and values of every voxel, so those are gathered; its
-queries are still answered tile by tile.
+An operator with softmax needs the keys and values of every voxel, so those are gathered, whatever
+the memory; its queries are still answered tile by tile.
 
-Feature maps at the coarse levels, which later passes need again, are kept where they fit the
-memory, and computed again where they do not.
+`gvtzoo.prediction.plan` decides on the tiles, and on the feature maps that are kept between passes.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.errors import GvtzooError
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.operators import GVTO, LinearAttention, SoftmaxAttention, attention_matrix
-from gvtzoo.networks.projection import PROJECTION_FEATURES, ProjectionGVTNet, ProjectionNet
+from gvtzoo.networks.projection import ProjectionGVTNet, ProjectionNet
 from gvtzoo.prediction.features import (
     Box,
     Features,
     Image,
     Sizes,
-    Stage,
-    Stored,
+    joined_stage,
     local_stage,
-    per_axis,
     reach,
     resampling_stage,
     store,
     tiles,
 )
-from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS, available_memory
+from gvtzoo.prediction.memory import available_memory
+from gvtzoo.prediction.plan import Plan, levels, make_plans, stages, tile_on_map
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-Level = TypeVar("Level", bound=nn.Module)
-WORKING_SHARE = 0.5  # of the memory goes to the tile at work, the rest to kept features
-LARGEST_WORKING_SET = 1_500_000_000  # bytes; larger tiles do not make it faster
 
 
 def predict_exact(
@@ -59,9 +55,12 @@ def predict_exact(
     memory: int | None = None,
     tile: Sequence[int] | None = None,
     sigma: bool = False,
+    out: Sequence[Any] | None = None,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, ...]:
+) -> tuple[Any, ...]:
     """Predict a whole image tile by tile.
+
+    Out of memory, it starts again once with smaller tiles.
 
     Parameters
     ----------
@@ -76,81 +75,106 @@ def predict_exact(
         (z,) y, x, multiples of ``network.multiple``; by default what fits the memory.
     sigma : bool
         Whether σ is wanted too.
+    out : sequence of array-like, optional
+        What the prediction, and σ where wanted, are written into tile by tile, such as memory
+        maps; (channel, (z,) y, x) each. By default new arrays.
     progress : callable, optional
-        ``progress(done, all)``.
+        ``progress(done, all)``, in percent of each pass over the tiles.
 
     Returns
     -------
-    tuple of ndarray
-        The prediction (channel, (z,) y, x), float32, and σ where wanted.
+    tuple of array-like
+        `out`: the prediction (channel, (z,) y, x), float32, and σ where wanted.
+
+    Raises
+    ------
+    GvtzooError
+        For sizes, tiles or outputs that do not suit the network.
     """
-    parameter = next(network.parameters())
-    budget = available_memory(parameter.device) if memory is None else memory
-    for attempt in (1, 2):
-        chosen = tile_for_memory(network, image.shape[1:], budget) if tile is None else tuple(tile)
-        log.info("exact prediction in tiles of %s voxels", "×".join(map(str, chosen)))
-        try:
-            with torch.inference_mode():
-                source = Image(image, parameter.device, parameter.dtype)
-                return _predict(network, source, _Passes(chosen, budget, progress), sigma)
-        except RuntimeError as error:
-            if attempt == 2 or tile is not None or not _out_of_memory(error):
-                raise
-            log.warning("out of memory with tiles of %s voxels: trying smaller ones", chosen)
-            budget = min(budget, _working_set(network, chosen)) // 4
-    raise AssertionError("unreachable")
-
-
-def tile_for_memory(network: GVTNet | ProjectionGVTNet, size: Sequence[int], memory: int) -> Sizes:
-    """The largest tiles, (z,) y, x, whose feature maps fit a share of the memory.
-
-    The longest axis is cut first; sizes are multiples of ``network.multiple``.
-    """
-    limit = min(WORKING_SHARE * memory, LARGEST_WORKING_SET)
-    parts = [1] * len(size)
-    while True:
-        tile = tuple(
-            -(-s // (p * m)) * m for s, p, m in zip(size, parts, network.multiple, strict=True)
+    _check(network, image.shape, tile, sigma)
+    shape = _output_shape(network, image.shape)
+    out = _outputs(shape, 2 if sigma else 1, out)
+    budget = available_memory(next(network.parameters()).device) if memory is None else memory
+    plans = make_plans(network, image.shape[1:], budget, tile)
+    needed = max(plan.kept + plan.working for plan in plans)
+    if tile is None and needed > budget:
+        log.warning(
+            "the smallest tiles take about %d MB, more than the %d MB allowed",
+            needed // 10**6,
+            budget // 10**6,
         )
-        if _working_set(network, tile) <= limit or tile == network.multiple:
-            return tile
-        longest = max(
-            (axis for axis in range(len(size)) if tile[axis] > network.multiple[axis]),
-            key=lambda axis: tile[axis],
-        )
-        parts[longest] += 1
-
-
-def _working_set(network: GVTNet | ProjectionGVTNet, tile: Sizes) -> int:
-    """Estimate of the bytes that the finest level takes for a tile and its halo."""
-    with_halo = (t + 2 * h for t, h in zip(tile, finest_halo(network), strict=True))
-    itemsize = next(network.parameters()).dtype.itemsize
-    features = (
-        PROJECTION_FEATURES
-        if isinstance(network, ProjectionGVTNet)
-        else network.first_convolution.convolution.out_channels
-    )
-    return LIVE_FEATURE_MAPS * features * itemsize * math.prod(with_halo)
-
-
-def finest_halo(network: GVTNet | ProjectionGVTNet) -> Sizes:
-    """How far around a tile the layers of the finest level look at the image, (z,) y, x."""
-    if isinstance(network, ProjectionGVTNet):
-        layers = [
-            layer
-            for part in (network.projection.down[0], network.projection.up[-1])
-            for layer in cast(nn.Sequential, part)
-        ]
-        layers.append(network.projection.output_convolution)
-        dimensions = 3
+    try:
+        predict_planned(network, image, plans, out, progress)
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        log.warning("out of memory with tiles of %s voxels: trying smaller ones", plans[0].tile)
     else:
-        decoder = [network.decoder[-1]] if len(network.decoder) else []
-        layers = [network.first_convolution, network.output_convolution]
-        for level in (network.encoder[0], *decoder):
-            layers += list(cast(EncoderLevel | DecoderLevel, level).blocks)
-        dimensions = network.dimensions
-    reaches = [per_axis(reach(layer), dimensions) for layer in layers]
-    return tuple(map(sum, zip(*reaches, strict=True)))
+        return tuple(out)
+    plans = make_plans(network, image.shape[1:], min(budget, needed) // 4)
+    predict_planned(network, image, plans, out, progress)
+    return tuple(out)
+
+
+@torch.inference_mode()
+def predict_planned(
+    network: GVTNet | ProjectionGVTNet,
+    image: Any,
+    plans: Sequence[Plan],
+    out: Sequence[Any],
+    progress: Progress | None = None,
+) -> None:
+    """As `predict_exact`, by given plans (one for each of the network's stages)."""
+    parameter = next(network.parameters())
+    source = Image(image, parameter.device, parameter.dtype)
+    passes_in_all = sum(map(_number_of_passes, stages(network), plans))
+    count = _Count(100 * passes_in_all, progress)
+    log.info("exact prediction in tiles of %s voxels", "×".join(map(str, plans[0].tile)))
+    if isinstance(network, ProjectionGVTNet):
+        source = _project(
+            network.projection, source, _Passes(network.projection, source.size, plans[0], count)
+        )
+        network = network.network
+    passes = _Passes(network, source.size, plans[-1], count)
+    _write(network, source, _last_features(network, source, passes), passes, out)
+
+
+def _check(
+    network: GVTNet | ProjectionGVTNet,
+    shape: Sequence[int],
+    tile: Sequence[int] | None,
+    sigma: bool,
+) -> None:
+    multiple = network.multiple
+    for what, sizes in (("image", shape[1:]), ("tile", multiple if tile is None else tile)):
+        if len(sizes) != len(multiple) or any(
+            s < m or s % m for s, m in zip(sizes, multiple, strict=True)
+        ):
+            raise GvtzooError(
+                f"the {what}'s sizes {tuple(sizes)} have to be multiples of {multiple}: "
+                + ("pad it" if what == "image" else "choose others")
+            )
+    last = cast(GVTNet, stages(network)[-1])
+    if sigma and last.sigma_convolution is None:
+        raise GvtzooError("this network has no uncertainty head: ask for the prediction only")
+
+
+def _output_shape(network: GVTNet | ProjectionGVTNet, shape: Sequence[int]) -> Sizes:
+    last = cast(GVTNet, stages(network)[-1])
+    channels = last.output_convolution.convolution.out_channels
+    return (channels, *shape[-last.dimensions :])
+
+
+def _outputs(shape: Sizes, count: int, out: Sequence[Any] | None) -> Sequence[Any]:
+    """New arrays, or the given ones if they fit."""
+    if out is None:
+        return [np.empty(shape, np.float32) for _ in range(count)]
+    if [tuple(array.shape) for array in out] != [shape] * count:
+        raise GvtzooError(
+            f"out has shapes {[tuple(array.shape) for array in out]}, "
+            f"but {count} of {shape} are predicted"
+        )
+    return out
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -160,76 +184,59 @@ def _out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def _as(kind: type[Level], modules: nn.Module) -> list[Level]:
-    """A ``ModuleList``'s modules, which are all of one kind."""
-    return [module for module in modules.children() if isinstance(module, kind)]
+def _number_of_passes(network: GVTNet | ProjectionNet, plan: Plan) -> int:
+    """One for each operator, one for each kept map, and the last."""
+    operators = sum(isinstance(module, GVTO) for module in network.modules())
+    depth = len(levels(network))
+    encoded = depth - plan.finest_kept
+    decoded = max(0, encoded - 1)
+    beside = len(network.bottom) if encoded and isinstance(network, ProjectionNet) else 0
+    return operators + encoded + decoded + beside + 1
 
 
 @dataclass
-class _Passes:
-    """Goes over tiles, keeps what fits the memory, and tells how far it is.
+class _Count:
+    """Tells how far the prediction is, in percent of each pass."""
 
-    Attributes
-    ----------
-    tile : tuple of int
-        In voxels of the image.
-    memory : int
-        Bytes, of which `kept` are taken by feature maps.
-    """
-
-    tile: Sizes
-    memory: int
+    expected: int
     progress: Progress | None
-    kept: int = 0
-    expected: int = 1
-    finished: int = field(default=0)
+    passes: int = 0
 
-    def boxes(self, size: Sizes, scale: Sizes) -> list[Box]:
-        """Tiles of a map whose voxels are `scale` voxels of the image wide."""
-        tile = tuple(max(1, t // s) for t, s in zip(self.tile, scale, strict=True))
-        return list(tiles(size, tile))
-
-    def done(self) -> None:
-        """One more pass is over."""
-        self.finished = min(self.finished + 1, self.expected)
+    def tile_done(self, number: int, of: int) -> None:
         if self.progress is not None:
-            self.progress(self.finished, self.expected)
+            self.progress(100 * self.passes + 100 * number // of, self.expected)
+        self.passes += number == of
 
-    def keep(self, source: Features, channels: int, scale: Sizes) -> Features:
-        """The same map, kept in memory if it fits."""
-        itemsize = 4
-        needed = itemsize * channels * math.prod(source.size)
-        if isinstance(source, (Stored, Image)):
+
+@dataclass(frozen=True)
+class _Passes:
+    """Goes over the tiles of an image of `size`."""
+
+    network: GVTNet | ProjectionNet
+    size: Sizes
+    plan: Plan
+    count: _Count
+
+    def boxes(self, source: Features) -> Iterator[Box]:
+        """The tiles of a map."""
+        tile = tile_on_map(self.network, self.size, self.plan, source.size, source.finest)
+        boxes = list(tiles(source.size, tile))
+        for number, box in enumerate(boxes, start=1):
+            yield box
+            self.count.tile_done(number, len(boxes))
+
+    def keep(self, source: Features, level: int) -> Features:
+        """The same map, computed now and kept if its level is to be."""
+        if level < self.plan.finest_kept:
             return source
-        if self.kept + needed > (1 - WORKING_SHARE) * self.memory:
-            self.done()
-            return source
-        stored = store(source, channels, self.boxes(source.size, scale))
-        self.kept += stored.nbytes
-        self.done()
-        return stored
+        return store(source, self.boxes(source))
 
-    def release(self, *maps: Features) -> None:
-        """These maps will not be read any more."""
-        self.kept -= sum(kept.nbytes for kept in maps if isinstance(kept, Stored))
-
-    def operator(self, operator: GVTO, source: Features, scale: Sizes) -> Stage:
+    def operator(self, operator: GVTO, source: Features) -> Features:
         """An operator's output, after a pass over all voxels of its input."""
-        keys, values, total = [], [], None
-        linear = isinstance(operator.attention, LinearAttention)
-        for box in self.boxes(source.size, scale):
-            key, value = operator.keys_and_values(operator.activation(source.read(box)))
-            if linear:
-                part = attention_matrix(key, value).cpu().double()
-                total = part if total is None else total + part
-            else:
-                keys.append(key)
-                values.append(value)
-        self.done()
         attention = (
-            _fixed_matrix(cast(Tensor, total), operator, source.size)
-            if linear
-            else _gathered(torch.cat(keys, dim=-1), torch.cat(values, dim=-1))
+            self._linear(operator, source)
+            if isinstance(operator.attention, LinearAttention)
+            else self._softmax(operator, source)
         )
 
         def function(x: Tensor) -> Tensor:
@@ -237,149 +244,92 @@ class _Passes:
 
         return resampling_stage(operator, function, source)
 
-    def layer(self, layer: nn.Module, source: Features, scale: Sizes) -> Features:
-        """Any layer's output."""
-        if isinstance(layer, GVTO):
-            return self.operator(layer, source, scale)
-        return local_stage(layer, source)
+    def _linear(self, operator: GVTO, source: Features) -> Callable[[Tensor], Tensor]:
+        """Y = (V Kᵀ) Q / N, with V Kᵀ the sum over tiles and N the whole image's queries."""
+        total = torch.zeros((), dtype=torch.float64)
+        for box in self.boxes(source):
+            key, value = operator.keys_and_values(operator.activation(source.read(box)))
+            total = total + attention_matrix(key, value).cpu().double()
+        queries = math.prod(resampling_stage(operator, operator, source).size)
+        # To the type first: not every device knows float64.
+        matrix = (total / queries).to(next(operator.parameters()).dtype)
+        return lambda query: matrix.to(query.device) @ query
 
-    def layers(self, layers: nn.Module, source: Features, scale: Sizes) -> Features:
+    def _softmax(self, operator: GVTO, source: Features) -> Callable[[Tensor], Tensor]:
+        """Y = V softmax(Kᵀ Q), with K and V of all voxels."""
+        parts = [
+            operator.keys_and_values(operator.activation(source.read(box)))
+            for box in self.boxes(source)
+        ]
+        key, value = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
+        attention = SoftmaxAttention()
+        return lambda query: attention(query, key, value)
+
+    def layers(self, layers: Iterable[nn.Module], source: Features) -> Features:
         """The output of layers that follow each other."""
-        for layer in cast(nn.Sequential, layers):
-            source = self.layer(layer, source, scale)
+        for layer in layers:
+            source = (
+                self.operator(layer, source)
+                if isinstance(layer, GVTO)
+                else local_stage(layer, source)
+            )
         return source
 
 
-def _fixed_matrix(total: Tensor, operator: GVTO, size: Sizes) -> Callable[[Tensor], Tensor]:
-    """Y = (V Kᵀ) Q / N with V Kᵀ known; N is the number of the whole image's queries."""
-    probe = resampling_stage(operator, operator, _Size(size))
-    matrix = total / math.prod(probe.size)
-    return lambda query: matrix.to(query) @ query
+def _last_features(network: GVTNet, image: Image, passes: _Passes) -> Features:
+    """`GVTNet.encode` and `GVTNet.decode` on maps instead of tensors."""
+    encoded = []
+    features = local_stage(network.first_convolution, image)
+    for number, module in enumerate(network.encoder):
+        encoder = cast(EncoderLevel, module)
+        features = passes.layers([encoder.downsampling, *encoder.blocks], features)
+        features = passes.keep(features, number)
+        encoded.append(features)
+    # Popped and given no name of their own: kept maps are freed once the decoder is above them.
+    features = passes.layers(network.bottom, encoded.pop())
+    for module in network.decoder:
+        decoder = cast(DecoderLevel, module)
+        features = passes.layers([decoder.upsampling], features)
+        features = joined_stage(decoder.merge, features, encoded.pop())
+        features = passes.keep(passes.layers(decoder.blocks, features), len(encoded))
+    return features
 
 
-def _gathered(key: Tensor, value: Tensor) -> Callable[[Tensor], Tensor]:
-    """Y = V softmax(Kᵀ Q), K and V of all voxels."""
-    attention = SoftmaxAttention()
-    return lambda query: attention(query, key, value)
+def _write(
+    network: GVTNet, image: Image, features: Features, passes: _Passes, out: Sequence[Any]
+) -> None:
+    """The last pass: the output, and σ if there is a second array for it."""
 
+    def outputs(last: Tensor, x: Tensor) -> Tensor:
+        y = network.output(last, x)
+        return torch.cat([y, network.sigma(last)], dim=1) if len(out) == 2 else y
 
-@dataclass(frozen=True)
-class _Size:
-    """A map of which only the size matters."""
-
-    size: Sizes
-
-    def read(self, box: Box) -> Tensor:
-        raise AssertionError("never read")
-
-
-def _predict(
-    network: GVTNet | ProjectionGVTNet, image: Image, passes: _Passes, sigma: bool
-) -> tuple[np.ndarray, ...]:
-    passes.expected = _expected_passes(network)
-    if isinstance(network, ProjectionGVTNet):
-        image = _project(network.projection, image, passes)
-        passes.tile = passes.tile[1:]
-        network = network.network
-    return _run_gvtnet(network, image, passes, sigma)
-
-
-def _expected_passes(network: nn.Module) -> int:
-    operators = sum(isinstance(module, GVTO) for module in network.modules())
-    nets = [module for module in network.modules() if isinstance(module, GVTNet)]
-    kept = sum(len(net.encoder) - 1 + max(len(net.decoder) - 1, 0) for net in nets)
-    if isinstance(network, ProjectionGVTNet):
-        kept += 2 * len(network.projection.down) + len(network.projection.bottom) - 1
-        kept += 1
-    return operators + kept + 1
-
-
-def _run_gvtnet(
-    network: GVTNet, image: Image, passes: _Passes, sigma: bool
-) -> tuple[np.ndarray, ...]:
-    """Encoder, bottom and decoder as `GVTNet.forward` has them, on maps instead of tensors."""
-    features = network.first_convolution.convolution.out_channels
-    scales = [(2**level,) * network.dimensions for level in range(network.depth)]
-    maps: list[Features] = []
-    current = local_stage(network.first_convolution, image)
-    for number, level in enumerate(_as(EncoderLevel, network.encoder)):
-        fine = scales[max(number - 1, 0)]
-        current = passes.layer(level.downsampling, current, fine)
-        current = passes.layers(level.blocks, current, scales[number])
-        if number > 0:
-            current = passes.keep(current, features * 2**number, scales[number])
-        maps.append(current)
-    current = passes.layers(network.bottom, current, scales[-1])
-    for step, decoder in enumerate(_as(DecoderLevel, network.decoder)):
-        number = network.depth - 2 - step
-        below, skipped = current, maps[number]
-        upsampled = passes.layer(decoder.upsampling, below, scales[number + 1])
-        no_margin = (0,) * network.dimensions
-        merged = Stage(decoder.merge, (upsampled, skipped), no_margin)
-        current = passes.layers(decoder.blocks, merged, scales[number])
-        if number > 0:
-            current = passes.keep(current, features * 2**number, scales[number])
-            if isinstance(current, Stored):
-                passes.release(below, skipped)
-    results = _last_pass(network, image, current, passes, sigma)
-    passes.done()
-    return results
-
-
-def _last_pass(
-    network: GVTNet, image: Image, features: Features, passes: _Passes, sigma: bool
-) -> tuple[np.ndarray, ...]:
-    """The output, and σ, from the last features."""
-    channels = network.output_convolution.convolution.out_channels
-    results = tuple(np.empty((channels, *image.size), np.float32) for _ in range(2 if sigma else 1))
-    margin = per_axis(reach(network.output_convolution), network.dimensions)
-    for box in passes.boxes(image.size, (1,) * network.dimensions):
-        wide = tuple(
-            slice(max(0, b.start - m), min(s, b.stop + m))
-            for b, m, s in zip(box, margin, image.size, strict=True)
-        )
-        inner = tuple(
-            slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide, strict=True)
-        )
-        last = features.read(wide)
-        outputs = [network.output(last, image.read(wide))]
-        if sigma:
-            outputs.append(network.sigma(last))
-        for result, output in zip(results, outputs, strict=True):
-            part = output[0][(slice(None), *inner)]
-            result[(slice(None), *box)] = part.float().cpu().numpy()
-    return results
+    predicted = joined_stage(outputs, features, image, margin=reach(network.output_convolution))
+    for box in passes.boxes(predicted):
+        parts = predicted.read(box)[0].float().cpu().numpy()
+        for array, part in zip(out, np.split(parts, len(out)), strict=True):
+            array[(slice(None), *box)] = part
 
 
 def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
     """`ProjectionNet.forward` on maps: the projected image, 2D."""
-    scale = [1, 1, 1]
-    current: Features = image
-    pooling = network.pooling
-    factors = cast(Sizes, pooling.kernel_size)
-    channels = PROJECTION_FEATURES
-    for down in network.down:
-        current = passes.layers(down, current, tuple(scale))
-        current = local_stage(pooling, current)
-        scale = [s * k for s, k in zip(scale, factors, strict=True)]
-        current = passes.keep(current, channels, tuple(scale))
+    features: Features = image
+    deepest = network.depth - 1
+    for number, down in enumerate(network.down, start=1):
+        features = passes.layers(cast(nn.Sequential, down), features)
+        features = passes.keep(local_stage(network.pooling, features), number)
     for block, convolution in zip(network.bottom, network.bottom_convolutions, strict=True):
-        beside = passes.layers(convolution, current, tuple(scale))
-        current = passes.layer(block, current, tuple(scale))
-        current = Stage(torch.add, (current, beside), (0, 0, 0))
-        current = passes.keep(current, channels, tuple(scale))
+        beside = passes.layers(cast(nn.Sequential, convolution), features)
+        features = joined_stage(torch.add, passes.layers([block], features), beside)
+        features = passes.keep(features, deepest)
     for number, (upsampling, up) in enumerate(zip(network.upsampling, network.up, strict=True)):
-        current = passes.layer(upsampling, current, tuple(scale))
-        scale = [s // k for s, k in zip(scale, factors, strict=True)]
-        current = passes.layers(up, current, tuple(scale))
-        if number < len(network.up) - 1:
-            current = passes.keep(current, channels, tuple(scale))
-    current = local_stage(network.output_activation, current)
-    weights = local_stage(network.output_convolution, current)
+        features = passes.layers([upsampling, *cast(nn.Sequential, up)], features)
+        features = passes.keep(features, deepest - 1 - number)
+    features = passes.layers([network.output_activation, network.output_convolution], features)
+    weighted = joined_stage(torch.mul, features, image)
     depth, *plane = image.size
     projected = np.zeros((1, *plane), np.float64)
-    for box in passes.boxes(image.size, (1, 1, 1)):
-        weighted = weights.read(box) * image.read(box)
-        projected[(slice(None), *box[1:])] += weighted.sum(dim=2)[0].double().cpu().numpy()
-    passes.done()
+    for box in passes.boxes(weighted):
+        part = weighted.read(box)[0].float().sum(dim=1)
+        projected[(slice(None), *box[1:])] += part.cpu().numpy()
     return Image((projected / depth).astype(np.float32), image.device, image.dtype)

@@ -11,8 +11,9 @@ result is cropped away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import singledispatch
 from itertools import product
 from typing import Any, Protocol, cast
@@ -42,6 +43,10 @@ class Features(Protocol):
     def size(self) -> Sizes:
         """Voxels along (z,) y, x."""
 
+    @property
+    def finest(self) -> Sizes:
+        """Size of the finest map that is computed, or read, when this one is read."""
+
     def read(self, box: Box) -> Tensor:
         """The map inside a box, (1, channel, (z,) y, x)."""
 
@@ -58,28 +63,31 @@ class Image:
     def size(self) -> Sizes:
         return tuple(self.array.shape[1:])
 
+    @property
+    def finest(self) -> Sizes:
+        return self.size
+
     def read(self, box: Box) -> Tensor:
         part = np.ascontiguousarray(self.array[(slice(None), *box)], dtype=np.float32)
         return torch.from_numpy(part)[None].to(self.device, self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stored:
-    """A map that was computed once and is kept in the computer's memory."""
+    """A map that was computed once and is kept."""
 
     array: Tensor
-    device: torch.device
 
     @property
     def size(self) -> Sizes:
         return tuple(self.array.shape[2:])
 
     @property
-    def nbytes(self) -> int:
-        return self.array.nbytes
+    def finest(self) -> Sizes:
+        return self.size
 
     def read(self, box: Box) -> Tensor:
-        return self.array[(slice(None), slice(None), *box)].to(self.device)
+        return self.array[(slice(None), slice(None), *box)]
 
 
 @dataclass(frozen=True)
@@ -102,37 +110,33 @@ class Stage:
     function: Callable[..., Tensor]
     sources: tuple[Features, ...]
     margin: Sizes
-    down: Sizes = field(default=())
-    up: Sizes = field(default=())
+    down: Sizes
+    up: Sizes
 
     @property
     def size(self) -> Sizes:
-        return tuple(c * u for c, u in zip(self._coarse_size, self._up, strict=True))
+        return tuple(c * u for c, u in zip(self._coarse_size, self.up, strict=True))
 
     @property
-    def _down(self) -> Sizes:
-        return self.down or (1,) * len(self.margin)
-
-    @property
-    def _up(self) -> Sizes:
-        return self.up or (1,) * len(self.margin)
+    def finest(self) -> Sizes:
+        return max(self.size, *(source.finest for source in self.sources), key=math.prod)
 
     @property
     def _coarse_size(self) -> Sizes:
-        return tuple(s // d for s, d in zip(self.sources[0].size, self._down, strict=True))
+        return tuple(s // d for s, d in zip(self.sources[0].size, self.down, strict=True))
 
     def read(self, box: Box) -> Tensor:
         coarse = tuple(
             slice(max(0, b.start // u - m), min(size, -(-b.stop // u) + m))
-            for b, u, m, size in zip(box, self._up, self.margin, self._coarse_size, strict=True)
+            for b, u, m, size in zip(box, self.up, self.margin, self._coarse_size, strict=True)
         )
         wanted = tuple(
-            slice(c.start * d, c.stop * d) for c, d in zip(coarse, self._down, strict=True)
+            slice(c.start * d, c.stop * d) for c, d in zip(coarse, self.down, strict=True)
         )
         result = self.function(*(source.read(wanted) for source in self.sources))
         kept = tuple(
             slice(b.start - c.start * u, b.stop - c.start * u)
-            for b, c, u in zip(box, coarse, self._up, strict=True)
+            for b, c, u in zip(box, coarse, self.up, strict=True)
         )
         return result[(slice(None), slice(None), *kept)]
 
@@ -196,6 +200,15 @@ def resampling_stage(
     return Stage(function, (source,), per_axis(reach(layer), dimensions), down, up)
 
 
+def joined_stage(
+    function: Callable[..., Tensor], *sources: Features, margin: Sizes | int = 0
+) -> Stage:
+    """A map computed from several of its size."""
+    dimensions = len(sources[0].size)
+    same = (1,) * dimensions
+    return Stage(function, sources, per_axis(margin, dimensions), same, same)
+
+
 def scaling(layer: nn.Module, dimensions: int) -> tuple[Sizes, Sizes]:
     """`down` and `up` of a layer's stage."""
     same, double = (1,) * dimensions, (2,) * dimensions
@@ -221,11 +234,12 @@ def tiles(size: Sizes, tile: Sizes) -> Iterator[Box]:
         yield tuple(slice(c, min(c + t, s)) for c, t, s in zip(corner, tile, size, strict=True))
 
 
-def store(source: Features, channels: int, boxes: Sequence[Box]) -> Stored:
+def store(source: Features, boxes: Iterable[Box]) -> Stored:
     """Compute a map box by box and keep it."""
-    first = source.read(boxes[0])
-    array = torch.empty(1, channels, *source.size, dtype=first.dtype)
-    for index, box in enumerate(boxes):
-        part = first if index == 0 else source.read(box)
-        array[(slice(None), slice(None), *box)] = part.cpu()
-    return Stored(array, first.device)
+    array = None
+    for box in boxes:
+        part = source.read(box)
+        if array is None:
+            array = part.new_empty(1, part.shape[1], *source.size)
+        array[(slice(None), slice(None), *box)] = part
+    return Stored(cast(Tensor, array))
