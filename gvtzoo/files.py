@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import mkdtemp, mkstemp
 
 
 @contextmanager
@@ -28,3 +29,32 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder_atomically(path: str | Path) -> Iterator[Path]:
+    """A path of a folder to be made beside `path`, which it replaces when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield beside / path.name
+        move_in_place(beside / path.name, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def move_in_place(temporary: Path, path: Path) -> None:
+    """Give a finished file or folder its name; what had it before goes only then."""
+    if not path.is_dir() or path.is_symlink():
+        temporary.replace(path)
+        return
+    aside = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    path.replace(aside / path.name)
+    try:
+        temporary.replace(path)
+    except OSError:
+        (aside / path.name).replace(path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -14,12 +14,14 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.files import write_atomically
-from gvtzoo.images.npy import read_npy, read_npz
+from gvtzoo.files import write_atomically, write_folder_atomically
+from gvtzoo.images.lazy import LazyImage
+from gvtzoo.images.npy import check_npy, read_npy, read_npz
 from gvtzoo.images.tiff import Content, read_tiff, write_tiff
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz")
+ZARR_SUFFIX = ".zarr"
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz", ZARR_SUFFIX)
 AXES = "tpczyx"
 
 
@@ -32,7 +34,7 @@ def find_images(path: str | Path) -> list[Path]:
         When there is nothing, or the folder holds no image.
     """
     path = Path(path)
-    if path.is_file():
+    if path.is_file() or is_zarr(path):
         return [path]
     if not path.is_dir():
         raise GvtzooError(f"there is no file or folder {path}")
@@ -41,7 +43,7 @@ def find_images(path: str | Path) -> list[Path]:
         for file in path.iterdir()
         if file.suffix.lower() in IMAGE_SUFFIXES
         and not file.name.startswith(".")
-        and file.is_file()
+        and (file.is_file() or is_zarr(file))
     )
     if not found:
         raise GvtzooError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
@@ -55,7 +57,7 @@ def read_image(
     channel: int | str | None = None,
     keep_channels: bool = False,
 ) -> xr.DataArray:
-    """An image from a TIFF (ImageJ, OME, plain), npy or npz file.
+    """An image from a TIFF (ImageJ, OME, plain), npy or npz file, or an OME-Zarr folder.
 
     Parameters
     ----------
@@ -78,27 +80,51 @@ def read_image(
     GvtzooError
         When the file cannot be read, or axes or channel do not fit it.
     """
-    path = Path(path)
+    image = _open(Path(path), axes, channel, keep_channels, lazy=False)
+    return image.load()
+
+
+def open_image(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    keep_channels: bool = False,
+) -> LazyImage:
+    """As `read_image`, but the values of OME-Zarr, TIFF and npy stay where they are.
+
+    What is wrong with them is then found when they are read.
+
+    Raises
+    ------
+    GvtzooError
+        When the file cannot be opened, or axes or channel do not fit it.
+    """
+    return _open(Path(path), axes, channel, keep_channels, lazy=True)
+
+
+def _open(
+    path: Path, axes: str | None, channel: int | str | None, keep_channels: bool, *, lazy: bool
+) -> LazyImage:
     _check_readable(path)
-    content = _read(path)
+    content = _read(path, lazy)
     array = content.array
     if array.dtype.kind not in "buifc":
         raise GvtzooError(f"{path} holds values of type {array.dtype}, not numbers")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if axes is not None:
         names = _parse_axes(axes, array.shape, path.name)
     else:
         names = content.axes or _guess_axes(array.shape, path.name, content.stated_axes)
     pixel_size = {axis: size for axis, size in content.pixel_size.items() if axis in names}
-    attributes = {"pixel_size": pixel_size, "unit": content.unit}
-    image = xr.DataArray(array, dims=tuple(names), name=path.stem, attrs=attributes)
-    labels = content.channels
-    if labels and image.sizes.get("c") == len(labels) == len(set(labels)):
-        image = image.assign_coords(c=labels)
+    image = LazyImage(
+        array, tuple(names), path.stem, pixel_size, content.unit, list(content.channels)
+    )
     return image if keep_channels else _take_channel(image, channel, path.name)
 
 
 def _check_readable(path: Path) -> None:
+    if path.is_dir() and is_zarr(path):
+        return
     if path.is_dir():
         raise GvtzooError(f"{path} is a folder: name an image in it")
     if not path.is_file():
@@ -111,11 +137,20 @@ def _check_readable(path: Path) -> None:
         raise GvtzooError(f"{path} is an empty file")
 
 
-def _read(path: Path) -> Content:
+def is_zarr(path: Path) -> bool:
+    """Whether a path is that of an OME-Zarr image, or of a folder in one."""
+    return any(part.lower().endswith(ZARR_SUFFIX) for part in (path.name, *path.parts))
+
+
+def _read(path: Path, lazy: bool) -> Content:
     suffix = path.suffix.lower()
+    if is_zarr(path) and path.is_dir():
+        return _read_zarr(path)
     try:
         if suffix in TIFF_SUFFIXES:
-            return read_tiff(path)
+            return read_tiff(path, lazy=lazy)
+        if suffix == ".npy" and lazy:
+            return Content(_map_npy(path))
         return Content(_read_npy(path) if suffix == ".npy" else read_npz(path))
     except GvtzooError as error:
         raise GvtzooError(f"{path} cannot be read: {error}") from error
@@ -124,6 +159,21 @@ def _read(path: Path) -> Content:
     except Exception as error:  # damaged files make the readers fail in every way
         problem = " ".join(str(error).split()) or type(error).__name__
         raise GvtzooError(f"{path} cannot be read, it seems damaged: {problem}") from error
+
+
+def _read_zarr(path: Path) -> Content:
+    from gvtzoo.images.ome_zarr import open_ome_zarr
+
+    image = open_ome_zarr(path)
+    return Content(
+        image.array, "".join(image.dims), "", image.pixel_size, image.unit, image.channels
+    )
+
+
+def _map_npy(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        check_npy(file, path.stat().st_size)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _read_npy(path: Path) -> np.ndarray:
@@ -156,13 +206,13 @@ def _guess_axes(shape: tuple[int, ...], name: str, stated: str) -> str:
     return "zyx"[-len(shape) :]
 
 
-def _take_channel(image: xr.DataArray, channel: int | str | None, name: str) -> xr.DataArray:
+def _take_channel(image: LazyImage, channel: int | str | None, name: str) -> LazyImage:
     if "c" not in image.dims:
         if channel not in (None, 0, "0"):
             raise GvtzooError(f"{name} has a single channel, there is no channel {channel}")
         return image
     count = image.sizes["c"]
-    labels = [str(label) for label in image.coords["c"].values] if "c" in image.coords else []
+    labels = image.channels if count == len(image.channels) == len(set(image.channels)) else []
     if channel is None and count == 1:
         channel = 0
     named = f" ({', '.join(labels)})" if labels else ""
@@ -174,7 +224,7 @@ def _take_channel(image: xr.DataArray, channel: int | str | None, name: str) -> 
         raise GvtzooError(
             f"{name} has no channel {channel}, it has {listed}: choose one with {_choices(count)}"
         )
-    return image.isel(c=index, drop=True)
+    return image.take("c", index)
 
 
 def _channel_index(channel: int | str, labels: Sequence[str]) -> int | None:
@@ -193,9 +243,9 @@ def _choices(count: int) -> str:
 
 
 def write_image(path: str | Path, image: xr.DataArray, *, overwrite: bool = False) -> None:
-    """Write an image as ImageJ-compatible TIFF, npy or npz, by the suffix.
+    """Write an image as ImageJ-compatible TIFF, OME-Zarr, npy or npz, by the suffix.
 
-    TIFF keeps axes (in the order TZCYX), pixel size and unit; uint8, uint16 and float32 keep their
+    OME-Zarr (0.5) keeps axes, pixel size, unit, channel names and type. TIFF keeps axes (in the order TZCYX), pixel size and unit; uint8, uint16 and float32 keep their
     type, others become float32. npy and npz keep the values only. Missing folders are made.
 
     Raises
@@ -206,8 +256,9 @@ def write_image(path: str | Path, image: xr.DataArray, *, overwrite: bool = Fals
     """
     path = Path(path)
     check_writable(path, overwrite)
+    write = write_folder_atomically if path.suffix.lower() == ZARR_SUFFIX else write_atomically
     try:
-        with write_atomically(path) as temporary:
+        with write(path) as temporary:
             _write(temporary, image, path)
     except OSError as error:
         raise GvtzooError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -218,11 +269,35 @@ def _write(temporary: Path, image: xr.DataArray, path: Path) -> None:
     if suffix in TIFF_SUFFIXES:
         write_tiff(temporary, image, path.name)
         return
+    if suffix == ZARR_SUFFIX:
+        _write_zarr(temporary, image)
+        return
     with temporary.open("wb") as file:
         if suffix == ".npy":
             np.save(file, image.to_numpy(), allow_pickle=False)
         else:
             np.savez_compressed(file, image=image.to_numpy())
+
+
+def _write_zarr(path: Path, image: xr.DataArray) -> None:
+    from gvtzoo.images.ome_zarr import ORDER, create_ome_zarr, suited_chunks
+
+    image = image.transpose(*sorted(image.dims, key=(*ORDER, *image.dims).index))
+    described = lazy_image(image)
+    chunks = suited_chunks(described.dims, image.shape, image.shape[-2 - ("z" in image.dims) :])
+    create_ome_zarr(path, described, chunks=chunks)[...] = image.to_numpy()
+
+
+def lazy_image(image: xr.DataArray) -> LazyImage:
+    """The same image, as if it were on disk."""
+    return LazyImage(
+        image.to_numpy(),
+        tuple(map(str, image.dims)),
+        str(image.name or ""),
+        dict(image.attrs.get("pixel_size") or {}),
+        str(image.attrs.get("unit") or ""),
+        [str(name) for name in image.coords["c"].values] if "c" in image.coords else [],
+    )
 
 
 def check_writable(path: Path, overwrite: bool) -> None:
@@ -237,7 +312,7 @@ def check_writable(path: Path, overwrite: bool) -> None:
             f"{path}: {path.suffix or 'no suffix'} is not a format that can be written: "
             f"{', '.join(IMAGE_SUFFIXES)} are"
         )
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() != ZARR_SUFFIX:
         raise GvtzooError(f"{path} is a folder: name a file in it")
     if path.exists() and not overwrite:
         raise GvtzooError(f"{path} exists: choose another name or pass --overwrite")

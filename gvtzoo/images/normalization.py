@@ -7,14 +7,19 @@ network input in every program.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gvtzoo.images.lazy import pieces
+
 EPSILON = 1e-6
 CHUNK = 2**20  # voxels whose statistics are taken at a time
+DIGIT = 16  # bits
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class PercentileNormalization(_Kind):
             raise ValueError(f"low {self.low} has to be below high {self.high}")
         return self
 
-    def fit(self, image: np.ndarray) -> FittedNormalization:
+    def fit(self, image: Any) -> FittedNormalization:
         """Statistics of a whole image, any shape."""
         low, high = percentiles(image, (self.low, self.high))
         return FittedNormalization(low, high - low + EPSILON)
@@ -94,7 +99,7 @@ class ZScoreNormalization(_Kind):
 
     kind: Literal["zscore"] = "zscore"
 
-    def fit(self, image: np.ndarray) -> FittedNormalization:
+    def fit(self, image: Any) -> FittedNormalization:
         """Statistics of a whole image, any shape, in float64."""
         mean, deviation = mean_and_deviation(image)
         return FittedNormalization(mean, deviation + EPSILON)
@@ -107,7 +112,7 @@ class FixedNormalization(_Kind):
     mean: float
     std: float = Field(gt=0)
 
-    def fit(self, image: np.ndarray) -> FittedNormalization:
+    def fit(self, image: Any) -> FittedNormalization:
         """The fixed values, whatever the image."""
         return FittedNormalization(self.mean, self.std)
 
@@ -117,7 +122,7 @@ class NoNormalization(_Kind):
 
     kind: Literal["none"] = "none"
 
-    def fit(self, image: np.ndarray) -> FittedNormalization:
+    def fit(self, image: Any) -> FittedNormalization:
         """Offset 0, scale 1, whatever the image."""
         return FittedNormalization(0.0, 1.0)
 
@@ -128,45 +133,47 @@ Normalization = Annotated[
 ]
 
 
-def percentiles(image: np.ndarray, ranks: tuple[float, ...]) -> tuple[float, ...]:
+def percentiles(image: Any, ranks: tuple[float, ...]) -> tuple[float, ...]:
     """Percentiles with linear interpolation, exact; of small integers by their histogram.
 
     Parameters
     ----------
-    image : ndarray
-        Any shape. 8 and 16 bit integers take memory for one chunk only.
+    image : array-like
+        Any shape, a NumPy array or one of which only slices are read (`gvtzoo.images.lazy`). Lazy
+        arrays, and 8 and 16 bit integers, take memory for one piece only.
     ranks : tuple of float
         0 to 100.
     """
-    if image.dtype.kind not in "ui" or image.dtype.itemsize > 2:
-        # In the integers' own type, NumPy's interpolation would overflow.
-        numbers = image if image.dtype.kind == "f" else image.astype(np.float64)
-        return tuple(float(value) for value in np.percentile(numbers, ranks))
-    return histogram_percentiles(*integer_histogram(image), ranks)
+    if image.dtype.kind in "ui" and image.dtype.itemsize <= 2:
+        return histogram_percentiles(*integer_histogram(image), ranks)
+    if not isinstance(image, np.ndarray):
+        return streamed_percentiles(image, ranks)
+    # In the integers' own type, NumPy's interpolation would overflow.
+    numbers = image if image.dtype.kind == "f" else image.astype(np.float64)
+    return tuple(float(value) for value in np.percentile(numbers, ranks))
 
 
-def mean_and_deviation(image: np.ndarray) -> tuple[float, float]:
+def mean_and_deviation(image: Any) -> tuple[float, float]:
     """Mean and population standard deviation in float64.
 
     Parameters
     ----------
-    image : ndarray
-        Any shape; takes memory for one chunk only.
+    image : array-like
+        Any shape; takes memory for one piece only.
     """
-    flat = image.reshape(-1)
-    chunks = [flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK)]
-    mean = sum(float(chunk.sum(dtype=np.float64)) for chunk in chunks) / flat.size
-    squares = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for chunk in chunks)
-    return mean, float(np.sqrt(squares / flat.size))
+    mean = sum(float(piece.sum(dtype=np.float64)) for piece in pieces(image, CHUNK)) / image.size
+    squares = sum(
+        float(np.square(piece.astype(np.float64) - mean).sum()) for piece in pieces(image, CHUNK)
+    )
+    return mean, float(np.sqrt(squares / image.size))
 
 
-def integer_histogram(image: np.ndarray) -> tuple[np.ndarray, int]:
+def integer_histogram(image: Any) -> tuple[np.ndarray, int]:
     """Counts of every value of an 8 or 16 bit integer image, and the first value."""
     lowest = int(np.iinfo(image.dtype).min)
     counts = np.zeros(2 ** (8 * image.dtype.itemsize), np.int64)
-    flat = image.reshape(-1)
-    for start in range(0, flat.size, CHUNK):
-        values = flat[start : start + CHUNK].astype(np.int32) - lowest
+    for piece in pieces(image, CHUNK):
+        values = piece.reshape(-1).astype(np.int32) - lowest
         counts += np.bincount(values, minlength=counts.size)
     return counts, lowest
 
@@ -184,3 +191,72 @@ def histogram_percentiles(
         fraction = position - before
         found.append(float(lowest + values[0] + fraction * (values[1] - values[0])))
     return tuple(found)
+
+
+def streamed_percentiles(image: Any, ranks: tuple[float, ...]) -> tuple[float, ...]:
+    """Percentiles of an array that is read piece by piece, exact for every numeric type.
+
+    Parameters
+    ----------
+    image : array-like
+        Any shape, without NaN.
+    ranks : tuple of float
+        0 to 100.
+    """
+    positions = [rank / 100 * (image.size - 1) for rank in ranks]
+    wanted = sorted({n for p in positions for n in (math.floor(p), math.ceil(p))})
+    values = dict(zip(wanted, order_statistics(image, wanted), strict=True))
+    return tuple(
+        values[math.floor(p)] + (p - math.floor(p)) * (values[math.ceil(p)] - values[math.floor(p)])
+        for p in positions
+    )
+
+
+def order_statistics(image: Any, numbers: Sequence[int]) -> list[float]:
+    """The values that come at these places when all are sorted, from 0.
+
+    Numbers are compared as integers of the same order, 16 bits at a time from the highest: each
+    time over the image counts, among the values that begin like the one that is sought, how they
+    go on.
+    """
+    bits = 8 * image.dtype.itemsize
+    found = [(0, number) for number in numbers]  # leading bits, and the place among those
+    for shift in range(bits - DIGIT, -1, -DIGIT):
+        counts = {leading: np.zeros(2**DIGIT, np.int64) for leading, _ in found}
+        for piece in pieces(image, CHUNK):
+            keys = _sortable(piece.reshape(-1))
+            for leading, count in counts.items():
+                alike = keys if shift + DIGIT == bits else keys[keys >> (shift + DIGIT) == leading]
+                digits = (alike >> shift) & (2**DIGIT - 1)
+                count += np.bincount(digits.astype(np.int64), minlength=count.size)
+        found = [_next_digit(leading, place, counts[leading]) for leading, place in found]
+    return [_unsortable(leading, image.dtype) for leading, _ in found]
+
+
+def _next_digit(leading: int, place: int, counts: np.ndarray) -> tuple[int, int]:
+    below = np.cumsum(counts)
+    digit = int(np.searchsorted(below, place, side="right"))
+    return (leading << DIGIT) + digit, place - int(below[digit - 1] if digit else 0)
+
+
+def _sortable(values: np.ndarray) -> np.ndarray:
+    """Unsigned integers in the order of the values."""
+    unsigned = np.dtype(f"u{values.dtype.itemsize}")
+    keys = values.view(unsigned)
+    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
+    if values.dtype.kind == "u":
+        return keys
+    if values.dtype.kind == "i":
+        return keys ^ sign
+    return np.where(keys & sign, ~keys, keys | sign)
+
+
+def _unsortable(key: int, dtype: np.dtype) -> float:
+    """The value that `_sortable` has made `key` of."""
+    bits = 8 * dtype.itemsize
+    sign = 1 << (bits - 1)
+    if dtype.kind == "i":
+        key ^= sign
+    elif dtype.kind == "f":
+        key = key ^ sign if key & sign else key ^ (2**bits - 1)
+    return float(np.array([key], f"u{dtype.itemsize}").view(dtype)[0])

@@ -31,20 +31,35 @@ def read_npy(file: IO[bytes], size: int) -> np.ndarray:
         When the file is damaged, or holds Python objects.
     """
     try:
-        shape, dtype = _header(file)
-        needed = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject:
-            raise GvtzooError("it holds Python objects, which are not loaded: save numbers")
-        if needed > size:
-            raise GvtzooError(
-                f"it seems damaged: an array of shape {shape} has {needed} bytes, the file {size}"
-            )
+        check_npy(file, size)
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
     except GvtzooError:
         raise
     except Exception as error:  # NumPy raises whatever the damage leads to
         raise GvtzooError(f"it seems damaged, or is no npy file: {error}") from error
+
+
+def check_npy(file: IO[bytes], size: int) -> None:
+    """Refuse what is no array of numbers of at most `size` bytes.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    try:
+        shape, dtype = _header(file)
+    except GvtzooError:
+        raise
+    except Exception as error:  # NumPy raises whatever the damage leads to
+        raise GvtzooError(f"it seems damaged, or is no npy file: {error}") from error
+    needed = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise GvtzooError("it holds Python objects, which are not loaded: save numbers")
+    if needed > size:
+        raise GvtzooError(
+            f"it seems damaged: an array of shape {shape} has {needed} bytes, the file {size}"
+        )
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

@@ -25,6 +25,7 @@ from gvtzoo.images.calibration import (
     length_unit,
     seconds,
 )
+from gvtzoo.images.lazy import View
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Content:
     Attributes
     ----------
     array : ndarray
+        Or, of a file that stays where it is, a `TiffArray` or a `View` of it.
     axes : str or None
         One of ``tpczyx`` per axis; None when the file does not tell.
     stated_axes : str
@@ -59,7 +61,7 @@ class Content:
         Their names, or nothing.
     """
 
-    array: np.ndarray
+    array: Any
     axes: str | None = None
     stated_axes: str = ""
     pixel_size: dict[str, float] = field(default_factory=dict)
@@ -67,8 +69,59 @@ class Content:
     channels: list[str] = field(default_factory=list)
 
 
-def read_tiff(path: Path) -> Content:
+@dataclass
+class TiffArray:
+    """The pixels of a file's first image, of which only boxes are read.
+
+    Uncompressed files are mapped into memory, others decoded page by page, tile by tile.
+
+    Attributes
+    ----------
+    path : Path
+    shape : tuple of int
+    dtype : dtype
+    chunks : tuple of int
+        What is decoded together.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...] = ()
+    _pixels: Any = field(default=None, repr=False)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        try:
+            if self._pixels is None:
+                self._pixels = _open_pixels(self.path)
+            return np.asarray(self._pixels[box])
+        except Exception as error:  # damaged files make the decoders fail in every way
+            problem = " ".join(str(error).split()) or type(error).__name__
+            raise GvtzooError(f"{self.path.name}: a part cannot be read: {problem}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": None}
+
+
+def _open_pixels(path: Path) -> Any:
+    import zarr
+
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        if series.dataoffset is not None and series.keyframe.is_memmappable:
+            return np.memmap(path, series.dtype, "r", series.dataoffset, series.shape)
+    # It stays open as long as it is read.
+    return zarr.open(tifffile.TiffFile(path).series[0].aszarr(), mode="r")
+
+
+def read_tiff(path: Path, *, lazy: bool = False) -> Content:
     """The first image of a TIFF file.
+
+    Parameters
+    ----------
+    path : Path
+    lazy : bool
+        Leave the pixels in the file; the content's array reads them.
 
     Raises
     ------
@@ -85,8 +138,8 @@ def read_tiff(path: Path) -> Content:
         _check_complete(tiff, path, complaints)
         if len(tiff.series) > 1:
             log.warning("%s holds %d images: the first is read", path.name, len(tiff.series))
-        array = series.asarray()
-        if array.ndim != len(series.axes):
+        array = _lazy_array(path, series) if lazy else series.asarray()
+        if len(array.shape) != len(series.axes):
             raise GvtzooError(f"its pixels have shape {array.shape}, and axes {series.axes}")
         if tiff.is_ome and tiff.ome_metadata:
             pixel_size, unit, channels = _ome_metadata(tiff.ome_metadata)
@@ -97,6 +150,15 @@ def read_tiff(path: Path) -> Content:
     array, axes = _restore_single_axes(array, axes, written)
     stated = series.axes if axes is None else ""
     return Content(array, axes, stated, pixel_size, unit, channels)
+
+
+def _lazy_array(path: Path, series: tifffile.TiffPageSeries) -> TiffArray:
+    dtype = np.dtype(series.dtype)
+    if series.dataoffset is not None:
+        return TiffArray(path, tuple(series.shape), dtype)
+    page = series.keyframe.chunks
+    chunks = (1,) * (len(series.shape) - len(page)) + tuple(page)
+    return TiffArray(path, tuple(series.shape), dtype, chunks)
 
 
 @contextmanager
@@ -185,13 +247,14 @@ def _axes_of(axes: str) -> str | None:
     return named if len(set(named)) == len(named) else None
 
 
-def _restore_single_axes(
-    array: np.ndarray, axes: str | None, written: str
-) -> tuple[np.ndarray, str | None]:
+def _restore_single_axes(array: Any, axes: str | None, written: str) -> tuple[Any, str | None]:
     if axes is None or [axis for axis in written if axis in axes] != list(axes):
         return array, axes
-    sizes = dict(zip(axes, array.shape, strict=True))
-    return array.reshape([sizes.get(axis, 1) for axis in written]), written
+    if isinstance(array, np.ndarray):
+        sizes = dict(zip(axes, array.shape, strict=True))
+        return array.reshape([sizes.get(axis, 1) for axis in written]), written
+    numbers = {axis: number for number, axis in enumerate(axes)}
+    return View(array, tuple(numbers.get(axis) for axis in written)), written
 
 
 def _imagej_metadata(tiff: tifffile.TiffFile) -> tuple[dict[str, float], str, list[str]]:

@@ -1,0 +1,180 @@
+"""Images of which only the parts that are asked for are read.
+
+`View` rearranges an array on disk without reading it; `pieces` goes over an array of any size, a
+part at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gvtzoo.errors import GvtzooError
+
+PIECE = 2**22  # voxels that are looked at at a time
+
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """An array with its axes in another order, some of them at one index, some of them new.
+
+    Attributes
+    ----------
+    array : array-like
+        With a shape and a dtype; only boxes (one slice per axis) are read of it.
+    axes : tuple of (int or None)
+        The axis of `array` behind each axis of the view; None for a new one of size 1.
+    fixed : tuple of (int, int)
+        Axes of `array` that the view does not have, and the index that is taken of each.
+    """
+
+    array: Any
+    axes: tuple[int | None, ...]
+    fixed: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.axes)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.array.dtype).newbyteorder("=")
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is stored together, or the whole where everything is."""
+        stored = getattr(self.array, "chunks", None) or self.array.shape
+        return tuple(1 if axis is None else int(stored[axis]) for axis in self.axes)
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        wanted = [slice(0, 1)] * len(self.array.shape)
+        for number, index in self.fixed:
+            wanted[number] = slice(index, index + 1)
+        for axis, part in zip(self.axes, box, strict=True):
+            if axis is not None:
+                wanted[axis] = part
+        values = np.asarray(self.array[tuple(wanted)])
+        kept = [axis for axis in self.axes if axis is not None]
+        values = values.transpose([number for number, _ in self.fixed] + kept)
+        sizes = iter(values.shape[len(self.fixed) :])
+        shape = [1 if axis is None else next(sizes) for axis in self.axes]
+        return values.reshape(shape).astype(self.dtype, copy=False)
+
+    def load(self) -> np.ndarray:
+        """All of it."""
+        return self[tuple(slice(0, size) for size in self.shape)]
+
+
+@dataclass(frozen=True)
+class LazyImage:
+    """An image with named axes that stays where it is.
+
+    Attributes
+    ----------
+    array : array-like
+        As in `View`.
+    dims : tuple of str
+        Out of ``tpczyx``, one per axis.
+    name : str
+    pixel_size : dict of str to float
+        Of z, y, x in `unit`, of t in seconds, as far as it is known.
+    unit : str
+    channels : list of str
+        Their names, or nothing.
+    """
+
+    array: Any
+    dims: tuple[str, ...]
+    name: str = ""
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+    channels: list[str] = field(default_factory=list)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return dict(zip(self.dims, map(int, self.array.shape), strict=True))
+
+    def take(self, axis: str, index: int) -> LazyImage:
+        """The image at one index of an axis, without the axis."""
+        number = self.dims.index(axis)
+        others = tuple(n for n in range(len(self.dims)) if n != number)
+        return replace(
+            self,
+            array=View(self.array, others, ((number, index),)),
+            dims=tuple(self.dims[n] for n in others),
+            pixel_size={key: size for key, size in self.pixel_size.items() if key != axis},
+            channels=[] if axis == "c" else self.channels,
+        )
+
+    def load(self) -> xr.DataArray:
+        """All of it, in native byte order.
+
+        Raises
+        ------
+        GvtzooError
+            When it does not fit the memory.
+        """
+        try:
+            values = View(self.array, tuple(range(len(self.dims)))).load()
+        except MemoryError as error:
+            raise GvtzooError(
+                f"{self.name} ({'×'.join(map(str, self.sizes.values()))}) does not fit the memory"
+            ) from error
+        attributes = {"pixel_size": dict(self.pixel_size), "unit": self.unit}
+        image = xr.DataArray(values, dims=self.dims, name=self.name, attrs=attributes)
+        labels = self.channels
+        if labels and image.sizes.get("c") == len(labels) == len(set(labels)):
+            image = image.assign_coords(c=labels)
+        return image
+
+
+def pieces(array: Any, voxels: int = PIECE) -> Iterator[np.ndarray]:
+    """The values of an array, some at a time, each once.
+
+    Parameters
+    ----------
+    array : array-like
+        As in `View`. What is stored in chunks is read in whole chunks.
+    voxels : int
+        About how many at a time.
+    """
+    if isinstance(array, np.ndarray):
+        flat = array.reshape(-1)
+        yield from (flat[start : start + voxels] for start in range(0, flat.size, voxels))
+        return
+    for box in boxes(array.shape, piece_sizes(array.shape, array.chunks, voxels)):
+        yield array[box]
+
+
+def piece_sizes(shape: Sequence[int], chunks: Sequence[int], voxels: int) -> tuple[int, ...]:
+    """Sizes of the pieces: whole chunks, as many as `voxels` hold, but at least one."""
+    sizes = [min(c, s) for c, s in zip(chunks, shape, strict=True)]
+    for axis in reversed(range(len(sizes))):
+        most = max(1, voxels // max(1, math.prod(sizes)))
+        sizes[axis] = min(shape[axis], sizes[axis] * most)
+    return tuple(sizes)
+
+
+def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
+    """Boxes of a size that cover a shape without overlap, smaller at the end."""
+    starts = [range(0, whole, max(1, part)) for whole, part in zip(shape, size, strict=True)]
+    for corner in product(*starts):
+        yield tuple(
+            slice(c, min(c + part, whole)) for c, part, whole in zip(corner, size, shape, strict=True)
+        )
