@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +13,10 @@ from gvtzoo.cli.options import Device, ModelName, Overwrite, progress_bar
 from gvtzoo.errors import GvtzooError
 
 if TYPE_CHECKING:
-    from gvtzoo.prediction.predictor import Model
+    from dask.distributed import Client
+
+    from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.prediction.predictor import Model, Settings
 
 
 class Tiling(StrEnum):
@@ -22,6 +26,13 @@ class Tiling(StrEnum):
     whole = "whole"
     exact = "exact"
     blocks = "blocks"
+
+
+class ZarrVersion(StrEnum):
+    """Versions of OME-Zarr."""
+
+    v04 = "0.4"
+    v05 = "0.5"
 
 
 class Dtype(StrEnum):
@@ -62,46 +73,81 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
+    pyramid: Annotated[
+        bool, typer.Option("--pyramid", help="Write OME-Zarr at coarser resolutions too.")
+    ] = False,
+    zarr_version: Annotated[
+        ZarrVersion | None,
+        typer.Option(help="Of OME-Zarr that is written.", show_default="the input's, else 0.5"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Predict in so many processes of this machine.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict images of any size."""
+    """Predict images of any size: TIFF, OME-Zarr, npy and npz.
+
+    An image that does not fit the memory is predicted tile by tile, with the same result; when that
+    is interrupted, the same command continues it.
+    """
+    from gvtzoo.images.ome_zarr import ZarrOptions
     from gvtzoo.prediction.memory import parse_memory
-    from gvtzoo.prediction.predictor import load
+    from gvtzoo.prediction.predictor import Settings, load
 
     try:
-        settings: dict[str, Any] = {
-            "device": device,
-            "tiling": tiling.value,
-            "dtype": dtype.value,
-            "memory": None if memory is None else parse_memory(memory),
-            "block": _sizes(block),
-            "overlap": _sizes(overlap),
-        }
+        how = Settings(
+            device=device,
+            tiling=tiling.value,
+            dtype=dtype.value,
+            memory=None if memory is None else parse_memory(memory),
+            block=_sizes(block),
+            overlap=_sizes(overlap),
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
     loaded = load(model)
     failures = 0
-    for source, target in jobs:
-        try:
-            predict_file(
-                loaded,
-                source,
-                target,
-                axes=axes,
-                channel=channel,
-                uncertainty=uncertainty,
-                overwrite=overwrite,
-                settings=settings,
-            )
-            typer.echo(str(target))
-        except (GvtzooError, OSError) as error:
-            failures += 1
-            typer.echo(f"gvtzoo: {source}: {error}", err=True)
+    with _cluster(scheduler, workers, how) as client:
+        for source, target in jobs:
+            try:
+                predict_file(
+                    loaded,
+                    source,
+                    target,
+                    axes=axes,
+                    channel=channel,
+                    uncertainty=uncertainty,
+                    how=how,
+                    zarr=zarr,
+                    overwrite=overwrite,
+                    client=client,
+                )
+                typer.echo(str(target))
+            except (GvtzooError, OSError) as error:
+                failures += 1
+                typer.echo(f"gvtzoo: {source}: {error}", err=True)
     if failures:
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+
+
+def _cluster(
+    scheduler: str | None, workers: int | None, how: Settings
+) -> AbstractContextManager[Client | None]:
+    if scheduler is None and workers is None:
+        return nullcontext()
+    if how.tiling not in ("auto", "exact"):
+        raise typer.BadParameter("several workers predict exactly: use --tiling exact")
+    from gvtzoo.prediction.distributed import cluster
+
+    return cluster(scheduler, workers, how.memory)
 
 
 def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
@@ -112,13 +158,16 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     GvtzooError
         When several images would go into one file.
     """
-    from gvtzoo.images.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, find_images
+    from gvtzoo.images.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, ZARR_SUFFIX, find_images, is_zarr
 
+    kept = (*TIFF_SUFFIXES, ZARR_SUFFIX)
     sources: list[Path] = []
     for path in images:
         sources += find_images(path) if path.is_dir() else [path]
-    names_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
-    if names_file and len(images) == 1 and not images[0].is_dir():
+    a_zarr = output.suffix.lower() == ZARR_SUFFIX
+    names_file = output.suffix.lower() in IMAGE_SUFFIXES and (a_zarr or not output.is_dir())
+    single = len(images) == 1 and (is_zarr(images[0]) or not images[0].is_dir())
+    if names_file and single:
         return [(sources[0], output)]
     if names_file:
         raise GvtzooError(
@@ -130,7 +179,7 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
             f"{', '.join(IMAGE_SUFFIXES)} are"
         )
     targets = [
-        output / (path.name if path.suffix.lower() in TIFF_SUFFIXES else f"{path.stem}.tif")
+        output / (path.name if path.suffix.lower() in kept else f"{path.stem}.tif")
         for path in sources
     ]
     twice = [target for target in targets if targets.count(target) > 1]
@@ -147,11 +196,14 @@ def predict_file(
     axes: str | None,
     channel: str | None,
     uncertainty: bool,
+    how: Settings,
+    zarr: ZarrOptions,
     overwrite: bool,
-    settings: dict[str, Any],
+    client: Client | None,
 ) -> None:
     """Predict one file into another, and σ beside it."""
-    from gvtzoo.images.files import check_writable, read_image, write_image
+    from gvtzoo.images.files import check_writable, open_image, read_image, write_image
+    from gvtzoo.prediction.large import TILED_SUFFIXES, Output, identity_of, is_large, predict_large
 
     sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
     targets = [target, sigma_target] if uncertainty else [target]
@@ -160,12 +212,27 @@ def predict_file(
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
     several = model.config.network.input_channels > 1
-    image = read_image(source, axes=axes, channel=channel, keep_channels=several)
+    image = open_image(source, axes=axes, channel=channel, keep_channels=several)
+    zarr = zarr.suited_to(source)
     with progress_bar(source.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
-        results = model.predict(image, uncertainty=uncertainty, progress=shown, **settings)
+        tiled = client is not None or is_large(model, image, how)
+        if tiled and target.suffix.lower() in TILED_SUFFIXES:
+            output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)
+            predict_large(
+                model,
+                image,
+                output,
+                how,
+                identity=identity_of(source),
+                client=client,
+                progress=shown,
+            )
+            return
+        loaded = read_image(source, axes=axes, channel=channel, keep_channels=several)
+        results = model.predict(loaded, uncertainty=uncertainty, progress=shown, **vars(how))
     for path, result in zip(targets, results if uncertainty else [results], strict=True):
-        write_image(path, result, overwrite=overwrite)
+        write_image(path, result, overwrite=overwrite, zarr=zarr)
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:

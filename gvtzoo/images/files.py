@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,9 @@ from gvtzoo.files import write_atomically, write_folder_atomically
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.npy import check_npy, read_npy, read_npz
 from gvtzoo.images.tiff import Content, read_tiff, write_tiff
+
+if TYPE_CHECKING:
+    from gvtzoo.images.ome_zarr import ZarrOptions
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
@@ -242,11 +246,27 @@ def _choices(count: int) -> str:
     return f"--channel 0 to {count - 1}"
 
 
-def write_image(path: str | Path, image: xr.DataArray, *, overwrite: bool = False) -> None:
+def write_image(
+    path: str | Path,
+    image: xr.DataArray,
+    *,
+    overwrite: bool = False,
+    zarr: ZarrOptions | None = None,
+) -> None:
     """Write an image as ImageJ-compatible TIFF, OME-Zarr, npy or npz, by the suffix.
 
-    OME-Zarr (0.5) keeps axes, pixel size, unit, channel names and type. TIFF keeps axes (in the order TZCYX), pixel size and unit; uint8, uint16 and float32 keep their
-    type, others become float32. npy and npz keep the values only. Missing folders are made.
+    OME-Zarr (0.5) keeps axes, pixel size, unit, channel names and type. TIFF keeps axes (in the
+    order TZCYX), pixel size and unit; uint8, uint16 and float32 keep their type, others become
+    float32. npy and npz keep the values only. Missing folders are made.
+
+    Parameters
+    ----------
+    path : path
+    image : DataArray
+    overwrite : bool
+        Whether a file that exists is replaced.
+    zarr : ZarrOptions, optional
+        How OME-Zarr is written.
 
     Raises
     ------
@@ -259,18 +279,18 @@ def write_image(path: str | Path, image: xr.DataArray, *, overwrite: bool = Fals
     write = write_folder_atomically if path.suffix.lower() == ZARR_SUFFIX else write_atomically
     try:
         with write(path) as temporary:
-            _write(temporary, image, path)
+            _write(temporary, image, path, zarr)
     except OSError as error:
         raise GvtzooError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _write(temporary: Path, image: xr.DataArray, path: Path) -> None:
+def _write(temporary: Path, image: xr.DataArray, path: Path, zarr: ZarrOptions | None) -> None:
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         write_tiff(temporary, image, path.name)
         return
     if suffix == ZARR_SUFFIX:
-        _write_zarr(temporary, image)
+        _write_zarr(temporary, image, zarr)
         return
     with temporary.open("wb") as file:
         if suffix == ".npy":
@@ -279,25 +299,23 @@ def _write(temporary: Path, image: xr.DataArray, path: Path) -> None:
             np.savez_compressed(file, image=image.to_numpy())
 
 
-def _write_zarr(path: Path, image: xr.DataArray) -> None:
-    from gvtzoo.images.ome_zarr import ORDER, create_ome_zarr, suited_chunks
-
-    image = image.transpose(*sorted(image.dims, key=(*ORDER, *image.dims).index))
-    described = lazy_image(image)
-    chunks = suited_chunks(described.dims, image.shape, image.shape[-2 - ("z" in image.dims) :])
-    create_ome_zarr(path, described, chunks=chunks)[...] = image.to_numpy()
-
-
-def lazy_image(image: xr.DataArray) -> LazyImage:
-    """The same image, as if it were on disk."""
-    return LazyImage(
-        image.to_numpy(),
-        tuple(map(str, image.dims)),
-        str(image.name or ""),
-        dict(image.attrs.get("pixel_size") or {}),
-        str(image.attrs.get("unit") or ""),
-        [str(name) for name in image.coords["c"].values] if "c" in image.coords else [],
+def _write_zarr(path: Path, image: xr.DataArray, options: ZarrOptions | None) -> None:
+    from gvtzoo.images.ome_zarr import (
+        ORDER,
+        ZarrOptions,
+        add_pyramid,
+        create_ome_zarr,
+        suited_chunks,
     )
+
+    options = options or ZarrOptions()
+    image = image.transpose(*sorted(image.dims, key=(*ORDER, *image.dims).index))
+    described = LazyImage.of(image)
+    chunks = suited_chunks(described.dims, image.shape, image.shape[-2 - ("z" in image.dims) :])
+    array = create_ome_zarr(path, described, chunks=chunks, version=options.version)
+    array[...] = image.to_numpy()
+    if options.pyramid:
+        add_pyramid(path, described)
 
 
 def check_writable(path: Path, overwrite: bool) -> None:

@@ -62,6 +62,13 @@ class View:
         stored = getattr(self.array, "chunks", None) or self.array.shape
         return tuple(1 if axis is None else int(stored[axis]) for axis in self.axes)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the array is a NumPy array, and not one that is mapped from a file."""
+        if isinstance(self.array, View):
+            return self.array.in_memory
+        return isinstance(self.array, np.ndarray) and not isinstance(self.array, np.memmap)
+
     def __getitem__(self, box: Box) -> np.ndarray:
         wanted = [slice(0, 1)] * len(self.array.shape)
         for number, index in self.fixed:
@@ -109,6 +116,25 @@ class LazyImage:
     @property
     def sizes(self) -> dict[str, int]:
         return dict(zip(self.dims, map(int, self.array.shape), strict=True))
+
+    @staticmethod
+    def of(image: xr.DataArray) -> LazyImage:
+        """The same, of an image in memory."""
+        return LazyImage(
+            image.to_numpy(),
+            tuple(map(str, image.dims)),
+            str(image.name or ""),
+            dict(image.attrs.get("pixel_size") or {}),
+            str(image.attrs.get("unit") or ""),
+            [str(name) for name in image.coords["c"].values] if "c" in image.coords else [],
+        )
+
+    def add_axis(self, axis: str, number: int) -> LazyImage:
+        """The image with an axis of size 1 before the one of this number."""
+        axes: list[int | None] = list(range(len(self.dims)))
+        axes.insert(number, None)
+        dims = (*self.dims[:number], axis, *self.dims[number:])
+        return replace(self, array=View(self.array, tuple(axes)), dims=dims)
 
     def take(self, axis: str, index: int) -> LazyImage:
         """The image at one index of an axis, without the axis."""
@@ -176,5 +202,6 @@ def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
     starts = [range(0, whole, max(1, part)) for whole, part in zip(shape, size, strict=True)]
     for corner in product(*starts):
         yield tuple(
-            slice(c, min(c + part, whole)) for c, part, whole in zip(corner, size, shape, strict=True)
+            slice(c, min(c + part, whole))
+            for c, part, whole in zip(corner, size, shape, strict=True)
         )

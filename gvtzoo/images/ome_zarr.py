@@ -54,6 +54,28 @@ SMALLEST_LEVEL = 256  # voxels along y and x: coarser levels are of no use
 LARGEST_TILE = {2: (1, 1, 1, 512, 512), 3: (1, 1, 32, 128, 128)}  # t c z y x, of chunks
 
 
+@dataclass(frozen=True)
+class ZarrOptions:
+    """How OME-Zarr is written.
+
+    Attributes
+    ----------
+    version : {"0.4", "0.5"}, optional
+        By default 0.5.
+    pyramid : bool
+        Whether there are coarser resolutions too (`add_pyramid`).
+    """
+
+    version: Version | None = None
+    pyramid: bool = False
+
+    def suited_to(self, source: Path) -> ZarrOptions:
+        """With the version of an input, where none is chosen and it is OME-Zarr."""
+        if self.version is not None or not source.is_dir():
+            return self
+        return ZarrOptions(version_of(source), self.pyramid)
+
+
 class Axis(BaseModel):
     name: str
     type: str | None = None
@@ -151,7 +173,7 @@ def version_of(path: Path) -> Version:
 
 
 def create_ome_zarr(
-    path: Path, image: LazyImage, *, chunks: Sequence[int], version: Version = "0.5"
+    path: Path, image: LazyImage, *, chunks: Sequence[int], version: Version | None = None
 ) -> Any:
     """A new OME-Zarr image, to be filled.
 
@@ -182,6 +204,7 @@ def create_ome_zarr(
             f"{path.name}: an OME-Zarr image has axes out of {ORDER.upper()} in this order, not "
             f"{''.join(image.dims).upper()}"
         )
+    version = version or "0.5"
     zarr_format: Literal[2, 3] = 2 if version == "0.4" else 3
     group = zarr.create_group(path, zarr_format=zarr_format)
     array = _create_array(group, "0", image.array.shape, chunks, image.array.dtype, image.dims)
@@ -215,9 +238,7 @@ def add_pyramid(path: Path, image: LazyImage) -> None:
         chunks = tuple(min(c, s) for c, s in zip(fine.chunks, shape, strict=True))
         coarse = _create_array(group, str(len(scales)), shape, chunks, fine.dtype, image.dims)
         for box in boxes(shape, chunks):
-            wide = tuple(
-                slice(b.start * f, b.stop * f) for b, f in zip(box, factors, strict=True)
-            )
+            wide = tuple(slice(b.start * f, b.stop * f) for b, f in zip(box, factors, strict=True))
             coarse[box] = _block_means(np.asarray(fine[wide]), factors)
         scale = tuple(s * f for s, f in zip(scale, factors, strict=True))
         scales.append(scale)

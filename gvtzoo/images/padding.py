@@ -35,14 +35,23 @@ def pad_to_multiple(
     tuple of slice
         What crops the result back.
     """
-    widths, crop = [], []
-    for axis, (size, multiple) in enumerate(zip(array.shape, multiples, strict=True)):
+    widths = padding_widths(array.shape, multiples, minimum)
+    crop = tuple(
+        slice(before, before + size) for (before, _), size in zip(widths, array.shape, strict=True)
+    )
+    if not any(sum(width) for width in widths):
+        return array, crop
+    # numpy reflects repeatedly where the padding is wider than the image, and repeats single slices
+    return np.pad(array, widths, mode=mode), crop
+
+
+def padding_widths(
+    shape: Sequence[int], multiples: Sequence[int], minimum: Sequence[int] | None = None
+) -> list[tuple[int, int]]:
+    """Voxels before and behind on every axis; parameters as of `pad_to_multiple`."""
+    widths = []
+    for axis, (size, multiple) in enumerate(zip(shape, multiples, strict=True)):
         wanted = size if minimum is None else max(size, minimum[axis])
         missing = -(-wanted // multiple) * multiple - size
-        before = missing // 2
-        widths.append((before, missing - before))
-        crop.append(slice(before, before + size))
-    if not any(sum(width) for width in widths):
-        return array, tuple(crop)
-    # numpy reflects repeatedly where the padding is wider than the image, and repeats single slices
-    return np.pad(array, widths, mode=mode), tuple(crop)
+        widths.append((missing // 2, missing - missing // 2))
+    return widths

@@ -25,7 +25,7 @@ from gvtzoo.images.calibration import (
     length_unit,
     seconds,
 )
-from gvtzoo.images.lazy import View
+from gvtzoo.images.lazy import LazyImage, View
 
 log = logging.getLogger(__name__)
 
@@ -343,11 +343,53 @@ def write_tiff(path: Path, image: xr.DataArray, name: str) -> None:
         raise GvtzooError(f"{name}: an empty image (shape {image.shape}) is no TIFF")
     image = image.transpose(*(axis for axis in IMAGEJ_ORDER if axis in image.dims))
     array = _storable(image.to_numpy(), name)
-    write = _write_imagej if array.nbytes <= LARGEST_CLASSIC_TIFF else _write_ome
-    write(path, array, image)
+    shape, options = _format_of(image, array.nbytes)
+    tifffile.imwrite(path, array.reshape(shape), **options)
 
 
-def _write_imagej(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
+def create_tiff(path: Path, image: LazyImage) -> np.memmap:
+    """A new TIFF file to be filled, of the format that `write_tiff` would choose.
+
+    Parameters
+    ----------
+    path : Path
+    image : LazyImage
+        What it will look like: float32, axes out of ``tzcyx`` in this order. None of its values is
+        read.
+
+    Returns
+    -------
+    memmap
+        Of the image's shape.
+    """
+    described = xr.DataArray(
+        np.broadcast_to(np.float32(0), image.array.shape),
+        dims=image.dims,
+        attrs={"pixel_size": image.pixel_size, "unit": image.unit},
+    )
+    shape, options = _format_of(described, 4 * described.size)
+    tifffile.memmap(path, shape=shape, dtype=np.float32, byteorder="=", **options)
+    return open_created_tiff(path, image.array.shape)
+
+
+def open_created_tiff(path: Path, shape: Sequence[int]) -> np.memmap:
+    """A file that `create_tiff` has made, to be filled."""
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.series[0].dataoffset
+    assert offset is not None  # uncompressed
+    return np.memmap(path, np.dtype("=f4"), "r+", offset, tuple(shape))
+
+
+def _format_of(image: xr.DataArray, size: int) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Shape and options for tifffile."""
+    if size > LARGEST_CLASSIC_TIFF:
+        return tuple(image.shape), _ome_options(image)
+    # All axes of the format, the last for colours: nothing is left to guess from small sizes.
+    shape = tuple(image.sizes.get(axis, 1) for axis in (*IMAGEJ_ORDER, "colour"))
+    return shape, _imagej_options(image)
+
+
+def _imagej_options(image: xr.DataArray) -> dict[str, Any]:
     sizes, unit = _calibration(image)
     metadata: dict[str, Any] = {AXES_KEY: "".join(map(str, image.dims)).upper()}
     # Without a size zero, which programs take as unknown: tifffile would state 1 per unit.
@@ -361,19 +403,16 @@ def _write_imagej(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
     if "c" in image.coords and image.sizes.get("c", 1) > 1:
         planes = image.sizes.get("t", 1) * image.sizes.get("z", 1)
         metadata["Labels"] = [str(label) for label in image.coords["c"].values] * planes
-    tifffile.imwrite(
-        path,
-        # All axes of the format, the last for colours: nothing is left to guess from small sizes.
-        array.reshape([image.sizes.get(axis, 1) for axis in (*IMAGEJ_ORDER, "colour")]),
-        imagej=True,
-        photometric="minisblack",
-        metadata=metadata,
-        resolution=(x, y),
-        resolutionunit="NONE",
-    )
+    return {
+        "imagej": True,
+        "photometric": "minisblack",
+        "metadata": metadata,
+        "resolution": (x, y),
+        "resolutionunit": "NONE",
+    }
 
 
-def _write_ome(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
+def _ome_options(image: xr.DataArray) -> dict[str, Any]:
     sizes, unit = _calibration(image)
     metadata: dict[str, Any] = {"axes": "".join(map(str, image.dims)).upper()}
     for axis in "zyx":
@@ -385,9 +424,7 @@ def _write_ome(path: Path, array: np.ndarray, image: xr.DataArray) -> None:
         metadata["TimeIncrementUnit"] = "s"
     if "c" in image.coords and "c" in image.dims:
         metadata["Channel"] = {"Name": [str(label) for label in image.coords["c"].values]}
-    tifffile.imwrite(
-        path, array, bigtiff=True, ome=True, photometric="minisblack", metadata=metadata
-    )
+    return {"bigtiff": True, "ome": True, "photometric": "minisblack", "metadata": metadata}
 
 
 def _calibration(image: xr.DataArray) -> tuple[dict[str, float], str]:

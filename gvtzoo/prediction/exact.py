@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,15 +37,14 @@ from gvtzoo.prediction.features import (
     local_stage,
     reach,
     resampling_stage,
-    store,
     tiles,
+    whole,
 )
 from gvtzoo.prediction.memory import available_memory
 from gvtzoo.prediction.plan import Plan, levels, make_plans, stages, tile_on_map
+from gvtzoo.prediction.runner import Partial, Runner, add_up, collect
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 
 def predict_exact(
@@ -56,7 +55,8 @@ def predict_exact(
     tile: Sequence[int] | None = None,
     sigma: bool = False,
     out: Sequence[Any] | None = None,
-    progress: Progress | None = None,
+    plans: Sequence[Plan] | None = None,
+    runner: Runner | None = None,
 ) -> tuple[Any, ...]:
     """Predict a whole image tile by tile.
 
@@ -77,9 +77,13 @@ def predict_exact(
         Whether σ is wanted too.
     out : sequence of array-like, optional
         What the prediction, and σ where wanted, are written into tile by tile, such as memory
-        maps; (channel, (z,) y, x) each. By default new arrays.
-    progress : callable, optional
-        ``progress(done, all)``, in percent of each pass over the tiles.
+        maps; (channel, (z,) y, x) each. By default new arrays. Where they have a ``region``, a
+        box, only that is predicted.
+    plans : sequence of Plan, optional
+        What `make_plans` gave, instead of `memory` and `tile`.
+    runner : Runner, optional
+        Where the passes are carried out, what of them is already done, and who is told; by default
+        here, from the beginning.
 
     Returns
     -------
@@ -94,25 +98,22 @@ def predict_exact(
     _check(network, image.shape, tile, sigma)
     shape = _output_shape(network, image.shape)
     out = _outputs(shape, 2 if sigma else 1, out)
+    runner = runner or Runner()
     budget = available_memory(next(network.parameters()).device) if memory is None else memory
-    plans = make_plans(network, image.shape[1:], budget, tile)
-    needed = max(plan.kept + plan.working for plan in plans)
-    if tile is None and needed > budget:
-        log.warning(
-            "the smallest tiles take about %d MB, more than the %d MB allowed",
-            needed // 10**6,
-            budget // 10**6,
-        )
+    if plans is None:
+        plans = make_plans(network, image.shape[1:], budget, tile)
+        _warn_if_larger(plans, budget, tile)
     try:
-        predict_planned(network, image, plans, out, progress)
+        predict_planned(network, image, plans, out, runner)
     except RuntimeError as error:
-        if not _out_of_memory(error):
+        if not _out_of_memory(error) or runner.journal is not None:
             raise
         log.warning("out of memory with tiles of %s voxels: trying smaller ones", plans[0].tile)
     else:
         return tuple(out)
+    needed = max(plan.kept + plan.working for plan in plans)
     plans = make_plans(network, image.shape[1:], min(budget, needed) // 4)
-    predict_planned(network, image, plans, out, progress)
+    predict_planned(network, image, plans, out, runner)
     return tuple(out)
 
 
@@ -122,21 +123,30 @@ def predict_planned(
     image: Any,
     plans: Sequence[Plan],
     out: Sequence[Any],
-    progress: Progress | None = None,
+    runner: Runner | None = None,
 ) -> None:
     """As `predict_exact`, by given plans (one for each of the network's stages)."""
-    parameter = next(network.parameters())
-    source = Image(image, parameter.device, parameter.dtype)
-    passes_in_all = sum(map(_number_of_passes, stages(network), plans))
-    count = _Count(100 * passes_in_all, progress)
+    runner = runner or Runner()
+    source = Image(image, next(network.parameters()))
+    runner.start(sum(map(_number_of_passes, stages(network), plans)))
     log.info("exact prediction in tiles of %s voxels", "×".join(map(str, plans[0].tile)))
     if isinstance(network, ProjectionGVTNet):
         source = _project(
-            network.projection, source, _Passes(network.projection, source.size, plans[0], count)
+            network.projection, source, _Passes(network.projection, source.size, plans[0], runner)
         )
         network = network.network
-    passes = _Passes(network, source.size, plans[-1], count)
+    passes = _Passes(network, source.size, plans[-1], runner)
     _write(network, source, _last_features(network, source, passes), passes, out)
+
+
+def _warn_if_larger(plans: Sequence[Plan], budget: int, tile: Sequence[int] | None) -> None:
+    needed = max(plan.kept + plan.working for plan in plans)
+    if tile is None and needed > budget:
+        log.warning(
+            "the smallest tiles take about %d MB, more than the %d MB allowed",
+            needed // 10**6,
+            budget // 10**6,
+        )
 
 
 def _check(
@@ -194,20 +204,6 @@ def _number_of_passes(network: GVTNet | ProjectionNet, plan: Plan) -> int:
     return operators + encoded + decoded + beside + 1
 
 
-@dataclass
-class _Count:
-    """Tells how far the prediction is, in percent of each pass."""
-
-    expected: int
-    progress: Progress | None
-    passes: int = 0
-
-    def tile_done(self, number: int, of: int) -> None:
-        if self.progress is not None:
-            self.progress(100 * self.passes + 100 * number // of, self.expected)
-        self.passes += number == of
-
-
 @dataclass(frozen=True)
 class _Passes:
     """Goes over the tiles of an image of `size`."""
@@ -215,21 +211,28 @@ class _Passes:
     network: GVTNet | ProjectionNet
     size: Sizes
     plan: Plan
-    count: _Count
+    runner: Runner
 
-    def boxes(self, source: Features) -> Iterator[Box]:
-        """The tiles of a map."""
+    def boxes(self, source: Features, region: Box | None = None) -> list[Box]:
+        """The tiles of a map, or of a region of it."""
         tile = tile_on_map(self.network, self.size, self.plan, source.size, source.finest)
-        boxes = list(tiles(source.size, tile))
-        for number, box in enumerate(boxes, start=1):
-            yield box
-            self.count.tile_done(number, len(boxes))
+        return list(tiles(region or whole(source.size), tile))
 
     def keep(self, source: Features, level: int) -> Features:
         """The same map, computed now and kept if its level is to be."""
         if level < self.plan.finest_kept:
             return source
-        return store(source, self.boxes(source))
+        boxes = self.boxes(source)
+        tile = tuple(part.stop for part in boxes[0])
+        features = levels(self.network)[level].features
+        kept = self.runner.new_map(features, source.size, tile, next(self.network.parameters()))
+
+        def task(box: Box) -> Partial:
+            kept.write(box, source.read(box))
+            return []
+
+        self.runner.run(self.network, task, boxes)
+        return kept
 
     def operator(self, operator: GVTO, source: Features) -> Features:
         """An operator's output, after a pass over all voxels of its input."""
@@ -246,24 +249,30 @@ class _Passes:
 
     def _linear(self, operator: GVTO, source: Features) -> Callable[[Tensor], Tensor]:
         """Y = (V Kᵀ) Q / N, with V Kᵀ the sum over tiles and N the whole image's queries."""
-        total = torch.zeros((), dtype=torch.float64)
-        for box in self.boxes(source):
+
+        def task(box: Box) -> Partial:
             key, value = operator.keys_and_values(operator.activation(source.read(box)))
-            total = total + attention_matrix(key, value).cpu().double()
+            return [attention_matrix(key, value).cpu().double().numpy()]
+
+        (total,) = self.runner.run(self.network, task, self.boxes(source), add_up)
         queries = math.prod(resampling_stage(operator, operator, source).size)
-        # To the type first: not every device knows float64.
-        matrix = (total / queries).to(next(operator.parameters()).dtype)
+        matrix = torch.from_numpy(total / queries).to(next(operator.parameters()).dtype)
         return lambda query: matrix.to(query.device) @ query
 
     def _softmax(self, operator: GVTO, source: Features) -> Callable[[Tensor], Tensor]:
         """Y = V softmax(Kᵀ Q), with K and V of all voxels."""
-        parts = [
-            operator.keys_and_values(operator.activation(source.read(box)))
-            for box in self.boxes(source)
-        ]
-        key, value = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
+
+        def task(box: Box) -> Partial:
+            parts = operator.keys_and_values(operator.activation(source.read(box)))
+            return [part.float().cpu().numpy() for part in parts]
+
+        parts = self.runner.run(self.network, task, self.boxes(source), collect)
+        key, value = (
+            torch.from_numpy(np.concatenate(arrays, axis=-1)).to(next(operator.parameters()).dtype)
+            for arrays in (parts[::2], parts[1::2])
+        )
         attention = SoftmaxAttention()
-        return lambda query: attention(query, key, value)
+        return lambda query: attention(query, key.to(query.device), value.to(query.device))
 
     def layers(self, layers: Iterable[nn.Module], source: Features) -> Features:
         """The output of layers that follow each other."""
@@ -305,10 +314,15 @@ def _write(
         return torch.cat([y, network.sigma(last)], dim=1) if len(out) == 2 else y
 
     predicted = joined_stage(outputs, features, image, margin=reach(network.output_convolution))
-    for box in passes.boxes(predicted):
+
+    def task(box: Box) -> Partial:
         parts = predicted.read(box)[0].float().cpu().numpy()
         for array, part in zip(out, np.split(parts, len(out)), strict=True):
             array[(slice(None), *box)] = part
+        return []
+
+    region = getattr(out[0], "region", None)
+    passes.runner.run(network, task, passes.boxes(predicted, region))
 
 
 def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
@@ -328,8 +342,12 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
     features = passes.layers([network.output_activation, network.output_convolution], features)
     weighted = joined_stage(torch.mul, features, image)
     depth, *plane = image.size
-    projected = np.zeros((1, *plane), np.float64)
-    for box in passes.boxes(weighted):
+
+    def task(box: Box) -> Partial:
+        projected = np.zeros((1, *plane), np.float64)
         part = weighted.read(box)[0].float().sum(dim=1)
-        projected[(slice(None), *box[1:])] += part.cpu().numpy()
-    return Image((projected / depth).astype(np.float32), image.device, image.dtype)
+        projected[(slice(None), *box[1:])] = part.cpu().numpy()
+        return [projected]
+
+    (projected,) = passes.runner.run(network, task, passes.boxes(weighted), add_up)
+    return Image((projected / depth).astype(np.float32), image.like)

@@ -1,8 +1,8 @@
 """Feature maps of a whole image, of which only the boxes that are asked for are computed.
 
-`Image` reads the network's input, `Stage` computes one layer from others, `Stored` keeps a map in
-memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice per spatial axis, within
-the map.
+`Image` reads the network's input, or a map on disk, `Stage` computes one layer from others, and
+`Stored` keeps a map in memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice
+per spatial axis, within the map.
 
 A box at the image's border is cut there, so that layers pad with zeros where they would in the
 whole image. Elsewhere a stage asks its sources for a margin, as wide as its layer reaches, whose
@@ -12,16 +12,16 @@ result is cropped away.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from itertools import product
 from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.images.lazy import boxes
 from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
 from gvtzoo.networks.operators import (
     GVTO,
@@ -53,11 +53,17 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class Image:
-    """The network's input: an array (channel, (z,) y, x) of which only slices are taken."""
+    """An array (channel, (z,) y, x) of which only boxes are read: the input, or a map on disk.
+
+    Attributes
+    ----------
+    array : array-like
+    like : Parameter
+        On the device and of the type that the network computes with, also after it was moved.
+    """
 
     array: Any
-    device: torch.device
-    dtype: torch.dtype
+    like: nn.Parameter
 
     @property
     def size(self) -> Sizes:
@@ -69,12 +75,16 @@ class Image:
 
     def read(self, box: Box) -> Tensor:
         part = np.ascontiguousarray(self.array[(slice(None), *box)], dtype=np.float32)
-        return torch.from_numpy(part)[None].to(self.device, self.dtype)
+        return torch.from_numpy(part)[None].to(self.like.device, self.like.dtype)
+
+    def write(self, box: Box, part: Tensor) -> None:
+        """Change the array inside a box."""
+        self.array[(slice(None), *box)] = part[0].float().cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A map that was computed once and is kept."""
+    """A map that is kept in memory, (1, channel, (z,) y, x)."""
 
     array: Tensor
 
@@ -88,6 +98,10 @@ class Stored:
 
     def read(self, box: Box) -> Tensor:
         return self.array[(slice(None), slice(None), *box)]
+
+    def write(self, box: Box, part: Tensor) -> None:
+        """Change the map inside a box."""
+        self.array[(slice(None), slice(None), *box)] = part
 
 
 @dataclass(frozen=True)
@@ -227,19 +241,14 @@ def scaling(layer: nn.Module, dimensions: int) -> tuple[Sizes, Sizes]:
     return same, same
 
 
-def tiles(size: Sizes, tile: Sizes) -> Iterator[Box]:
-    """Boxes that cover a map without overlap."""
-    starts = [range(0, s, t) for s, t in zip(size, tile, strict=True)]
-    for corner in product(*starts):
-        yield tuple(slice(c, min(c + t, s)) for c, t, s in zip(corner, tile, size, strict=True))
+def tiles(region: Box, tile: Sizes) -> Iterator[Box]:
+    """Boxes that cover a region of a map without overlap."""
+    for box in boxes([r.stop - r.start for r in region], tile):
+        yield tuple(
+            slice(r.start + b.start, r.start + b.stop) for r, b in zip(region, box, strict=True)
+        )
 
 
-def store(source: Features, boxes: Iterable[Box]) -> Stored:
-    """Compute a map box by box and keep it."""
-    array = None
-    for box in boxes:
-        part = source.read(box)
-        if array is None:
-            array = part.new_empty(1, part.shape[1], *source.size)
-        array[(slice(None), slice(None), *box)] = part
-    return Stored(cast(Tensor, array))
+def whole(size: Sizes) -> Box:
+    """The region that is all of a map."""
+    return tuple(slice(0, s) for s in size)

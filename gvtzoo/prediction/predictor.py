@@ -1,15 +1,14 @@
 """Models that predict: `gvtzoo.load(…).predict(image)`.
 
-image → frames (one per time and position) → normalization → padding → network
-      → cropping → normalization undone → image
+An image is cut into frames, one for each time and position (`gvtzoo.prediction.frames`); each is
+predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +18,10 @@ import xarray as xr
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.checks import check_image
-from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
+from gvtzoo.prediction.frames import Finished, Prepared, Target, frames_of, targets_of
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
 
 if TYPE_CHECKING:
@@ -141,95 +141,165 @@ class Model:
         how = Settings(**settings)
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
-        array = self._with_axes(image, axes)
+        described = _as_data_array(image, axes, self.axes)
+        array = self.suit(LazyImage.of(described))
         network = prepare(self.network, how)
-        frames = list(self._frames(array))
-        results = []
-        for index, frame in enumerate(frames):
-            report = _within(progress, index, len(frames))
-            results.append(self._predict_frame(network, frame, how, uncertainty, report))
-        outputs = tuple(
-            self._assemble(array, [result[n] for result in results]) for n in range(len(results[0]))
+        frames = self.frames(array.array, array.dims)
+        names, shape = self.output(array.dims, array.array.shape)
+        outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
+        targets = [self.targets(output, names) for output in outputs]
+        for number, frame in enumerate(frames):
+            report = _within(progress, number, len(frames))
+            self.predict_frame(network, frame, [places[number] for places in targets], how, report)
+        results = tuple(
+            xr.DataArray(output, dims=names, attrs=dict(described.attrs)) for output in outputs
         )
-        return outputs if uncertainty else outputs[0]
+        return results if uncertainty else results[0]
 
-    def _with_axes(self, image: np.ndarray | xr.DataArray, axes: str | None) -> xr.DataArray:
-        if not isinstance(image, xr.DataArray):
-            image = np.asarray(image)
-            names = self.axes if axes is None else tuple(axes.lower())
-            if len(names) != image.ndim:
-                raise GvtzooError(
-                    f"the image has {image.ndim} axes of sizes {image.shape}, but the axes are "
-                    f"{''.join(names).upper()}: name them all, such as axes='ZYX'"
-                )
-            image = xr.DataArray(image, dims=names)
-        elif axes is not None:
-            image = image.rename(dict(zip(image.dims, axes.lower(), strict=True)))
-        if "c" in image.dims and "c" not in self.axes and image.sizes["c"] == 1:
-            image = image.isel(c=0, drop=True)
+    def suit(self, image: LazyImage) -> LazyImage:
+        """The image without a single channel, and with z, where the network sees it so."""
+        if "c" not in self.axes and image.sizes.get("c") == 1:
+            image = image.take("c", 0)
         if "z" in self.axes and "z" not in image.dims:
-            image = image.expand_dims("z", axis=image.ndim - 2)  # one slice is a stack of one
-        self._check_axes(image)
+            image = image.add_axis("z", len(image.dims) - 2)  # one slice is a stack of one
         return image
 
-    def _check_axes(self, image: xr.DataArray) -> None:
-        have = "".join(map(str, image.dims)).upper()
-        allowed = {*self.axes, *self._looped(image)}
-        if not set(self.axes) <= set(image.dims) or not set(image.dims) <= allowed:
+    def _check_axes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
+        have = "".join(map(str, dims)).upper()
+        allowed = {*self.axes, *self._looped(dims)}
+        if not set(self.axes) <= set(dims) or not set(dims) <= allowed:
             raise GvtzooError(
                 f"the image has axes {have}, {self.name} takes {''.join(self.axes).upper()} "
                 "(and T, P): choose a channel, or name the axes"
             )
         channels = self.config.network.input_channels
-        if channels > 1 and image.sizes["c"] != channels:
-            raise GvtzooError(
-                f"the image has {image.sizes['c']} channels, {self.name} takes {channels}"
-            )
+        if channels > 1 and sizes["c"] != channels:
+            raise GvtzooError(f"the image has {sizes['c']} channels, {self.name} takes {channels}")
 
-    def _looped(self, image: xr.DataArray) -> tuple[Hashable, ...]:
+    def _looped(self, dims: Sequence[Hashable]) -> tuple[str, ...]:
         """Axes of an image that the network does not see."""
         extra = ("t", "p") if "z" in self.axes else ("t", "p", "z")
-        return tuple(axis for axis in image.dims if axis in extra)
+        return tuple(str(axis) for axis in dims if axis in extra)
 
-    def _frames(self, image: xr.DataArray) -> Iterator[np.ndarray]:
-        """What the network sees at once, (channel, (z,) y, x)."""
-        looped = self._looped(image)
-        ordered = image.transpose(*looped, *self.axes)
-        for index in product(*(range(image.sizes[axis]) for axis in looped)):
-            frame = ordered.isel(dict(zip(looped, index, strict=True))).to_numpy()
-            yield frame if "c" in self.axes else frame[np.newaxis]
+    def frames(self, array: Any, dims: Sequence[str]) -> list[View]:
+        """What the network sees at once, (channel, (z,) y, x), for each time and position.
 
-    def _assemble(self, image: xr.DataArray, frames: Sequence[np.ndarray]) -> xr.DataArray:
-        """Results of all frames (channel, …) as one image with the axes of the input's order."""
-        looped = self._looped(image)
-        first = frames[0] if "c" in self.output_axes else frames[0][0]
-        stacked = frames[0] if len(frames) == 1 else np.stack(frames)
-        shape = (*(image.sizes[axis] for axis in looped), *first.shape)
-        result = xr.DataArray(
-            stacked.reshape(shape), dims=(*looped, *self.output_axes), attrs=dict(image.attrs)
-        )
-        order = [axis for axis in image.dims if axis in result.dims]
-        return result.transpose(*[axis for axis in result.dims if axis not in order], *order)
+        Raises
+        ------
+        GvtzooError
+            When the axes do not suit the network.
+        """
+        self._check_axes(dims, dict(zip(dims, array.shape, strict=True)))
+        return frames_of(array, dims, self.axes, self._looped(dims))
 
-    def _predict_frame(
+    def output(
+        self, dims: Sequence[str], shape: Sequence[int]
+    ) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Axes and shape of the prediction of an image, in the order of its axes."""
+        produced = (*self._looped(dims), *self.output_axes)
+        kept = [axis for axis in dims if axis in produced]
+        names = (*(axis for axis in produced if axis not in kept), *kept)
+        sizes = dict(zip(dims, shape, strict=True))
+        sizes["c"] = self.config.network.output_channels
+        return names, tuple(sizes[axis] for axis in names)
+
+    def targets(self, array: Any, dims: Sequence[str]) -> list[Target]:
+        """Where the results of `frames` go in an output."""
+        return targets_of(array, dims, self.output_axes, self._looped(dims))
+
+    def predict_frame(
         self,
         network: Network,
-        frame: np.ndarray,
+        frame: View,
+        targets: Sequence[Any],
         how: Settings,
-        uncertainty: bool,
-        progress: Progress | None,
-    ) -> Results:
-        check_image(frame)
-        normalization = self.config.normalization
-        fitted = normalization.source.fit(frame)
-        padded, crop = pad_to_multiple(fitted.apply(frame), (1, *self.config.network.multiple))
-        results = predict_padded(network, padded, self.config, how, uncertainty, progress)
-        kept = crop[len(crop) - (results[0].ndim - 1) :]
-        cropped = [result[(slice(None), *kept)] for result in results]
-        if not normalization.undo:
-            return tuple(cropped)
-        undone = [fitted.undo(cropped[0]), *(fitted.undo_scale(sigma) for sigma in cropped[1:])]
-        return tuple(result.astype(np.float32, copy=False) for result in undone)
+        progress: Progress | None = None,
+    ) -> None:
+        """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
+        prepared = self.prepare_frame(frame)
+        finished = self.finish_frame(prepared, targets)
+        budget = budget_of(network, how)
+        if choose_tiling(self.config, prepared.shape[1:], how, budget) == "exact":
+            from gvtzoo.prediction.exact import predict_exact
+            from gvtzoo.prediction.runner import Runner
+
+            predict_exact(
+                network,
+                prepared,
+                memory=budget,
+                sigma=len(targets) > 1,
+                out=finished,
+                runner=Runner(progress=progress),
+            )
+            return
+        image = prepared[tuple(slice(0, size) for size in prepared.shape)]
+        results = predict_at_once(network, image, self.config, how, len(targets) > 1, progress)
+        for place, result in zip(finished, results, strict=True):
+            place[whole_box(result.shape)] = result
+
+    def prepare_frame(self, frame: View) -> Prepared:
+        """A frame as the network sees it.
+
+        Raises
+        ------
+        GvtzooError
+            When there is nothing to see in it, or values that are none.
+        """
+        values = frame.load() if frame.in_memory else frame
+        check_image(values)
+        fitted = self.config.normalization.source.fit(values)
+        return Prepared(frame, fitted, tuple(self.config.network.multiple))
+
+    def finish_frame(self, prepared: Prepared, targets: Sequence[Any]) -> list[Finished]:
+        """Where the network's outputs for a frame are put."""
+        undone = prepared.normalization if self.config.normalization.undo else None
+        dimensions = self.config.network.output_dimensions
+        shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
+        region = prepared.crop[-dimensions:]
+        kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
+        return [
+            Finished(target, region, shape, undone, kind)
+            for target, kind in zip(targets, kinds, strict=False)
+        ]
+
+
+def budget_of(network: Network, how: Settings) -> int:
+    """Bytes that a prediction may take."""
+    if how.memory is not None:
+        return how.memory
+    return available_memory(next(network.parameters()).device)
+
+
+def choose_tiling(
+    config: PackageConfig, size: Sequence[int], how: Settings, budget: int
+) -> Literal["whole", "exact", "blocks"]:
+    """What "auto" comes to, for a padded image of a size ((z,) y, x)."""
+    if how.tiling != "auto":
+        return how.tiling
+    needed = whole_image_memory(config.network, size, DTYPES[how.dtype])
+    return "whole" if needed <= budget else "exact"
+
+
+def whole_box(shape: Sequence[int]) -> tuple[slice, ...]:
+    """The box that is all of an array."""
+    return tuple(slice(0, size) for size in shape)
+
+
+def _as_data_array(
+    image: np.ndarray | xr.DataArray, axes: str | None, expected: Sequence[str]
+) -> xr.DataArray:
+    if isinstance(image, xr.DataArray):
+        if axes is None:
+            return image
+        return image.rename(dict(zip(image.dims, axes.lower(), strict=True)))
+    image = np.asarray(image)
+    names = expected if axes is None else tuple(axes.lower())
+    if len(names) != image.ndim:
+        raise GvtzooError(
+            f"the image has {image.ndim} axes of sizes {image.shape}, but the axes are "
+            f"{''.join(names).upper()}: name them all, such as axes='ZYX'"
+        )
+    return xr.DataArray(image, dims=names)
 
 
 def prepare(network: Network, how: Settings) -> Network:
@@ -267,7 +337,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def predict_padded(
+def predict_at_once(
     network: Network,
     image: np.ndarray,
     config: PackageConfig,
@@ -275,36 +345,19 @@ def predict_padded(
     uncertainty: bool,
     progress: Progress | None,
 ) -> Results:
-    """Predict a normalized, padded image (channel, …); the result, and σ where wanted."""
-    device = next(network.parameters()).device
-    budget = available_memory(device) if how.memory is None else how.memory
-    dimensions = config.network.dimensions
-    tiling = how.tiling
-    if tiling == "auto":
-        needed = whole_image_memory(config.network, image.shape[1:], DTYPES[how.dtype])
-        tiling = "whole" if needed <= budget else "exact"
-    if tiling == "exact":
-        from gvtzoo.prediction.exact import predict_exact
-
-        return predict_exact(
-            network,
-            image,
-            memory=budget,
-            sigma=uncertainty,
-            progress=progress,
-        )
-    if tiling == "whole":
+    """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted."""
+    if how.tiling != "blocks":
         results = run_network(network, image, uncertainty)
         if progress is not None:
             progress(1, 1)
         return results
     multiple = config.network.multiple
-    block = check_block(how.block or DEFAULT_BLOCK[dimensions], multiple)
+    block = check_block(how.block or DEFAULT_BLOCK[config.network.dimensions], multiple)
     return predict_blocks(
         lambda part: run_network(network, part, uncertainty),
         image,
         block=block,
-        overlap=how.overlap or DEFAULT_OVERLAP[dimensions],
+        overlap=how.overlap or DEFAULT_OVERLAP[config.network.dimensions],
         progress=progress,
     )
 

@@ -13,10 +13,11 @@ from typing import cast
 import numpy as np
 from torch import nn
 
+from gvtzoo.images.lazy import boxes
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.projection import POOLING, ProjectionGVTNet, ProjectionNet
 from gvtzoo.packaging.config import TilingHint
-from gvtzoo.prediction.features import Sizes, per_axis, reach, tiles
+from gvtzoo.prediction.features import Sizes, per_axis, reach
 
 LAYERS_AND_SCALES = Iterator[tuple[nn.Module, Sizes]]
 
@@ -92,7 +93,7 @@ def predict_with_halo(
         (z,) y, x; multiples of what the network needs. Halos end at the image's border.
     """
     result: np.ndarray | None = None
-    for box in tiles(image.shape[1:], tile):
+    for box in boxes(image.shape[1:], tile):
         wide = tuple(
             slice(max(0, b.start - h), min(s, b.stop + h))
             for b, h, s in zip(box, halo, image.shape[1:], strict=True)

@@ -185,7 +185,9 @@ DAMAGES = {
 
 def multiscales(array, axes):
     named = [{"name": axis, "type": "space"} for axis in axes]
-    return {"ome": {"version": "0.5", "multiscales": [{"axes": named, "datasets": [{"path": array}]}]}}
+    return {
+        "ome": {"version": "0.5", "multiscales": [{"axes": named, "datasets": [{"path": array}]}]}
+    }
 
 
 def of_shape(path, shape, axes, dtype="f4"):

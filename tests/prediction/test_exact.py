@@ -15,7 +15,7 @@ from strategies import configs
 from gvtzoo.demo import demo_images
 from gvtzoo.errors import GvtzooError
 from gvtzoo.networks import DENOISING, GVTO, PRESETS, AttentionConfigs, NetworkConfig
-from gvtzoo.prediction import exact, features
+from gvtzoo.prediction import exact
 from gvtzoo.prediction.exact import predict_exact, predict_planned
 from gvtzoo.prediction.plan import (
     levels,
@@ -26,6 +26,7 @@ from gvtzoo.prediction.plan import (
     tile_for_memory,
 )
 from gvtzoo.prediction.predictor import load, run_network
+from gvtzoo.prediction.runner import InMemory, Runner
 
 TOLERANCE = 1e-5  # of the output's range
 PLENTY = 10**10  # bytes
@@ -175,6 +176,29 @@ def test_attention_matters_in_these_tests():
     assert np.abs(without - expected).max() > 100 * TOLERANCE * np.ptp(expected)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        "denoise",
+        "label_free",
+        "projection",
+        "variant_2d_down_v1_up_v1_softmax",
+        "variant_2d_down_v2_up_v2_linear_heads2",
+        "variant_3d_down_v1_up_v1_key_ratio2",
+    ],
+)
+@pytest.mark.parametrize("finest_kept", [1, 3])
+def test_networks_of_the_reference_implementation(golden_case, case, finest_kept):
+    """Whose attention is not small."""
+    golden = golden_case(case)
+    network = golden.network()
+    x = golden.golden["input"][None]
+    sigma = stages(network)[-1].sigma_convolution is not None
+    finest = min(finest_kept, *(len(levels(part)) for part in stages(network)))
+    found = predict_keeping(network, x, finest, network.multiple, sigma)
+    assert_equal(found, run_network(network, x, uncertainty=sigma))
+
+
 def test_the_bundled_model_on_a_real_stack():
     model = load("gvtnet-denoising-nuclei")
     noisy, _ = demo_images()
@@ -249,19 +273,19 @@ def test_more_memory_gives_larger_tiles_and_more_kept_maps():
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_kept_maps_take_what_was_planned(preset, monkeypatch):
+def test_kept_maps_take_what_was_planned(preset):
     config = PRESETS[preset].model_copy(update={"features": 4})
     network, x = build(config), random_image(config, (2, 4, 4))
-    alive, peaks, original = weakref.WeakSet(), [0], features.store
+    alive, peaks = weakref.WeakSet(), [0]
 
-    def store(source, boxes):
-        stored = original(source, boxes)
-        alive.add(stored)
-        peaks.append(sum(one.array.nbytes for one in alive))
-        return stored
+    class Watched(InMemory):
+        def new_map(self, *arguments):
+            kept = super().new_map(*arguments)
+            alive.add(kept)
+            peaks.append(sum(one.array.nbytes for one in alive))
+            return kept
 
-    monkeypatch.setattr(exact, "store", store)
-    predict_exact(network, x, memory=PLENTY)
+    predict_exact(network, x, memory=PLENTY, runner=Runner(workspace=Watched()))
     plans = make_plans(network, x.shape[1:], PLENTY)
     assert 0 < max(peaks) <= max(plan.kept for plan in plans)
 
@@ -334,7 +358,7 @@ def test_progress_rises_to_the_end(preset, memory):
         random_image(config, (2, 2, 2)),
         tile=network.multiple,
         memory=memory,
-        progress=lambda done, total: seen.append((done, total)),
+        runner=Runner(progress=lambda done, total: seen.append((done, total))),
     )
     assert seen == sorted(seen)
     assert len(set(seen)) > 10

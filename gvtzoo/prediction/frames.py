@@ -1,0 +1,188 @@
+"""What the network sees of an image, and where its results go, tile by tile.
+
+image → `View` of one time and position → `Prepared`: normalized, padded → network
+      → `Finished`: cropped, normalization undone → `Target`, the place in the output
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from gvtzoo.images.lazy import Box, View
+from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.padding import padding_widths
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A frame (channel, (z,) y, x), normalized and padded by reflection where it is read.
+
+    Attributes
+    ----------
+    frame : View
+    normalization : FittedNormalization
+    multiple : tuple of int
+        (z,) y, x that sizes are padded to multiples of.
+    """
+
+    frame: View
+    normalization: FittedNormalization
+    multiple: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(voxels) for voxels in self._voxels)
+
+    @property
+    def crop(self) -> Box:
+        """The frame's place, (z,) y, x, in the padded image."""
+        return tuple(
+            slice(before, before + size)
+            for size, (before, _) in zip(self.frame.shape[1:], self._widths[1:], strict=True)
+        )
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        wanted = [voxels[part] for voxels, part in zip(self._voxels, box, strict=True)]
+        read = tuple(slice(int(v.min()), int(v.max()) + 1) for v in wanted)
+        values = self.frame[read]
+        if values.shape != tuple(map(len, wanted)) or any(np.any(np.diff(v) < 0) for v in wanted):
+            values = values[np.ix_(*(v - r.start for v, r in zip(wanted, read, strict=True)))]
+        return np.asarray(self.normalization.apply(values))
+
+    @cached_property
+    def _widths(self) -> list[tuple[int, int]]:
+        return padding_widths(self.frame.shape, (1, *self.multiple))
+
+    @cached_property
+    def _voxels(self) -> list[np.ndarray]:
+        """For every voxel along each axis, that of the frame which it repeats."""
+        return [
+            np.pad(np.arange(size), widths, mode="reflect")
+            for size, widths in zip(self.frame.shape, self._widths, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Takes the network's output for a padded frame: crops it, and undoes the normalization.
+
+    Attributes
+    ----------
+    target : Target or ndarray
+        For (channel, (z,) y, x) of the frame's size.
+    region : tuple of slice
+        The frame's place in what the network sees.
+    shape : tuple of int
+        Of the network's output.
+    normalization : FittedNormalization, optional
+        To be undone.
+    kind : {"values", "widths"}
+        σ is a width: it is scaled, but not shifted.
+    """
+
+    target: Any
+    region: Box
+    shape: tuple[int, ...]
+    normalization: FittedNormalization | None
+    kind: Literal["values", "widths"] = "values"
+
+    def __setitem__(self, box: Box, values: np.ndarray) -> None:
+        inside = [
+            slice(max(b.start, r.start), min(b.stop, r.stop))
+            for b, r in zip(box[1:], self.region, strict=True)
+        ]
+        kept = [
+            slice(i.start - b.start, i.stop - b.start) for i, b in zip(inside, box[1:], strict=True)
+        ]
+        place = [
+            slice(i.start - r.start, i.stop - r.start)
+            for i, r in zip(inside, self.region, strict=True)
+        ]
+        values = values[(slice(None), *kept)]
+        if self.normalization is not None:
+            undo = self.normalization
+            values = undo.undo(values) if self.kind == "values" else undo.undo_scale(values)
+        self.target[(slice(0, len(values)), *place)] = values
+
+
+@dataclass(frozen=True)
+class Target:
+    """One time and position of an output, as (channel, (z,) y, x); the reverse of `View`.
+
+    Attributes
+    ----------
+    array : array-like
+        The whole output; only boxes of it are written.
+    axes : tuple of (int or None)
+        The axis of `array` behind each axis of the target; None where the output has none.
+    fixed : tuple of (int, int)
+        The other axes of `array`, and the index along each.
+    """
+
+    array: Any
+    axes: tuple[int | None, ...]
+    fixed: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
+
+    def __setitem__(self, box: Box, values: np.ndarray) -> None:
+        place: list[Any] = [slice(None)] * len(self.array.shape)
+        for number, index in self.fixed:
+            place[number] = index
+        for axis, part in zip(self.axes, box, strict=True):
+            if axis is not None:
+                place[axis] = part
+        new = tuple(number for number, axis in enumerate(self.axes) if axis is None)
+        kept = [axis for axis in self.axes if axis is not None]
+        values = np.squeeze(values, axis=new)
+        self.array[tuple(place)] = values.transpose(np.argsort(kept))
+
+
+def frames_of(
+    array: Any, dims: Sequence[str], axes: Sequence[str], looped: Sequence[str]
+) -> list[View]:
+    """All of an image that the network sees at once, for every time and position.
+
+    Parameters
+    ----------
+    array : array-like
+    dims : sequence of str
+        Of the image.
+    axes : sequence of str
+        Of the network's input.
+    looped : sequence of str
+        The others.
+
+    Returns
+    -------
+    list of View
+        (channel, (z,) y, x) each.
+    """
+    return [View(array, *place) for place in places(array.shape, dims, axes, looped)]
+
+
+def targets_of(
+    array: Any, dims: Sequence[str], axes: Sequence[str], looped: Sequence[str]
+) -> list[Target]:
+    """Where the results of `frames_of` go; the parameters are those of the output."""
+    return [Target(array, *place) for place in places(array.shape, dims, axes, looped)]
+
+
+def places(
+    shape: Sequence[int], dims: Sequence[str], axes: Sequence[str], looped: Sequence[str]
+) -> list[tuple[tuple[int | None, ...], tuple[tuple[int, int], ...]]]:
+    """`axes` and `fixed` of the frames of an image, the last looped axis changing fastest."""
+    wanted = axes if "c" in axes else ("c", *axes)
+    numbers = tuple(dims.index(axis) if axis in dims else None for axis in wanted)
+    outer = [dims.index(axis) for axis in looped]
+    return [
+        (numbers, tuple(zip(outer, map(int, index), strict=True)))
+        for index in np.ndindex(*(shape[number] for number in outer))
+    ]
