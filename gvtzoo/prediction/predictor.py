@@ -21,6 +21,7 @@ from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
+from gvtzoo.prediction.engine import accelerate
 from gvtzoo.prediction.frames import Finished, Prepared, Target, frames_of, targets_of
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
 
@@ -305,10 +306,8 @@ def _as_data_array(
 def prepare(network: Network, how: Settings) -> Network:
     """The network on the device and in the type that the settings ask for."""
     device = choose_device(how.device)
-    dtype = DTYPES[how.dtype]
-    if device.type != "cpu" or dtype != torch.float32:
-        network = copy.deepcopy(network).to(device=device, dtype=dtype)
-    return network
+    network = copy.deepcopy(network).to(device=device, dtype=DTYPES[how.dtype])
+    return accelerate(network) if device.type == "cpu" else network
 
 
 def choose_device(name: str) -> torch.device:
