@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+DISK_SHARE = 0.5  # of what is free may go to feature maps
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
 
 
@@ -256,7 +257,8 @@ def _planned(
     if not note.is_file():
         multiple = tuple(model.config.network.multiple)
         shape = Prepared(frame, FittedNormalization(0, 1), multiple).shape
-        plans = make_plans(network, shape[1:], budget_of(network, how))
+        disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
+        plans = make_plans(network, shape[1:], budget_of(network, how), disk=disk)
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [

@@ -62,7 +62,7 @@ class Plan:
         The finest level whose feature maps are kept, at least 1 (0 is the image's own level); the
         number of levels if none are.
     kept, working : int
-        Estimated bytes of the kept maps, and of what is computed for one tile.
+        Estimated bytes of the kept maps (most at a time), and of what is computed for one tile.
     """
 
     tile: Sizes
@@ -83,6 +83,7 @@ def make_plans(
     size: Sequence[int],
     memory: int,
     tile: Sequence[int] | None = None,
+    disk: int | None = None,
 ) -> list[Plan]:
     """One plan for each of `stages`.
 
@@ -95,6 +96,8 @@ def make_plans(
         Bytes.
     tile : sequence of int, optional
         (z,) y, x; by default the largest that fits.
+    disk : int, optional
+        Bytes for kept maps, where these are not in memory.
     """
 
     def last_axes(values: Sequence[int], part: GVTNet | ProjectionNet) -> Sizes:
@@ -102,20 +105,34 @@ def make_plans(
 
     return [
         make_plan(
-            part, last_axes(size, part), memory, None if tile is None else last_axes(tile, part)
+            part,
+            last_axes(size, part),
+            memory,
+            None if tile is None else last_axes(tile, part),
+            disk,
         )
         for part in stages(network)
     ]
 
 
 def make_plan(
-    network: GVTNet | ProjectionNet, size: Sizes, memory: int, tile: Sizes | None = None
+    network: GVTNet | ProjectionNet,
+    size: Sizes,
+    memory: int,
+    tile: Sizes | None = None,
+    disk: int | None = None,
 ) -> Plan:
-    """The plan that keeps most of those that fit the memory, else the one that takes least."""
+    """The plan that keeps most of those that fit, else the one that takes least."""
     count = len(levels(network))
-    plans = [plan_keeping(network, size, memory, finest, tile) for finest in range(1, count + 1)]
+    on_disk = disk is not None
+    plans = [
+        plan_keeping(network, size, memory, finest, tile, on_disk=on_disk)
+        for finest in range(1, count + 1)
+    ]
+    most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
     for plan in plans:
-        if plan.kept <= KEPT_SHARE * memory and plan.kept + plan.working <= memory:
+        taken = plan.working if on_disk else plan.kept + plan.working
+        if plan.kept <= most and taken <= memory:
             return plan
     return min(plans, key=lambda plan: plan.kept + plan.working)
 
@@ -126,10 +143,13 @@ def plan_keeping(
     memory: int,
     finest_kept: int,
     tile: Sizes | None = None,
+    *,
+    on_disk: bool = False,
 ) -> Plan:
     """The plan with the largest tiles, if levels from `finest_kept` on are kept."""
     kept = _kept(network, size, finest_kept)
-    limit = min(ALLOCATION_SHARE * (memory - kept), LARGEST_WORKING_SET)
+    left = memory if on_disk else memory - kept
+    limit = min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
     halo = receptive_halo(network, finest_kept)
 
     def fits(candidate: Sizes) -> bool:

@@ -7,6 +7,7 @@ return partial results, which are combined in the order of the tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -97,7 +98,7 @@ class InMemory:
 
 
 class OnDisk:
-    """Maps in files of a folder, mapped into memory; those that are there are taken up again."""
+    """Maps in files of a folder; those that are there are taken up again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,9 +107,27 @@ class OnDisk:
         self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
     ) -> Map:
         """As `Workspace.new_map`."""
-        path = self.folder / f"map-{number}.npy"
-        mode, shape = ("r+" if path.exists() else "w+"), (channels, *size)
-        return Image(np.lib.format.open_memmap(path, mode, np.float32, shape), like)
+        path, shape = self.folder / f"map-{number}.npy", (channels, *size)
+        if not path.exists():
+            np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        return Image(_ArrayFile(path, shape), like)
+
+
+@dataclass(frozen=True)
+class _ArrayFile:
+    """An array in a file that is mapped into memory only while a box of it is read or written.
+
+    What stays mapped would count as this process's memory, up to all of the file.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        return np.array(np.lib.format.open_memmap(self.path, "r")[box])
+
+    def __setitem__(self, box: Box, values: np.ndarray) -> None:
+        np.lib.format.open_memmap(self.path, "r+")[box] = values
 
 
 class Runner:
