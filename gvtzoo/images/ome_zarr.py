@@ -259,13 +259,13 @@ def suited_chunks(dims: Sequence[str], shape: Sequence[int], tile: Sequence[int]
     limits = dict(zip(ORDER, LARGEST_TILE[3 if "z" in dims else 2], strict=True))
     tiles = dict(zip("zyx"[-len(tile) :], tile, strict=True))
     return [
-        min(size, _divisor(tiles[axis], limits[axis])) if axis in tiles else 1
+        min(size, largest_divisor(tiles[axis], limits[axis])) if axis in tiles else 1
         for axis, size in zip(dims, shape, strict=True)
     ]
 
 
-def _divisor(number: int, limit: int) -> int:
-    """The largest divisor up to a limit."""
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of a number up to a limit."""
     return max(n for n in range(1, min(number, limit) + 1) if number % n == 0)
 
 

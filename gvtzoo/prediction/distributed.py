@@ -21,10 +21,9 @@ from torch import nn
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.files import write_atomically
-from gvtzoo.images.ome_zarr import ZarrArray
-from gvtzoo.prediction.features import Box, Image, Sizes
+from gvtzoo.prediction.features import Box
 from gvtzoo.prediction.memory import SAFE_SHARE
-from gvtzoo.prediction.runner import Combine, Map, Partial, Task
+from gvtzoo.prediction.runner import Combine, Partial, Task
 
 if TYPE_CHECKING:
     from dask.distributed import Client, Future
@@ -85,39 +84,6 @@ class OnDask:
             for box in group
         ]
         return self.client.submit(combine_all, combine, parts, retries=RETRIES, pure=False)
-
-
-class OnZarr:
-    """Maps in Zarr arrays, which several machines can fill (a `Workspace`)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def new_map(
-        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
-    ) -> Map:
-        """As `Workspace.new_map`; tiles share no chunk, and half of one is a chunk."""
-        import zarr
-
-        path = self.folder / f"map-{number}.zarr"
-        if not (path / "zarr.json").exists():
-            zarr.create_array(
-                path,
-                shape=(channels, *size),
-                chunks=(channels, *(t // 2 if t % 2 == 0 else t for t in tile)),
-                dtype="float32",
-                compressors=None,
-                config={"write_empty_chunks": True},
-            )
-        return _ZarrMap(ZarrArray(zarr.open_array(path, mode="r+"), path.name), like)
-
-
-class _ZarrMap(Image):
-    """A map on disk, read with `ZarrArray`'s messages."""
-
-    def write(self, box: Box, part: torch.Tensor) -> None:
-        """Change the array inside a box."""
-        self.array.array[(slice(None), *box)] = part[0].float().cpu().numpy()
 
 
 def run_tile(layers: str, box: Box) -> Partial:

@@ -117,9 +117,7 @@ def predict_large(
     frames = model.frames(image.array, image.dims)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
     with _told(output.path, partial), _alone(partial):
-        _take_up(
-            partial, output.path.name, _fingerprint(model, image, output, how, identity, client)
-        )
+        _take_up(partial, output.path.name, _fingerprint(model, image, output, how, identity))
         plans = _planned(partial, model, network, frames[0], how)
         results = _results(partial, model, image, output, plans)
         targets = [model.targets(array, names) for array, names in results.opened]
@@ -156,9 +154,9 @@ def _runner(folder: Path, client: Client | None, device: str, progress: Progress
     """Who carries out the passes for a frame, with what is needed to continue in `folder`."""
     if client is None:
         return Runner(Here(), OnDisk(folder), Journal(folder), progress)
-    from gvtzoo.prediction.distributed import OnDask, OnZarr
+    from gvtzoo.prediction.distributed import OnDask
 
-    return Runner(OnDask(client, folder, device), OnZarr(folder), Journal(folder), progress)
+    return Runner(OnDask(client, folder, device), OnDisk(folder), Journal(folder), progress)
 
 
 def is_large(model: Model, image: LazyImage, how: Settings) -> bool:
@@ -215,7 +213,6 @@ def _fingerprint(
     output: Output,
     how: Settings,
     identity: str,
-    client: Client | None,
 ) -> str:
     """What has to be the same for a prediction to be continued."""
     digest = hashlib.sha256()
@@ -230,7 +227,6 @@ def _fingerprint(
         "sigma": output.sigma is not None,
         "output": [output.path.suffix, output.zarr.version],
         "dtype": how.dtype,
-        "maps": "here" if client is None else "shared",
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

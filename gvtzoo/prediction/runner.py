@@ -7,15 +7,17 @@ return partial results, which are combined in the order of the tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
+from gvtzoo.images.ome_zarr import largest_divisor
 from gvtzoo.prediction.features import Box, Features, Image, Sizes, Stored
 from gvtzoo.prediction.journal import Journal
+
+CHUNK = 16  # voxels along each axis, at most
 
 Partial = list[np.ndarray]
 Task = Callable[[Box], Partial]
@@ -98,7 +100,11 @@ class InMemory:
 
 
 class OnDisk:
-    """Maps in files of a folder; those that are there are taken up again."""
+    """Maps in Zarr arrays of a folder, which several processes can fill.
+
+    Those that are there are taken up again. Tiles share no chunk, and chunks are small, since tiles
+    are read with some voxels around them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -107,27 +113,19 @@ class OnDisk:
         self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
     ) -> Map:
         """As `Workspace.new_map`."""
-        path, shape = self.folder / f"map-{number}.npy", (channels, *size)
-        if not path.exists():
-            np.lib.format.open_memmap(path, "w+", np.float32, shape)
-        return Image(_ArrayFile(path, shape), like)
+        import zarr
 
-
-@dataclass(frozen=True)
-class _ArrayFile:
-    """An array in a file that is mapped into memory only while a box of it is read or written.
-
-    What stays mapped would count as this process's memory, up to all of the file.
-    """
-
-    path: Path
-    shape: tuple[int, ...]
-
-    def __getitem__(self, box: Box) -> np.ndarray:
-        return np.array(np.lib.format.open_memmap(self.path, "r")[box])
-
-    def __setitem__(self, box: Box, values: np.ndarray) -> None:
-        np.lib.format.open_memmap(self.path, "r+")[box] = values
+        path = self.folder / f"map-{number}.zarr"
+        if not (path / "zarr.json").exists():
+            zarr.create_array(
+                path,
+                shape=(channels, *size),
+                chunks=(channels, *(largest_divisor(t, CHUNK) for t in tile)),
+                dtype="float32",
+                compressors=None,
+                config={"write_empty_chunks": True},
+            )
+        return Image(zarr.open_array(path, mode="r+"), like)
 
 
 class Runner:

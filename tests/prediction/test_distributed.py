@@ -14,13 +14,13 @@ from gvtzoo.demo import demo_images
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.files import open_image, read_image, write_image
 from gvtzoo.networks import NetworkConfig
-from gvtzoo.prediction.distributed import OnDask, OnZarr, cluster, memory_of_workers
+from gvtzoo.prediction.distributed import OnDask, cluster, memory_of_workers
 from gvtzoo.prediction.exact import predict_exact
 from gvtzoo.prediction.journal import Journal
 from gvtzoo.prediction.large import Output, predict_large
 from gvtzoo.prediction.plan import make_plans
 from gvtzoo.prediction.predictor import Settings, load, run_network
-from gvtzoo.prediction.runner import Runner
+from gvtzoo.prediction.runner import OnDisk, Runner
 
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=15_000_000)
@@ -106,7 +106,7 @@ def test_every_kind_of_pass(tmp_path, client, config):
     ]
     plans = make_plans(network, x.shape[1:], 10**9, tuple(2 * m for m in config.multiple))
     runner = Runner(
-        OnDask(client, tmp_path, "cpu"), OnZarr(tmp_path), Journal(tmp_path), lambda *_: None
+        OnDask(client, tmp_path, "cpu"), OnDisk(tmp_path), Journal(tmp_path), lambda *_: None
     )
     predict_exact(network, x, sigma=True, out=out, plans=plans, runner=runner)
     for found, wanted in zip(out, run_network(network, x, uncertainty=True), strict=True):
