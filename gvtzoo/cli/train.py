@@ -9,10 +9,31 @@ import typer
 
 from gvtzoo.cli.options import DataFolder, Device, progress_bar
 
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
+]
+
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    app.command("recipes")(recipes)
     app.command("train")(train)
+
+
+def recipes(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe's name or a YAML file.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """List the recipes, or show one with everything that it extends."""
+    from gvtzoo.training.recipe import load_recipe, recipe_names, to_yaml
+
+    if recipe is not None:
+        typer.echo(to_yaml(load_recipe(recipe, settings or [])), nl=False)
+        return
+    for name in recipe_names():
+        typer.echo(f"{name:32} {load_recipe(name).description}")
 
 
 def train(
@@ -21,9 +42,7 @@ def train(
     ],
     data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
-    ] = None,
+    settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Weights to start from: a run's best.safetensors.")

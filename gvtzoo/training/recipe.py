@@ -66,12 +66,29 @@ class DataConfig(Strict):
         The channel to read of source images that have several.
     target_channel : int or str, optional
         The same for the targets.
+    files : mapping, optional
+        Lists of the images of ``train``, ``val`` and ``test``: CSV files below ``recipes/`` (or
+        the data folder) as `gvtzoo.training.pairs` reads them, with paths below the data folder.
+        A data folder with ``source/`` and ``target/`` of its own is taken as it is.
+    target_folder : str
+        The name of the targets' folder, beside ``source/``.
+    pixel_size : float, optional
+        In-plane pixel size, in µm, that images are resampled to.
+    recorded_pixel_size : float, optional
+        In-plane pixel size of the files, in µm, whatever they say themselves.
+    planes_as_channels : bool
+        Whether the planes of a stack are the channels of a 2D network's input.
     """
 
     noise: CameraNoise | None = None
     regions: dict[Literal["train", "val", "test"], Region] | None = None
     channel: int | str | None = None
     target_channel: int | str | None = None
+    files: dict[Literal["train", "val", "test"], str] | None = None
+    target_folder: str = "target"
+    pixel_size: float | None = Field(None, gt=0)
+    recorded_pixel_size: float | None = Field(None, gt=0)
+    planes_as_channels: bool = False
 
 
 class NormalizationConfig(Strict):
@@ -102,10 +119,17 @@ class AugmentationConfig(Strict):
         Mirror along y and x.
     turns : bool
         Turn by multiples of 90° in the yx plane (patches have to be square in yx).
+    intensity : float
+        The source is multiplied with a number between 1 − `intensity` and 1 + `intensity`, and as
+        much at most is added (in normalized units).
+    noise : float
+        Standard deviation of normal noise that is added to the source (in normalized units).
     """
 
     flips: bool = False
     turns: bool = False
+    intensity: float = Field(0.0, ge=0, lt=1)
+    noise: float = Field(0.0, ge=0)
 
 
 class ScheduleConfig(Strict):
@@ -150,6 +174,9 @@ class TrainingConfig(Strict):
         about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
     gradient_clip : float, optional
         Largest norm of the gradient.
+    validation : bool
+        Whether there are validation images, by which the best weights are chosen. Without, the
+        last weights are kept.
     validate_every : int
         Steps between validations (on whole images) and checkpoints.
     precision : str
@@ -168,6 +195,7 @@ class TrainingConfig(Strict):
     loss: Loss = "mse"
     sigma_weight: float = Field(0.0, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0)
+    validation: bool = True
     validate_every: int = Field(1000, ge=1)
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     seed: int = 0
@@ -254,6 +282,12 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise GvtzooError(f"{path}: {describe(error, path)}") from error
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """A recipe with everything that it extends, as YAML."""
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def find_recipe(name: str | Path) -> Path:

@@ -29,7 +29,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader, Dataset
 
@@ -39,7 +38,7 @@ from gvtzoo.files import write_atomically
 from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.training.data import PatchDataset, TrainingImage, load_images
 from gvtzoo.training.module import TrainingModule
-from gvtzoo.training.recipe import Recipe
+from gvtzoo.training.recipe import Recipe, to_yaml
 
 log = logging.getLogger(__name__)
 
@@ -329,8 +328,7 @@ def _describe_run(
     run: Path, recipe: Recipe, training: list[TrainingImage], validation: list[TrainingImage]
 ) -> None:
     with write_atomically(run / "recipe.yaml") as temporary:
-        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(to_yaml(recipe), encoding="utf-8")
     splits = {"train": training, "val": validation}
     _write_json(
         run / "data.json",
