@@ -7,7 +7,6 @@ so a training continues exactly where it stopped, with any number of workers.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from gvtzoo.images.checks import check_image
 from gvtzoo.images.files import find_images, read_image
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.patches import random_patch_start
+from gvtzoo.images.resampling import resample_in_plane
+from gvtzoo.training.pairs import Pair, Split, find_pairs
 
 if TYPE_CHECKING:
     from gvtzoo.training.recipe import (
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         Region,
     )
 
-Split = Literal["train", "val", "test"]
 Box = tuple[slice, ...]
 
 
@@ -141,9 +141,8 @@ def load_images(folder: str | Path, split: Split, recipe: Recipe) -> list[Traini
     Parameters
     ----------
     folder : path
-        ``source/`` and ``target/`` with the same file names, optionally below ``train/``,
-        ``val/`` and ``test/``; or a CSV file with columns ``source``, ``target`` and optionally
-        ``split``; or, for recipes that add noise, a folder of clean images.
+        As `gvtzoo.training.pairs.find_pairs` takes it; or, for recipes that add noise, a folder of
+        clean images.
 
     Raises
     ------
@@ -152,66 +151,34 @@ def load_images(folder: str | Path, split: Split, recipe: Recipe) -> list[Traini
     """
     if recipe.data.noise is not None:
         return list(_noisy_images(Path(folder), split, recipe))
-    pairs = find_pairs(folder, split)
-    return [_read_pair(source, target, split, recipe) for source, target in pairs]
+    return [_read_pair(pair, split, recipe) for pair in find_pairs(folder, split, recipe.data)]
 
 
-def find_pairs(folder: str | Path, split: Split) -> list[tuple[Path, Path]]:
-    """Source and target files of one split; those of an unsplit folder are all ``train``."""
-    folder = Path(folder)
-    if folder.suffix == ".csv":
-        return _pairs_of_csv(folder, split)
-    if not folder.is_dir():
-        raise GvtzooError(f"no data folder at {folder}: it needs source/ and target/, or a CSV")
-    divided = any((folder / name).is_dir() for name in ("train", "val", "test"))
-    if not divided and split != "train":
-        return []
-    root = folder / split if divided else folder
-    if not root.is_dir():
-        return []
-    for name in ("source", "target"):
-        if not (root / name).is_dir():
-            raise GvtzooError(f"{root} has no folder {name}/: put the {name} images there")
-    sources = {path.name: path for path in find_images(root / "source")}
-    targets = {path.name: path for path in find_images(root / "target")}
-    lonely = sorted(set(sources) ^ set(targets))
-    if lonely:
-        where = "target" if lonely[0] in sources else "source"
-        raise GvtzooError(
-            f"{root}: {lonely[0]} has no partner in {where}/ ({len(lonely)} such files)"
-        )
-    return [(sources[name], targets[name]) for name in sorted(sources)]
-
-
-def _pairs_of_csv(path: Path, split: Split) -> list[tuple[Path, Path]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"source", "target"} - set(rows[0] if rows else ())
-    if missing:
-        raise GvtzooError(f"{path} lacks the column {sorted(missing)[0]!r}: it needs source,target")
-    return [
-        (path.parent / row["source"], path.parent / row["target"])
-        for row in rows
-        if (row.get("split") or "train") == split
-    ]
-
-
-def _read_pair(source_path: Path, target_path: Path, split: Split, recipe: Recipe) -> PairedImage:
+def _read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:
     data, network = recipe.data, recipe.network
     source, calibration = as_channels(
-        source_path, network.input_channels, network.dimensions, channel=data.channel
+        pair.source,
+        network.input_channels,
+        network.dimensions,
+        channel=pair.channel,
+        data=data,
+        planes_as_channels=data.planes_as_channels,
     )
     target, _ = as_channels(
-        target_path, network.output_channels, network.output_dimensions, channel=data.target_channel
+        pair.target,
+        network.output_channels,
+        network.output_dimensions,
+        channel=pair.target_channel,
+        data=data,
     )
     spatial = source.shape[1:]
     if target.shape[1:] != spatial[len(spatial) - (target.ndim - 1) :]:
         raise GvtzooError(
-            f"{source_path.name}: source {spatial} and target {target.shape[1:]} differ in size"
+            f"{pair.source.name}: source {spatial} and target {target.shape[1:]} differ in size"
         )
     source_fit, target_fit = fit(source, target, recipe.normalization)
     return PairedImage(
-        source_path.stem,
+        pair.source.stem,
         calibration,
         cut_region(source, split, data),
         cut_region(target, split, data),
@@ -221,26 +188,39 @@ def _read_pair(source_path: Path, target_path: Path, split: Split, recipe: Recip
 
 
 def as_channels(
-    path: Path, channels: int, dimensions: int, *, channel: int | str | None
+    path: Path,
+    channels: int,
+    dimensions: int,
+    *,
+    channel: int | str | None,
+    data: DataConfig,
+    planes_as_channels: bool = False,
 ) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """An image file as (channel, (z,) y, x), and its calibration.
+    """An image file as (channel, (z,) y, x) with the recipe's pixel size, and its calibration.
 
     Raises
     ------
     GvtzooError
         When it has other axes, or nothing can be learned from it.
     """
-    image = read_image(path, channel=channel, keep_channels=channels > 1)
+    image = read_image(path, channel=channel, keep_channels=channels > 1 and channel is None)
+    if planes_as_channels and "c" not in image.dims:
+        image = image.rename(z="c") if "z" in image.dims else image
+    if dimensions == 2 and image.sizes.get("z") == 1:
+        image = image.isel(z=0, drop=True)
     axes = ("c",) * (channels > 1) + ("z", "y", "x")[-dimensions:]
-    if dimensions == 3 and "z" not in image.dims:
-        raise GvtzooError(
-            f"{path.name} has axes {''.join(map(str, image.dims))}: a stack is needed"
-        )
     if set(image.dims) != set(axes):
         raise GvtzooError(
             f"{path.name} has axes {''.join(map(str, image.dims)).upper()}, "
             f"the network takes {''.join(axes).upper()}"
         )
+    if channels > 1 and image.sizes["c"] != channels:
+        what = "planes" if planes_as_channels else "channels"
+        raise GvtzooError(
+            f"{path.name} has {image.sizes['c']} {what}, the network takes {channels}"
+        )
+    if data.pixel_size is not None:
+        image = resample_in_plane(image, data.pixel_size, data.recorded_pixel_size)
     array = image.transpose(*axes).to_numpy()
     try:
         check_image(array)
@@ -278,7 +258,9 @@ def _noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyI
     noise, network = recipe.data.noise, recipe.network
     assert noise is not None
     for path in find_images(folder):
-        clean, calibration = as_channels(path, 1, network.dimensions, channel=recipe.data.channel)
+        clean, calibration = as_channels(
+            path, 1, network.dimensions, channel=recipe.data.channel, data=recipe.data
+        )
         intensity = cut_region(relative_intensity(clean), split, recipe.data)
         for photons in noise.photons:
             unfitted = NoisyImage(
@@ -360,7 +342,15 @@ def augment(
     augmentation: AugmentationConfig,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
-    """The same random flips and turns in the yx plane for source and target."""
+    """Random changes: flips and turns of both in the yx plane, brightness and noise of the source.
+
+    Parameters
+    ----------
+    pair : tuple of ndarray
+        Source and target (channel, (z,) y, x), normalized.
+    augmentation : AugmentationConfig
+    generator : numpy.random.Generator
+    """
     arrays: tuple[Any, ...] = pair
     if augmentation.flips:
         for axis in (-2, -1):
@@ -369,4 +359,11 @@ def augment(
     if augmentation.turns:
         turns = int(generator.integers(4))
         arrays = tuple(np.rot90(array, turns, axes=(-2, -1)) for array in arrays)
-    return arrays
+    source, target = arrays
+    if augmentation.intensity:
+        change = generator.uniform(-augmentation.intensity, augmentation.intensity, 2)
+        source = (source * (1 + change[0]) + change[1]).astype(np.float32)
+    if augmentation.noise:
+        noise = generator.standard_normal(source.shape, np.float32)
+        source = source + np.float32(augmentation.noise) * noise
+    return source, target

@@ -99,7 +99,7 @@ def train(
     validation_images = load_images(data, "val", recipe)
     if not training_images:
         raise GvtzooError(f"{data} holds no training images")
-    if not validation_images:
+    if recipe.training.validation and not validation_images:
         raise GvtzooError(
             f"{data} holds no validation images: put some pairs in a folder val/, beside train/"
         )

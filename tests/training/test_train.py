@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.training.data import PatchDataset, find_pairs, load_images
-from gvtzoo.training.recipe import Recipe, load_recipe
+from gvtzoo.training.data import PatchDataset, load_images
+from gvtzoo.training.pairs import Pair, find_pairs
+from gvtzoo.training.recipe import DataConfig, Recipe, load_recipe
 from gvtzoo.training.train import train
 
 RECIPE = {
@@ -192,15 +193,15 @@ def test_resuming_needs_a_checkpoint(pairs, recipe, tmp_path):
 def test_unpaired_files_are_named(pairs):
     (pairs / "train" / "target" / "0.tif").unlink()
     with pytest.raises(GvtzooError, match=r"0\.tif has no partner in target/"):
-        find_pairs(pairs, "train")
+        find_pairs(pairs, "train", DataConfig())
 
 
 def test_pairs_from_csv(pairs):
     rows = ["source,target,split", "train/source/0.tif,train/target/0.tif,train"]
     rows.append("val/source/0.tif,val/target/0.tif,val")
     (pairs / "list.csv").write_text("\n".join(rows))
-    found = find_pairs(pairs / "list.csv", "val")
-    assert found == [(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
+    found = find_pairs(pairs / "list.csv", "val", DataConfig())
+    assert found == [Pair(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
 
 
 def test_training_needs_validation_images(pairs, recipe, tmp_path):
