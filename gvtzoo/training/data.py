@@ -23,6 +23,7 @@ from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.patches import random_patch_start
 from gvtzoo.images.resampling import resample_in_plane
 from gvtzoo.training.pairs import Pair, Split, find_pairs
+from gvtzoo.training.surface import simulate_surface
 
 if TYPE_CHECKING:
     from gvtzoo.training.recipe import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         NormalizationConfig,
         Recipe,
         Region,
+        Surface,
     )
 
 Box = tuple[slice, ...]
@@ -84,24 +86,31 @@ class PairedImage:
         return self.source, self.target
 
     def patch(self, box: Box, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        # A 2D target of a 3D source takes the patch's y and x.
-        target_box = box[len(box) - (self.target.ndim - 1) :]
         return (
             self.source_normalization.apply(self.source[(slice(None), *box)]),
-            self.target_normalization.apply(self.target[(slice(None), *target_box)]),
+            self.target_normalization.apply(
+                self.target[(slice(None), *target_box(box, self.target))]
+            ),
         )
+
+
+def target_box(box: Box, target: np.ndarray) -> Box:
+    """The part of a patch's slices that a target (channel, …) has: y and x of a 2D target."""
+    return box[len(box) - (target.ndim - 1) :]
 
 
 @dataclass(frozen=True)
 class NoisyImage:
     """A clean image that gets fresh camera noise of one level whenever it is read.
 
-    `intensity` is the clean image between 0 (background) and about 1 (its 99.8 percentile).
+    `intensity` is the clean image between 0 (background) and about 1 (its 99.8 percentile), and
+    `truth` what the network shall make of it, in the same units: the same, or its projection.
     """
 
     name: str
     calibration: Mapping[str, Any]
     intensity: np.ndarray
+    truth: np.ndarray
     photons: float
     noise: CameraNoise
     source_normalization: FittedNormalization
@@ -112,13 +121,14 @@ class NoisyImage:
         return self.intensity.shape
 
     def raw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return self._expose(self.intensity, generator), self._expected(self.intensity)
+        return self._expose(self.intensity, generator), self._expected(self.truth)
 
     def patch(self, box: Box, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        intensity = self.intensity[(slice(None), *box)]
+        noisy = self._expose(self.intensity[(slice(None), *box)], generator)
+        truth = self.truth[(slice(None), *target_box(box, self.truth))]
         return (
-            self.source_normalization.apply(self._expose(intensity, generator)),
-            self.target_normalization.apply(self._expected(intensity)),
+            self.source_normalization.apply(noisy),
+            self.target_normalization.apply(self._expected(truth)),
         )
 
     def _expose(self, intensity: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -255,18 +265,17 @@ def region_box(region: Region, dimensions: int) -> Box:
 
 
 def _noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyImage]:
-    noise, network = recipe.data.noise, recipe.network
+    noise = recipe.data.noise
     assert noise is not None
-    for path in find_images(folder):
-        clean, calibration = as_channels(
-            path, 1, network.dimensions, channel=recipe.data.channel, data=recipe.data
-        )
-        intensity = cut_region(relative_intensity(clean), split, recipe.data)
+    for name, calibration, clean, truth in _clean_images(folder, recipe):
+        intensity = cut_region(clean, split, recipe.data)
+        target = cut_region(truth, split, recipe.data)
         for photons in noise.photons:
             unfitted = NoisyImage(
-                f"{path.stem}, {photons:g} photons",
+                f"{name}, {photons:g} photons",
                 calibration,
                 intensity,
+                target,
                 photons,
                 noise,
                 RAW,
@@ -278,6 +287,39 @@ def _noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyI
             yield replace(
                 unfitted, source_normalization=source_fit, target_normalization=target_fit
             )
+
+
+def _clean_images(
+    folder: Path, recipe: Recipe
+) -> Iterator[tuple[str, Mapping[str, Any], np.ndarray, np.ndarray]]:
+    """Name, calibration, relative intensity and truth (channel, …) of a folder's clean images."""
+    data, dimensions = recipe.data, recipe.network.dimensions
+    if data.surface is not None:
+        yield _surface_image(folder, data.surface, recipe)
+        return
+    for path in find_images(folder):
+        clean, calibration = as_channels(path, 1, dimensions, channel=data.channel, data=data)
+        intensity = relative_intensity(clean)
+        yield path.stem, calibration, intensity, intensity
+
+
+def _surface_image(
+    folder: Path, surface: Surface, recipe: Recipe
+) -> tuple[str, Mapping[str, Any], np.ndarray, np.ndarray]:
+    images = [
+        as_channels(folder / name, 1, 2, channel=None, data=recipe.data)
+        for name in (surface.height, surface.cells)
+    ]
+    (height, calibration), (cells, _) = images
+    simulated = simulate_surface(
+        height[0] + surface.margin,
+        cells[0],
+        planes=surface.planes,
+        attenuation=surface.attenuation,
+        generator=np.random.default_rng(recipe.training.seed),
+    )
+    stack = simulated.stack if recipe.network.dimensions == 2 else simulated.stack[np.newaxis]
+    return "surface", calibration, stack, simulated.projection[np.newaxis]
 
 
 RAW = FittedNormalization(0.0, 1.0)

@@ -49,6 +49,28 @@ class CameraNoise(Strict):
     offset: float = Field(100.0, ge=0)
 
 
+class Surface(Strict):
+    """Stacks made from a surface's height map and cells (`gvtzoo.training.surface`).
+
+    Attributes
+    ----------
+    height, cells : str
+        Names of the two images in the data folder: planes, and 0 where cells meet.
+    planes : int
+        Of the stacks.
+    margin : int
+        Planes above the surface's highest point.
+    attenuation : float
+        Planes over which light falls to 1/e.
+    """
+
+    height: str = "heightmap.tif"
+    cells: str = "segmentation.tif"
+    planes: int = Field(32, ge=1)
+    margin: int = Field(3, ge=0)
+    attenuation: float = Field(25.0, gt=0)
+
+
 Region = dict[Literal["z", "y", "x"], tuple[int, int]]
 
 
@@ -59,6 +81,8 @@ class DataConfig(Strict):
     ----------
     noise : CameraNoise, optional
         The folder holds clean images; noisy ones are made from them, anew for every patch.
+    surface : Surface, optional
+        The folder holds a surface's geometry; stacks of it are made, and noise is added to them.
     regions : mapping, optional
         For sets of few large images: which part of every image belongs to ``train``, ``val`` and
         ``test``, as half-open ranges of voxels along axes.
@@ -81,6 +105,7 @@ class DataConfig(Strict):
     """
 
     noise: CameraNoise | None = None
+    surface: Surface | None = None
     regions: dict[Literal["train", "val", "test"], Region] | None = None
     channel: int | str | None = None
     target_channel: int | str | None = None
@@ -248,6 +273,16 @@ class Recipe(Strict):
             raise ValueError(
                 f"augmentation.turns needs square patches, not {patch[-2]}×{patch[-1]}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_surface(self) -> Recipe:
+        if self.data.surface is None:
+            return self
+        if self.data.noise is None:
+            raise ValueError("data.surface needs data.noise, which makes the stacks noisy")
+        if self.network.output_dimensions != 2:
+            raise ValueError("data.surface needs a network that gives a 2D image")
         return self
 
     @model_validator(mode="after")
