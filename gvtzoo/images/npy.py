@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def read_npy(file: IO[bytes], size: int) -> np.ndarray:
         When the file is damaged, or holds Python objects.
     """
     try:
-        shape, dtype = _header(file)
+        shape, dtype, _ = _header(file)
         needed = math.prod(shape) * dtype.itemsize
         if dtype.hasobject:
             raise GvtzooError("it holds Python objects, which are not loaded: save numbers")
@@ -47,7 +48,7 @@ def read_npy(file: IO[bytes], size: int) -> np.ndarray:
         raise GvtzooError(f"it seems damaged, or is no npy file: {error}") from error
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -55,10 +56,69 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     if version not in readers:
         raise GvtzooError(f"its version {version} of the npy format is not that of plain numbers")
-    shape, _, dtype = readers[version](file)
+    shape, fortran, dtype = readers[version](file)
     if any(size < 0 for size in shape):
         raise GvtzooError(f"it seems damaged: its shape is {shape}")
-    return shape, dtype
+    return shape, dtype, fortran
+
+
+def map_npz_member(path: Path, name: str) -> np.ndarray:
+    """An array of an npz file: mapped from disk where it is stored as it is, else read.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Without ``.npy``.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such array, or it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        try:
+            member = archive.getinfo(f"{name}.npy")
+        except KeyError as error:
+            raise GvtzooError(f"it holds no array {name}") from error
+        _check_packing(member)
+        with archive.open(member) as file:
+            if member.compress_type != zipfile.ZIP_STORED:
+                return read_npy(file, member.file_size)
+            shape, dtype, fortran, header = _mappable(file, member.file_size)
+    if not shape or 0 in shape:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            return read_npy(file, member.file_size)
+    # The local header's own lengths count: they may differ from the directory's.
+    with path.open("rb") as raw:
+        raw.seek(member.header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", raw.read(4))
+    start = member.header_offset + 30 + name_length + extra_length + header
+    order: Literal["C", "F"] = "F" if fortran else "C"
+    return np.memmap(path, dtype, "r", start, shape, order)
+
+
+def _mappable(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+    """Shape, type, order and header length of a stored npy file, checked against its size."""
+    try:
+        shape, dtype, fortran = _header(file)
+    except Exception as error:
+        raise GvtzooError(f"it seems damaged, or is no npy file: {error}") from error
+    header = file.tell()
+    if dtype.hasobject:
+        raise GvtzooError("it holds Python objects, which are not loaded: save numbers")
+    if math.prod(shape) * dtype.itemsize + header > size:
+        raise GvtzooError(f"it seems damaged: an array of shape {shape} does not fit into it")
+    return shape, dtype, fortran, header
+
+
+def _check_packing(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise GvtzooError("it is compressed in a way that is not read")
+    if member.file_size > LARGEST_COMPRESSION * member.compress_size:
+        raise GvtzooError(
+            f"it seems damaged: {member.compress_size} bytes cannot unpack to {member.file_size}"
+        )
 
 
 def read_npz(path: Path) -> np.ndarray:
@@ -76,12 +136,6 @@ def read_npz(path: Path) -> np.ndarray:
             names = ", ".join(arrays)
             raise GvtzooError(f"it holds {len(arrays)} arrays ({names}): name one of them 'image'")
         member = arrays[chosen[0]]
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise GvtzooError("it is compressed in a way that is not read")
-        if member.file_size > LARGEST_COMPRESSION * member.compress_size:
-            raise GvtzooError(
-                f"it seems damaged: {member.compress_size} bytes cannot unpack to "
-                f"{member.file_size}"
-            )
+        _check_packing(member)
         with archive.open(member) as file:
             return read_npy(file, member.file_size)

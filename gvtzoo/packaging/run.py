@@ -97,7 +97,7 @@ def _read_json(path: Path, default: Any) -> Any:
 
 
 def _network(run: Path, config: PackageConfig) -> GVTNet | ProjectionGVTNet:
-    from gvtzoo.training.train import load_weights
+    from gvtzoo.training.run_folder import load_weights
 
     network = config.network.build()
     load_weights(network, run / "best.safetensors")

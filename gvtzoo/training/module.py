@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
 from gvtzoo.training.recipe import Recipe, ScheduleConfig
@@ -27,34 +27,75 @@ class TrainingModule(lightning.LightningModule):
         self.network = recipe.network.build()
         if recipe.network.dimensions == 3:
             # On CPUs convolutions run 1.6 times as fast this way.
-            volumetric = getattr(self.network, "projection", self.network)
+            volumetric: Any = getattr(self.network, "projection", self.network)
             volumetric.to(memory_format=torch.channels_last_3d)
 
-    def loss(self, source: Tensor, target: Tensor, weight: float = 0.0) -> Tensor:
+        self.frozen = freeze(self.network, recipe.training.freeze)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Training mode, in which frozen parts keep their batch norm's statistics."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def forward(self, source: Tensor) -> tuple[Tensor, ...]:
+        """The prediction, and σ where the loss needs it."""
+        if self.recipe.training.loss in WITH_SIGMA:
+            return self.network.forward_with_sigma(source)
+        return (self.network(source),)
+
+    def loss(self, outputs: tuple[Tensor, ...], target: Tensor, weight: float = 0.0) -> Tensor:
         """The recipe's loss of a batch, a scalar; `weight` as in `gvtzoo.training.losses`."""
         name = self.recipe.training.loss
         if name in WITH_SIGMA:
-            prediction, sigma = self.network.forward_with_sigma(source)
+            prediction, sigma = outputs
             return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight)
-        return WITHOUT_SIGMA[name](self.network(source).float(), target)
+        return WITHOUT_SIGMA[name](outputs[0].float(), target)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        loss = self.loss(*batch, weight=self.recipe.training.sigma_weight)
+        source, target = batch
+        loss = self.loss(self(source), target, weight=self.recipe.training.sigma_weight)
         self.log("loss", loss, on_step=True, batch_size=len(batch[0]))
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Logs the loss; the prediction, for the run folder's pictures."""
+        source, target = batch
+        outputs = self(source)
         # Unweighted: a weighted likelihood does not fall when σ and the error do.
-        self.log("val_loss", self.loss(*batch), on_epoch=True, batch_size=1, sync_dist=True)
+        loss = self.loss(outputs, target)
+        self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
+        return outputs[0]
 
     def configure_optimizers(self) -> Any:
         training = self.recipe.training
-        optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=training.learning_rate, betas=training.betas
-        )
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=training.learning_rate, betas=training.betas)
         factor = schedule_factor(training.schedule, training.steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def freeze(network: Any, what: str) -> list[nn.Module]:
+    """Keep the weights of a part of a network; its modules.
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionGVTNet
+    what : {"none", "encoder", "all-but-last"}
+        Of a projection, the 3D half counts as a part of the encoder.
+    """
+    if what == "none":
+        return []
+    projection = [network.projection] if hasattr(network, "projection") else []
+    unet = getattr(network, "network", network)
+    frozen: list[nn.Module] = [*projection, unet.first_convolution, unet.encoder]
+    if what == "all-but-last":
+        frozen += [unet.bottom, *list(unet.decoder)[:-1]]
+    for part in frozen:
+        part.requires_grad_(False)
+    return frozen
 
 
 def schedule_factor(schedule: ScheduleConfig, steps: int) -> Callable[[int], float]:

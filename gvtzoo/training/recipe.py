@@ -204,6 +204,13 @@ class TrainingConfig(Strict):
         last weights are kept.
     validate_every : int
         Steps between validations (on whole images) and checkpoints.
+    early_stopping : int, optional
+        Validations without improvement after which the training ends.
+    freeze : {"none", "encoder", "all-but-last"}
+        What keeps the weights it starts from: nothing, everything before the bottom block, or
+        everything but the last level.
+    tensorboard : bool
+        Whether losses and pictures are written for TensorBoard too (``gvtzoo[tensorboard]``).
     precision : str
         As Lightning names them.
     seed : int
@@ -222,6 +229,9 @@ class TrainingConfig(Strict):
     gradient_clip: float | None = Field(None, gt=0)
     validation: bool = True
     validate_every: int = Field(1000, ge=1)
+    early_stopping: int | None = Field(None, ge=1)
+    freeze: Literal["none", "encoder", "all-but-last"] = "none"
+    tensorboard: bool = False
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     seed: int = 0
     workers: int = Field(0, ge=0)
@@ -273,6 +283,12 @@ class Recipe(Strict):
             raise ValueError(
                 f"augmentation.turns needs square patches, not {patch[-2]}×{patch[-1]}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_early_stopping(self) -> Recipe:
+        if self.training.early_stopping is not None and not self.training.validation:
+            raise ValueError("training.early_stopping needs training.validation: true")
         return self
 
     @model_validator(mode="after")
