@@ -58,10 +58,11 @@ def find_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]
     if not folder.is_dir():
         raise GvtzooError(f"no data folder at {folder}: it needs source/ and target/, or a CSV")
     divided = any((folder / name / "source").is_dir() for name in SPLITS)
+    # A recipe's lists are about its own data set; users have other files.
+    if data.files is not None and (not divided or _has_listed(folder, data)):
+        return _pairs_of_list(folder, split, data)
     if divided:
         return _pairs_of_folder(folder / split, data)
-    if data.files is not None:
-        return _pairs_of_list(folder, split, data)
     return _pairs_of_folder(folder, data) if split == "train" else []
 
 
@@ -82,15 +83,35 @@ def _pairs_of_folder(root: Path, data: DataConfig) -> list[Pair]:
     return [_pair(sources[name], targets[name], data) for name in sorted(sources)]
 
 
+def _has_listed(folder: Path, data: DataConfig) -> bool:
+    """Whether the folder holds the first image of the recipe's lists."""
+    for name in (data.files or {}).values():
+        with _list(folder, name).open(newline="", encoding="utf-8") as file:
+            row = next(csv.DictReader(file), {})
+        listed = row.get("source") or row.get("path_czi") or ""
+        return (folder / listed).is_file()
+    return False
+
+
+def _list(folder: Path, name: str) -> Path:
+    """A recipe's list, in the data folder or beside the recipes.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    for path in (folder / name, recipes_folder() / name):
+        if path.is_file():
+            return path
+    raise GvtzooError(f"there is no list {name}, neither in {folder} nor beside the recipes")
+
+
 def _pairs_of_list(folder: Path, split: Split, data: DataConfig) -> list[Pair]:
     """Of the recipe's list of a split; there may be none."""
     name = (data.files or {}).get(split)
     if name is None:
         return []
-    for path in (folder / name, recipes_folder() / name):
-        if path.is_file():
-            return _pairs_of_csv(path, folder, split, data)
-    raise GvtzooError(f"there is no list {name}, neither in {folder} nor beside the recipes")
+    return _pairs_of_csv(_list(folder, name), folder, split, data)
 
 
 def _pairs_of_csv(path: Path, folder: Path, split: Split, data: DataConfig) -> list[Pair]:

@@ -204,6 +204,17 @@ def test_pairs_from_csv(pairs):
     assert found == [Pair(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
 
 
+def test_a_recipes_lists_count_where_its_files_are(pairs, recipe):
+    rows = "source,target\ntrain/source/1.tif,train/target/1.tif\n"
+    (pairs / "list.csv").write_text(rows)
+    listed = DataConfig(files={"train": "list.csv"})
+    assert [pair.source.name for pair in find_pairs(pairs, "train", listed)] == ["1.tif"]
+    assert find_pairs(pairs, "val", listed) == []
+    (pairs / "list.csv").write_text(rows.replace("1.tif", "elsewhere.tif"))
+    assert len(find_pairs(pairs, "train", listed)) == 2
+    assert len(find_pairs(pairs, "val", listed)) == 1
+
+
 def test_training_needs_validation_images(pairs, recipe, tmp_path):
     for kind in ("source", "target"):
         (pairs / "val" / kind / "0.tif").unlink()
