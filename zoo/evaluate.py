@@ -25,7 +25,7 @@ from gvtzoo.training.recipe import load_recipe
 from gvtzoo.training.run_folder import load_weights, middle_plane
 
 SEED = 1
-TILES = {2: (256, 256), 3: (32, 64, 64)}
+TILES = {2: (128, 128), 3: (32, 64, 64)}
 
 
 def main() -> None:

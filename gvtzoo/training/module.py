@@ -31,6 +31,7 @@ class TrainingModule(lightning.LightningModule):
             volumetric.to(memory_format=torch.channels_last_3d)
 
         self.frozen = freeze(self.network, recipe.training.freeze)
+        self.train()
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Training mode, in which frozen parts keep their batch norm's statistics."""

@@ -326,13 +326,25 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         When there is no such recipe, or a setting is wrong: with its line and what is allowed.
     """
     path = find_recipe(name)
-    values = _read(path)
-    for override in overrides:
-        values = merge(values, parse_override(override))
     try:
-        return Recipe.model_validate(values)
+        return build_recipe(_read(path), overrides)
     except ValidationError as error:
         raise GvtzooError(f"{path}: {describe(error, path)}") from error
+
+
+def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe of values, with ``key.sub=value`` settings that replace them.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When a value is wrong.
+    GvtzooError
+        When a setting is not of that form.
+    """
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    return Recipe.model_validate(values)
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -418,12 +430,12 @@ def parse_scalar(text: str) -> Any:
         raise GvtzooError(f"{text!r} is not a YAML value: {error}") from error
 
 
-def describe(error: ValidationError, path: Path) -> str:
+def describe(error: ValidationError, path: Path | None = None) -> str:
     """The first mistake of a recipe in one line: the key, its line in the file, what is allowed."""
     first = error.errors()[0]
     keys = [str(key) for key in first["loc"]]
     where = ".".join(keys)
-    line = _line_of(path, keys)
+    line = _line_of(path, keys) if path is not None else None
     place = f"{where} (line {line})" if line else where
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

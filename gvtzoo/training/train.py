@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,14 +84,6 @@ def train(
     GvtzooError
         When the data cannot be used, the run folder is taken, or the loss is no longer finite.
     """
-    run = Path(run)
-    checkpoint = run / "last.ckpt"
-    processes = Processes.of_environment()
-    is_first = processes.rank == 0
-    if is_first and not resume and run.is_dir() and any(run.iterdir()):
-        raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
-    if resume and not checkpoint.is_file():
-        raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
     settings = recipe.training
     training_images = load_images(data, "train", recipe)
     validation_images = load_images(data, "val", recipe) if settings.validation else []
@@ -102,6 +94,39 @@ def train(
             f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
             "or train without with --set training.validation=false"
         )
+    return train_on(
+        recipe,
+        training_images,
+        validation_images,
+        run,
+        resume=resume,
+        device=device,
+        weights=weights,
+        progress=progress,
+    )
+
+
+def train_on(
+    recipe: Recipe,
+    training_images: Sequence[TrainingImage],
+    validation_images: Sequence[TrainingImage],
+    run: str | Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Path:
+    """Train a recipe on given images; everything else as in `train`."""
+    run = Path(run)
+    checkpoint = run / "last.ckpt"
+    processes = Processes.of_environment()
+    is_first = processes.rank == 0
+    if is_first and not resume and run.is_dir() and any(run.iterdir()):
+        raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
+    if resume and not checkpoint.is_file():
+        raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
+    settings = recipe.training
     if is_first:
         check_images(training_images)
     images = PatchLoader(recipe, training_images, validation_images, processes)
@@ -176,8 +201,8 @@ class PatchLoader(lightning.LightningDataModule):
     def __init__(
         self,
         recipe: Recipe,
-        training_images: list[TrainingImage],
-        validation_images: list[TrainingImage],
+        training_images: Sequence[TrainingImage],
+        validation_images: Sequence[TrainingImage],
         processes: Processes,
     ) -> None:
         super().__init__()
@@ -225,7 +250,7 @@ class PatchLoader(lightning.LightningDataModule):
 class WholeImages(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Whole validation images, padded to what the network needs; noise is the same every time."""
 
-    def __init__(self, images: list[TrainingImage], recipe: Recipe, seed: int) -> None:
+    def __init__(self, images: Sequence[TrainingImage], recipe: Recipe, seed: int) -> None:
         self.images = images
         self.seed = seed
         self.multiple = recipe.network.multiple
