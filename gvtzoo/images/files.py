@@ -15,11 +15,13 @@ import xarray as xr
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.files import write_atomically
+from gvtzoo.images.formats import MICROSCOPE_SUFFIXES, read_microscope_file
 from gvtzoo.images.npy import read_npy, read_npz
 from gvtzoo.images.tiff import Content, read_tiff, write_tiff
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz")
+WRITTEN_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz")
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, *MICROSCOPE_SUFFIXES)
 AXES = "tpczyx"
 
 
@@ -55,7 +57,7 @@ def read_image(
     channel: int | str | None = None,
     keep_channels: bool = False,
 ) -> xr.DataArray:
-    """An image from a TIFF (ImageJ, OME, plain), npy or npz file.
+    """An image from a TIFF (ImageJ, OME, plain), npy, npz or, by bioio, CZI, ND2 or LIF file.
 
     Parameters
     ----------
@@ -116,6 +118,8 @@ def _read(path: Path) -> Content:
     try:
         if suffix in TIFF_SUFFIXES:
             return read_tiff(path)
+        if suffix in MICROSCOPE_SUFFIXES:
+            return read_microscope_file(path)
         return Content(_read_npy(path) if suffix == ".npy" else read_npz(path))
     except GvtzooError as error:
         raise GvtzooError(f"{path} cannot be read: {error}") from error
@@ -232,10 +236,10 @@ def check_writable(path: Path, overwrite: bool) -> None:
     ------
     GvtzooError
     """
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise GvtzooError(
             f"{path}: {path.suffix or 'no suffix'} is not a format that can be written: "
-            f"{', '.join(IMAGE_SUFFIXES)} are"
+            f"{', '.join(WRITTEN_SUFFIXES)} are"
         )
     if path.is_dir():
         raise GvtzooError(f"{path} is a folder: name a file in it")
