@@ -51,9 +51,7 @@ def read_microscope_file(path: Path) -> Content:
     known = {"z": sizes.Z, "y": sizes.Y, "x": sizes.X}
     return Content(
         _squeezed(array),
-        "".join(
-            axis for axis, size in zip("ptczyx", array.shape, strict=True) if _kept(axis, size)
-        ),
+        "".join(axis for axis, size in axes if _kept(axis, size)),
         pixel_size={axis: float(size) for axis, size in known.items() if size},
         unit="micron",
         channels=[str(name) for name in image.channel_names or []],
