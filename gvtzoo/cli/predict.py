@@ -112,12 +112,12 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     GvtzooError
         When several images would go into one file.
     """
-    from gvtzoo.images.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, find_images
+    from gvtzoo.images.files import TIFF_SUFFIXES, WRITTEN_SUFFIXES, find_images
 
     sources: list[Path] = []
     for path in images:
         sources += find_images(path) if path.is_dir() else [path]
-    names_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+    names_file = output.suffix.lower() in WRITTEN_SUFFIXES and not output.is_dir()
     if names_file and len(images) == 1 and not images[0].is_dir():
         return [(sources[0], output)]
     if names_file:
@@ -127,7 +127,7 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     if output.suffix and not output.is_dir() and len(images) == 1 and images[0].is_file():
         raise GvtzooError(
             f"{output}: {output.suffix} is not a format that can be written: "
-            f"{', '.join(IMAGE_SUFFIXES)} are"
+            f"{', '.join(WRITTEN_SUFFIXES)} are"
         )
     targets = [
         output / (path.name if path.suffix.lower() in TIFF_SUFFIXES else f"{path.stem}.tif")

@@ -167,6 +167,9 @@ class Model:
             image = image.rename(dict(zip(image.dims, axes.lower(), strict=True)))
         if "c" in image.dims and "c" not in self.axes and image.sizes["c"] == 1:
             image = image.isel(c=0, drop=True)
+        channels = self.config.network.input_channels
+        if "c" in self.axes and "c" not in image.dims and image.sizes.get("z") == channels:
+            image = image.rename(z="c")  # a stack whose planes are the network's channels
         if "z" in self.axes and "z" not in image.dims:
             image = image.expand_dims("z", axis=image.ndim - 2)  # one slice is a stack of one
         self._check_axes(image)

@@ -24,6 +24,7 @@ from gvtzoo.training.recipe import Recipe, to_yaml
 
 METRICS = ("step", "loss", "val_loss", "learning_rate")
 EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}
+MOST_CHANNELS = 4  # of an example of that size; others get a quarter of it
 MOST_NAMES = 1000  # images that are listed one by one
 
 
@@ -126,7 +127,10 @@ def _sha256(path: Path) -> str:
 
 def _write_example(run: Path, image: TrainingImage, recipe: Recipe) -> None:
     source, target = image.raw(np.random.default_rng(recipe.training.seed))
-    box = tuple(slice(0, size) for size in EXAMPLE_SIZE[recipe.network.dimensions])
+    sizes = EXAMPLE_SIZE[recipe.network.dimensions]
+    if len(source) > MOST_CHANNELS:
+        sizes = (*sizes[:-2], sizes[-2] // 2, sizes[-1] // 2)
+    box = tuple(slice(0, size) for size in sizes)
     with write_atomically(run / "example.npz") as temporary:
         np.savez_compressed(
             temporary,
