@@ -10,6 +10,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.training.adversarial import PatchDiscriminator, adversarial_loss
 from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
 from gvtzoo.training.recipe import Recipe, ScheduleConfig
 
@@ -30,6 +31,16 @@ class TrainingModule(lightning.LightningModule):
             volumetric: Any = getattr(self.network, "projection", self.network)
             volumetric.to(memory_format=torch.channels_last_3d)
 
+        adversarial = recipe.training.adversarial
+        self.discriminator = (
+            PatchDiscriminator(
+                recipe.network.output_dimensions,
+                recipe.network.output_channels,
+                adversarial.features,
+            )
+            if adversarial is not None
+            else None
+        )
         self.frozen = freeze(self.network, recipe.training.freeze)
         self.train()
 
@@ -56,7 +67,11 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         source, target = batch
-        loss = self.loss(self(source), target, weight=self.recipe.training.sigma_weight)
+        outputs, training = self(source), self.recipe.training
+        loss = self.loss(outputs, target, weight=training.sigma_weight)
+        if self.discriminator is not None and training.adversarial is not None:
+            weight = training.adversarial.weight
+            loss = loss + adversarial_loss(self.discriminator, outputs[0].float(), target, weight)
         self.log("loss", loss, on_step=True, batch_size=len(batch[0]))
         return loss
 
@@ -72,7 +87,11 @@ class TrainingModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         training = self.recipe.training
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=training.learning_rate, betas=training.betas)
+        groups: list[dict[str, Any]] = [{"params": trained, "lr": training.learning_rate}]
+        if self.discriminator is not None and training.adversarial is not None:
+            parameters = list(self.discriminator.parameters())
+            groups.append({"params": parameters, "lr": training.adversarial.learning_rate})
+        optimizer = torch.optim.Adam(groups, betas=training.betas)
         factor = schedule_factor(training.schedule, training.steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]

@@ -176,6 +176,24 @@ class ScheduleConfig(Strict):
     warm_up: int = Field(0, ge=0)
 
 
+class Adversarial(Strict):
+    """A discriminator beside the loss (`gvtzoo.training.adversarial`).
+
+    Attributes
+    ----------
+    weight : float
+        Of what the network learns from it, against the loss.
+    learning_rate : float
+        Of the discriminator.
+    features : int
+        Of its first level.
+    """
+
+    weight: float = Field(0.01, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
+    features: int = Field(32, ge=1)
+
+
 Loss = Literal["mse", "mae", "mae_with_uncertainty", "mse_with_uncertainty"]
 
 
@@ -197,6 +215,8 @@ class TrainingConfig(Strict):
     sigma_weight : float
         Of losses with uncertainty: 0 for the likelihood as the paper has it, which cares most
         about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
+    adversarial : Adversarial, optional
+        Adds a discriminator, for sharper predictions; the paper's Supplementary Table 6.
     gradient_clip : float, optional
         Largest norm of the gradient.
     validation : bool
@@ -226,6 +246,7 @@ class TrainingConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Loss = "mse"
     sigma_weight: float = Field(0.0, ge=0, le=1)
+    adversarial: Adversarial | None = None
     gradient_clip: float | None = Field(None, gt=0)
     validation: bool = True
     validate_every: int = Field(1000, ge=1)

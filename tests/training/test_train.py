@@ -344,3 +344,16 @@ def test_intensity_and_noise_change_the_source_only(pairs, recipe):
         np.testing.assert_array_equal(target, new_target)
         assert new_source.dtype == np.float32
         assert 0.02 < np.abs(new_source - source).mean() < 0.5
+
+
+def test_adversarial_training_continues_too(pairs, recipe, tmp_path):
+    sharp = changed(recipe, adversarial={"weight": 0.1, "features": 4}, early_stopping=None)
+    run = train(sharp, pairs, tmp_path / "run", device="cpu")
+    names = load_file(run / "best.safetensors")
+    assert not any("discriminator" in name for name in names)
+    saved = torch.load(run / "last.ckpt", weights_only=True)
+    assert any(name.startswith("discriminator.") for name in saved["state_dict"])
+    assert [group["initial_lr"] for group in saved["optimizer_states"][0]["param_groups"]] == [
+        0.01,
+        2e-4,
+    ]
