@@ -59,6 +59,9 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="Weights to start from: a run's best.safetensors.")
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="A folder to keep images in that do not fit into memory.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Train a network by a recipe."""
@@ -69,7 +72,14 @@ def train(
 
     with _progress(loaded.name) as shown:
         run = run_training(
-            loaded, data, output, resume=resume, device=device, weights=weights, progress=shown
+            loaded,
+            data,
+            output,
+            resume=resume,
+            device=device,
+            weights=weights,
+            cache=cache,
+            progress=shown,
         )
     typer.echo(str(run))
 

@@ -8,6 +8,7 @@ so a training continues exactly where it stopped, with any number of workers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.files import write_atomically
 from gvtzoo.images.patches import random_patch_start
 from gvtzoo.training.care import care_images, is_care
-from gvtzoo.training.images import TrainingImage
+from gvtzoo.training.images import PairedImage, TrainingImage
 from gvtzoo.training.pairs import Split, find_pairs
 from gvtzoo.training.reading import read_pair
 from gvtzoo.training.simulated import noisy_images
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from gvtzoo.training.recipe import AugmentationConfig, Recipe
 
 
-def load_images(folder: str | Path, split: Split, recipe: Recipe) -> list[TrainingImage]:
+def load_images(
+    folder: str | Path, split: Split, recipe: Recipe, cache: str | Path | None = None
+) -> list[TrainingImage]:
     """The images of one split of a data folder, as a recipe wants them.
 
     Parameters
@@ -34,6 +38,11 @@ def load_images(folder: str | Path, split: Split, recipe: Recipe) -> list[Traini
     folder : path
         As `gvtzoo.training.pairs.find_pairs` takes it; a data set in CARE's layout
         (`gvtzoo.training.care`); or, for recipes that add noise, a folder of clean images.
+    split : {"train", "val", "test"}
+    recipe : Recipe
+    cache : path, optional
+        A folder in which pairs are kept, read and resampled, as npy files that are mapped into
+        memory: for data that do not fit there.
 
     Raises
     ------
@@ -44,7 +53,22 @@ def load_images(folder: str | Path, split: Split, recipe: Recipe) -> list[Traini
         return list(noisy_images(Path(folder), split, recipe))
     if is_care(Path(folder)):
         return list(care_images(Path(folder), split, recipe))
-    return [read_pair(pair, split, recipe) for pair in find_pairs(folder, split, recipe.data)]
+    pairs = (read_pair(pair, split, recipe) for pair in find_pairs(folder, split, recipe.data))
+    if cache is None:
+        return list(pairs)
+    place = Path(cache) / split
+    return [keep_on_disk(pair, place / f"{number:05}") for number, pair in enumerate(pairs)]
+
+
+def keep_on_disk(image: PairedImage, folder: Path) -> PairedImage:
+    """The same image, with its arrays in npy files that are mapped into memory."""
+    mapped = {}
+    for name in ("source", "target"):
+        path = folder / f"{name}.npy"
+        with write_atomically(path) as temporary, temporary.open("wb") as file:
+            np.save(file, getattr(image, name), allow_pickle=False)
+        mapped[name] = np.load(path, mmap_mode="r")
+    return replace(image, **mapped)
 
 
 class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):

@@ -53,6 +53,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     weights: str | Path | None = None,
+    cache: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train a recipe.
@@ -71,6 +72,8 @@ def train(
         One device, or one for each process that ``torchrun`` or SLURM started.
     weights : path, optional
         Weights to start from, as another run's ``best.safetensors``.
+    cache : path, optional
+        A folder for images that do not fit into memory, as in `gvtzoo.training.data.load_images`.
     progress : callable, optional
         ``progress(step, steps, loss)`` after every step.
 
@@ -85,8 +88,8 @@ def train(
         When the data cannot be used, the run folder is taken, or the loss is no longer finite.
     """
     settings = recipe.training
-    training_images = load_images(data, "train", recipe)
-    validation_images = load_images(data, "val", recipe) if settings.validation else []
+    training_images = load_images(data, "train", recipe, cache)
+    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
     if not training_images:
         raise GvtzooError(f"{data} holds no training images")
     if settings.validation and not validation_images:

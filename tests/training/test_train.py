@@ -357,3 +357,12 @@ def test_adversarial_training_continues_too(pairs, recipe, tmp_path):
         0.01,
         2e-4,
     ]
+
+
+def test_images_are_the_same_from_a_cache_on_disk(pairs, recipe, tmp_path):
+    plain = load_images(pairs, "train", recipe)
+    cached = load_images(pairs, "train", recipe, tmp_path / "cache")
+    for one, other in zip(dataset(plain, recipe, 0, 4), dataset(cached, recipe, 0, 4), strict=True):
+        for expected, found in zip(one, other, strict=True):
+            np.testing.assert_array_equal(expected, found)
+    assert all(isinstance(image.source, np.memmap) for image in cached)
