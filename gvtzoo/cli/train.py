@@ -39,7 +39,8 @@ def recipes(
     settings: Settings = None,
 ) -> None:
     """List the recipes, or show one with everything that it extends."""
-    from gvtzoo.training.recipe import load_recipe, recipe_names, to_yaml
+    from gvtzoo.training.recipe import load_recipe, to_yaml
+    from gvtzoo.training.recipe_files import recipe_names
 
     if recipe is not None:
         typer.echo(to_yaml(load_recipe(recipe, settings or [])), nl=False)

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.metrics import evaluate_pair
 from gvtzoo.files import write_atomically
+from gvtzoo.layered_yaml import describe, merge
 from gvtzoo.training.comparison import COLUMNS, predict
 from gvtzoo.training.data import load_images
 from gvtzoo.training.images import PairedImage, TrainingImage
-from gvtzoo.training.recipe import Recipe, build_recipe, describe, merge
+from gvtzoo.training.recipe import Recipe, build_recipe
 from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
 
 if TYPE_CHECKING:

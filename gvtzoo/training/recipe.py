@@ -6,7 +6,6 @@ replaced. ``preset`` under ``network`` starts from one of the paper's networks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import Normalization, PercentileNormalization
+from gvtzoo.layered_yaml import describe, merge
 from gvtzoo.metadata import ModelMetadata, Task
 from gvtzoo.networks.config import PRESETS, NetworkConfig
 from gvtzoo.plain_yaml import DEEPEST, read_yaml
-from gvtzoo.resources import recipes_folder
-
-RECIPE_NAME = re.compile(r"[\w./-]{1,200}")
+from gvtzoo.training.recipe_files import find_recipe, read_recipe
 
 
 class Strict(BaseModel):
@@ -348,7 +346,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     path = find_recipe(name)
     try:
-        return build_recipe(_read(path), overrides)
+        return build_recipe(read_recipe(path), overrides)
     except ValidationError as error:
         raise GvtzooError(f"{path}: {describe(error, path)}") from error
 
@@ -374,58 +372,6 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
-def find_recipe(name: str | Path) -> Path:
-    """The file of a recipe, from its name or path."""
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    bundled = recipes_folder() / f"{name}.yaml"
-    if bundled.is_file():
-        return bundled
-    known = ", ".join(recipe_names())
-    raise GvtzooError(f"no recipe {str(name)!r}: give a YAML file or one of {known}")
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = recipes_folder()
-    return sorted(
-        path.relative_to(folder).with_suffix("").as_posix()
-        for path in folder.rglob("*.yaml")
-        if not path.name.startswith("_")
-    )
-
-
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise GvtzooError(f"{path} extends itself")
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise GvtzooError(f"{path} is not valid YAML: {error}") from error
-    except GvtzooError as error:
-        raise GvtzooError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise GvtzooError(f"{path} is not a recipe: it has no keys")
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    if not isinstance(base, str) or not RECIPE_NAME.fullmatch(base):
-        raise GvtzooError(f"{path}: extends {base!r} is not the name of a recipe")
-    beside = path.parent / f"{base}.yaml"
-    parent = beside if beside.is_file() else find_recipe(base)
-    return merge(_read(parent, (*seen, path.resolve())), values)
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`: mappings are merged, everything else is replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
 def parse_override(text: str) -> dict[str, Any]:
     """``a.b=1`` → ``{"a": {"b": 1}}``."""
     key, equals, value = text.partition("=")
@@ -449,33 +395,3 @@ def parse_scalar(text: str) -> Any:
         return read_yaml(text)
     except GvtzooError as error:
         raise GvtzooError(f"{text!r} is not a YAML value: {error}") from error
-
-
-def describe(error: ValidationError, path: Path | None = None) -> str:
-    """The first mistake of a recipe in one line: the key, its line in the file, what is allowed."""
-    first = error.errors()[0]
-    keys = [str(key) for key in first["loc"]]
-    where = ".".join(keys)
-    line = _line_of(path, keys) if path is not None else None
-    place = f"{where} (line {line})" if line else where
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "is not a known setting"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    given = first.get("input")
-    value = f", not {given!r}" if isinstance(given, (str, int, float)) and where else ""
-    return f"{place}: {message}{value}{more}".removeprefix(": ")
-
-
-def _line_of(path: Path, keys: list[str]) -> int | None:
-    """The line on which the innermost of nested keys stands, if this file has it."""
-    node = yaml.compose(path.read_text(encoding="utf-8"))
-    line = None
-    for key in keys:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = [(k, v) for k, v in node.value if k.value == key]
-        if not found:
-            break
-        line, node = found[0][0].start_mark.line + 1, found[0][1]
-    return line

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gvtzoo.cli.main import app
 from gvtzoo.errors import GvtzooError
 from gvtzoo.training.data_sets import DataFile, DataSet, data_sets, download_data_set
-from gvtzoo.training.recipe import recipe_names
+from gvtzoo.training.recipe_files import recipe_names
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

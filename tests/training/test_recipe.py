@@ -7,8 +7,10 @@ import csv
 import pytest
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.layered_yaml import merge
 from gvtzoo.resources import recipes_folder
-from gvtzoo.training.recipe import load_recipe, merge, parse_override, recipe_names, to_yaml
+from gvtzoo.training.recipe import load_recipe, parse_override, to_yaml
+from gvtzoo.training.recipe_files import recipe_names
 
 SMALL = """\
 name: small
