@@ -43,7 +43,7 @@ def test_a_name_that_is_nearly_right_is_suggested(hub, name):
 
 
 def test_a_bundled_model_is_suggested_for_a_missing_repository(hub):
-    with pytest.raises(GvtzooError, match=f"no repository.*; {BUNDLED} comes with gvtzoo"):
+    with pytest.raises(GvtzooError, match=f"no repository.*; did you mean {BUNDLED}"):
         find_model(f"alice/{BUNDLED}")
 
 
