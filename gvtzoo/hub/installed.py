@@ -49,7 +49,7 @@ def _revision(repository: Path, commit: str) -> str:
     """The branch or tag that was asked for, or else the commit."""
     names = {
         path.read_text(encoding="utf-8").strip(): path.relative_to(repository / "refs").as_posix()
-        for path in sorted((repository / "refs").rglob("*"), key=lambda path: path.name != "main")
+        for path in sorted((repository / "refs").rglob("*"), key=lambda path: path.name == "main")
         if path.is_file()
     }
     return names.get(commit, commit)
