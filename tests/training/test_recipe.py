@@ -7,7 +7,6 @@ import csv
 import pytest
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.layered_yaml import merge
 from gvtzoo.resources import recipes_folder
 from gvtzoo.training.recipe import load_recipe, parse_override, to_yaml
 from gvtzoo.training.recipe_files import recipe_names
@@ -143,7 +142,3 @@ def test_overrides_are_yaml():
     assert parse_override("a=one") == {"a": "one"}
     with pytest.raises(GvtzooError, match=r"key\.sub=value"):
         parse_override("a.b")
-
-
-def test_merging_replaces_lists_and_joins_mappings():
-    assert merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}}
