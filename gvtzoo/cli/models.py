@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from gvtzoo.cli.options import AsJson, ModelName
+from gvtzoo.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
@@ -40,7 +41,11 @@ def list_models(
     """List the zoo's models, and others that are installed or downloaded."""
     from gvtzoo.cli.table import table_lines
     from gvtzoo.hub.listing import list_models
+    from gvtzoo.metadata import Task
 
+    task = None if task is None else task.lower().replace("-", "_")
+    if task not in (None, *get_args(Task)):
+        raise typer.BadParameter(f"--task {task}: choose one of {', '.join(get_args(Task))}")
     models = list_models(task=task, structure=structure, dimensions=dimensions, local=local)
     if as_json:
         typer.echo(json.dumps([model.as_dict() for model in models], indent=1))
@@ -85,9 +90,11 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         return
     for label, text in lines:
         if text:
-            typer.echo(f"{label:14} {text}")
+            typer.echo(f"{label:14} {one_line(text)}")
     if citations:
-        typer.echo(f"\n{bibtex(citations)}")
+        typer.echo("")
+        for line in bibtex(citations).split("\n"):
+            typer.echo(one_line(line))
 
 
 def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:

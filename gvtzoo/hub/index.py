@@ -98,6 +98,8 @@ class Entry:
         Of a published model: its folder in the authors' ``save_dir``.
     package : Path, optional
         Of a model that comes with gvtzoo.
+    measured : tuple of MetricRow
+        What the ``model.yaml`` says was measured; `metrics` has a package's too.
     """
 
     metadata: ModelMetadata
@@ -108,7 +110,7 @@ class Entry:
     images: Images
     checkpoint: str | None
     package: Path | None
-    _metrics: tuple[MetricRow, ...]
+    measured: tuple[MetricRow, ...]
 
     @property
     def id(self) -> str:
@@ -144,7 +146,7 @@ class Entry:
     def metrics(self) -> tuple[MetricRow, ...]:
         """What was measured; empty when nothing was yet."""
         if self.package is None:
-            return self._metrics
+            return self.measured
         config = gvtzoo_config(read_description(self.package))
         return TypeAdapter(tuple[MetricRow, ...]).validate_python(config["metrics"])
 
@@ -220,7 +222,7 @@ def read_entry(path: Path) -> Entry:
         images=file.images,
         checkpoint=file.checkpoint,
         package=package if package.exists() else None,
-        _metrics=file.metrics if isinstance(file.metrics, tuple) else (),
+        measured=file.metrics if isinstance(file.metrics, tuple) else (),
     )
 
 

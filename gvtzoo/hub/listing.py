@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.errors import GvtzooError, one_line
 from gvtzoo.hub.index import NOT_MEASURED, Entry, read_index
 from gvtzoo.hub.installed import downloaded_models, installed_models, size_of
 from gvtzoo.metadata import Described, MetricRow, ModelMetadata, Task
@@ -102,8 +102,7 @@ def list_models(
 
     Parameters
     ----------
-    task : str, optional
-        Only this one; ``-`` and ``_`` are alike.
+    task : {"label_free", "denoising", "projection"}, optional
     structure : str, optional
         Only models whose structure or name has this in it, in upper or lower case.
     dimensions : int, optional
@@ -111,11 +110,10 @@ def list_models(
     local : bool
         Only models that are on this computer.
     """
-    plain_task = None if task is None else task.lower().replace("-", "_")
     return [
         model
         for model in _all_models()
-        if plain_task in (None, model.task)
+        if task in (None, model.task)
         and (structure is None or structure.lower() in f"{model.structure} {model.name}".lower())
         and dimensions in (None, model.dimensions)
         and not (local and model.path is None)
@@ -152,7 +150,9 @@ def _packaged(name: str, where: Where, path: Path) -> ListedModel:
         rdf = read_description(path)
         config = gvtzoo_config(rdf)
         if config is None:  # made by another program
-            return ListedModel(name, where, license=str(rdf.get("license") or ""), path=path)
+            return ListedModel(
+                name, where, license=one_line(str(rdf.get("license") or "")), path=path
+            )
         model = PackagedModel.model_validate(config)
     except (GvtzooError, OSError, ValidationError):
         return ListedModel(name, "unreadable", path=path)
@@ -160,8 +160,8 @@ def _packaged(name: str, where: Where, path: Path) -> ListedModel:
         name=name,
         where=where,
         task=model.task,
-        structure=" ".join(model.metadata.structure.split()),
-        license=model.metadata.license,
+        structure=one_line(model.metadata.structure),
+        license=one_line(model.metadata.license),
         dimensions=model.network.dimensions,
         path=path,
         source=model,

@@ -81,9 +81,15 @@ def test_a_narrow_terminal_gets_two_lines_a_model(columns):
 
 
 def test_filters():
-    assert output_of("list", "--structure", "golgi").count("\n") == 2
+    assert output_of("list", "--task", "label-free", "--structure", "golgi").count("\n") == 2
     assert PUBLISHED not in output_of("list", "--local")
     assert BUNDLED in output_of("list", "--local", "--dimensions", "3")
+
+
+def test_an_unknown_task_is_wrong_usage():
+    done = CliRunner().invoke(app, ["list", "--task", "segmentation"])
+    assert done.exit_code == 2
+    assert "label_free, denoising, projection" in done.stderr
 
 
 def test_json_has_everything():

@@ -59,12 +59,12 @@ def test_other_models_are_listed_by_what_their_packages_say(models, published, p
 def test_what_cannot_be_read_does_not_stop_the_list(models, cache):
     (models / "broken.zip").write_bytes(b"PK")
     (models / "foreign").mkdir()
-    (models / "foreign" / "rdf.yaml").write_text("name: Foreign\nlicense: MIT\n")
+    (models / "foreign" / "rdf.yaml").write_text('name: Foreign\nlicense: "MIT\\u009b31m"\n')
     (models / "newer").mkdir()
     (models / "newer" / "rdf.yaml").write_text("config: {gvtzoo: {task: segmentation}}\n")
     found = listed()
     assert (found["broken"].where, found["newer"].where) == ("unreadable", "unreadable")
-    assert (found["foreign"].where, found["foreign"].license) == ("installed", "MIT")
+    assert (found["foreign"].where, found["foreign"].license) == ("installed", "MIT 31m")
     for name in ("broken", "foreign", "newer"):
         assert found[name].as_dict()["name"] == name
 
@@ -73,11 +73,11 @@ def test_what_cannot_be_read_does_not_stop_the_list(models, cache):
     ("filters", "names"),
     [
         ({"task": "projection"}, {"gvtnet-projection-flywing"}),
-        ({"task": "label-free", "structure": "Golgi"}, {"gvtnet-label-free-st6gal1"}),
+        ({"task": "label_free", "structure": "Golgi"}, {"gvtnet-label-free-st6gal1"}),
         ({"structure": "PLANARIA"}, {"gvtnet-denoising-planaria"}),
         ({"dimensions": 2}, {"mine"}),
         ({"local": True, "task": "denoising"}, {BUNDLED, "mine"}),
-        ({"task": "segmentation"}, set()),
+        ({"structure": "teeth"}, set()),
     ],
 )
 def test_filters(models, cache, package, filters, names):
