@@ -50,6 +50,28 @@ class DataSource(Described):
     split: str = ""
 
 
+class MetricRow(BaseModel):
+    """One row of the table of metrics: what was measured on what, then named numbers.
+
+    Examples
+    --------
+    >>> MetricRow(data="nuclei, test slices", condition="10 photons", method="GVTNet", SSIM=0.91)
+    MetricRow(data='nuclei, test slices', condition='10 photons', method='GVTNet', SSIM=0.91)
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, float]
+
+    data: str
+    condition: str = ""
+    method: str
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The numbers, by the metric's name."""
+        return dict(self.__pydantic_extra__)
+
+
 class ModelMetadata(Described):
     """What a model's package and card say of it, beyond what is measured.
 

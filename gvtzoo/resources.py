@@ -18,5 +18,5 @@ def recipes_folder() -> Path:
 
 
 def zoo_folder() -> Path:
-    """The folder of the bundled models, one folder per model."""
+    """The folder of the zoo, one folder per model."""
     return _folder("zoo")

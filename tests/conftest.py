@@ -74,6 +74,14 @@ class GoldenCase:
         return json.loads((self.folder / "pipeline.json").read_text())
 
 
+@pytest.fixture(autouse=True, scope="session")
+def empty_home(tmp_path_factory):
+    """What is installed on this computer makes no difference to tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GVTZOO_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture
 def golden_case():
     """Loader of golden cases by name."""

@@ -24,6 +24,11 @@ SHORT_TRAINING = [
     *("--set", "training.patch=[8, 32, 32]", "--set", "data.regions=null"),
     *("--set", "data.noise.photons=[10]"),
 ]
+SHORT_FINETUNING = [
+    *("--set", "training.steps=2", "--set", "training.validate_every=1"),
+    *("--set", "training.patch=[8, 32, 32]", "--set", "training.batch_size=1"),
+]
+SHORT = {"train": SHORT_TRAINING, "finetune": SHORT_FINETUNING}
 
 
 def blocks(language: str) -> list[str]:
@@ -48,6 +53,8 @@ def folder(tmp_path_factory) -> Path:
     np.save(folder / "stack.npy", small.to_numpy())
     for split in ("clean_stacks",):
         write_image(folder / split / "clean.tif", truth[:16, :, :64].astype(np.float32))
+    write_image(folder / "my_pairs" / "source" / "a.tif", small)
+    write_image(folder / "my_pairs" / "target" / "a.tif", truth[:16, :, :64].astype(np.float32))
     shutil.copytree(ROOT / "tests" / "golden" / "denoise", folder / "checkpoint")
     return folder
 
@@ -63,7 +70,7 @@ def test_readme_shows_each_command():
     ids=lambda command: " ".join(command[1:3]),
 )
 def test_command_runs(command, folder):
-    arguments = [*command[1:], *(SHORT_TRAINING if command[1] == "train" else [])]
+    arguments = [*command[1:], *SHORT.get(command[1], [])]
     done = subprocess.run(
         [sys.executable, "-m", "gvtzoo", *arguments],
         cwd=folder,
@@ -74,7 +81,7 @@ def test_command_runs(command, folder):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert not done.stderr.strip() or command[1] == "train"
+    assert not done.stderr.strip() or command[1] in SHORT
 
 
 def test_other_commands_are_how_ci_runs_them():

@@ -7,13 +7,7 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="ORG/NAME[@revision] on Hugging Face, a bioimage.io id or address, a bundled name.",
-    ),
-]
+from gvtzoo.cli.options import ModelName
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("publish")(publish)
 
 
-def download(model: Model) -> None:
+def download(model: ModelName) -> None:
     """Download a model, and print where its package lies."""
     from gvtzoo.hub.registry import find_model
 

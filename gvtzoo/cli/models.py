@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from gvtzoo.cli.options import AsJson, ModelName
+from gvtzoo.errors import one_line
+
+if TYPE_CHECKING:
+    from gvtzoo.hub.index import Entry
+    from gvtzoo.metadata import DataSource, MetricRow, ModelMetadata
+    from gvtzoo.packaging.config import PackageConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -21,66 +27,138 @@ def list_models(
     task: Annotated[
         str | None, typer.Option(help="Only label_free, denoising or projection.")
     ] = None,
+    structure: Annotated[
+        str | None, typer.Option(help="Only models with this in their structure or name.")
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(min=2, max=3, help="Only models of 2D or 3D images.")
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Only models that are on this computer.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the models that come with gvtzoo."""
-    from gvtzoo.hub.registry import bundled_models
-    from gvtzoo.packaging.package import open_package
+    """List the zoo's models, and others that are installed or downloaded."""
+    from gvtzoo.cli.table import table_lines
+    from gvtzoo.hub.listing import list_models
+    from gvtzoo.metadata import Task
 
-    rows = []
-    for name, path in bundled_models().items():
-        config = open_package(path).config
-        if task is None or config.task == task.replace("-", "_"):
-            metadata = config.metadata
-            rows.append(
-                {
-                    "name": name,
-                    "task": config.task,
-                    "structure": metadata.structure,
-                    "dimensions": config.network.dimensions,
-                    "license": metadata.license,
-                    "description": metadata.description,
-                }
-            )
+    task = None if task is None else task.lower().replace("-", "_")
+    if task not in (None, *get_args(Task)):
+        raise typer.BadParameter(f"--task {task}: choose one of {', '.join(get_args(Task))}")
+    models = list_models(task=task, structure=structure, dimensions=dimensions, local=local)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(json.dumps([model.as_dict() for model in models], indent=1))
         return
-    for row in rows:
-        typer.echo(f"{row['name']}  {row['task']}, {row['dimensions']}D  {row['description']}")
+    header = ("MODEL", "TASK", "STRUCTURE", "AXES", "SIZE", "LICENSE", "WHERE")
+    rows = [
+        (
+            model.name,
+            model.task,
+            model.structure,
+            f"{model.dimensions}D" if model.dimensions else "",
+            "" if model.size is None else f"{model.size / 1e6:.1f} MB",
+            model.license,
+            model.where,
+        )
+        for model in models
+    ]
+    for line in table_lines(header, rows):
+        typer.echo(line)
 
 
 def info(model: ModelName, as_json: AsJson = False) -> None:
-    """Show what a model is for, what it takes, how good it is, and how to cite it."""
-    from gvtzoo.hub.registry import find_model
-    from gvtzoo.packaging.package import open_package
+    """Show what a model is for, what it takes, how good it is, and how to cite it.
 
-    config = open_package(find_model(model)).config
+    That of a model of the zoo which is not here says how to obtain it.
+    """
+    from gvtzoo.hub.bibtex import bibtex
+    from gvtzoo.hub.registry import absent_entry
+
+    entry = absent_entry(model)
+    if entry is not None:
+        content, lines, citations = entry.as_dict(), _entry_lines(entry), entry.metadata.cite
+    else:
+        from gvtzoo.hub.registry import find_model
+        from gvtzoo.packaging.package import open_package
+
+        config = open_package(find_model(model)).config
+        content, lines = config.model_dump(mode="json"), _package_lines(config)
+        citations = config.metadata.cite
     if as_json:
-        typer.echo(config.model_dump_json(indent=1))
+        typer.echo(json.dumps({**content, "bibtex": bibtex(citations)}, indent=1))
         return
+    for label, text in lines:
+        if text:
+            typer.echo(f"{label:14} {one_line(text)}")
+    if citations:
+        typer.echo("")
+        for line in bibtex(citations).split("\n"):
+            typer.echo(one_line(line))
+
+
+def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
     metadata, network = config.metadata, config.network
-    spatial = "ZYX"[-network.dimensions :]
-    lines: list[tuple[str, Any]] = [
-        ("name", f"{metadata.name} ({metadata.id} {metadata.version})"),
-        ("description", metadata.description),
-        ("task", config.task),
-        ("axes", f"{spatial} → {'ZYX'[-network.output_dimensions :]}"),
+    return [
+        *_description_lines(metadata, config.task),
+        ("axes", _axes(network.dimensions, network.output_dimensions)),
         ("sizes", f"any; padded to multiples of {network.multiple}"),
         ("normalization", _normalization(config.normalization)),
         ("uncertainty", "yes (--uncertainty)" if config.uncertainty else "no"),
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
         ("tiling", _tiling(config.tiling)),
+        *_origin_lines(metadata),
+        *_metrics_lines(config.metrics),
+    ]
+
+
+def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
+    images = [f"{n} for {split}" for split, n in entry.images.model_dump().items() if n]
+    return [
+        *_description_lines(entry.metadata, entry.task),
+        ("axes", _axes(entry.dimensions, entry.output_dimensions)),
+        ("recipe", f"{entry.recipe} ({entry.network} network)"),
+        ("tiling", _tiling(None)),
+        *_origin_lines(entry.metadata),
+        ("images", ", ".join(images)),
+        *_metrics_lines(entry.metrics),
+        ("where", "not here yet; obtain it by"),
+        *[("", command) for command in entry.commands],
+    ]
+
+
+def _description_lines(metadata: ModelMetadata, task: str) -> list[tuple[str, str]]:
+    return [
+        ("name", f"{metadata.name} ({metadata.id} {metadata.version})"),
+        ("description", metadata.description),
+        ("task", task),
+        ("structure", metadata.structure),
+    ]
+
+
+def _origin_lines(metadata: ModelMetadata) -> list[tuple[str, str]]:
+    return [
         ("license", f"{metadata.license} (weights)"),
         ("authors", ", ".join(author.name for author in metadata.authors)),
-        *[("data", f"{data.name} ({data.license})") for data in metadata.data],
-        *[("cite", f"{c.text}. {c.doi or c.url}") for c in metadata.cite],
+        *[("data", _data(source)) for source in metadata.data],
     ]
-    for label, text in lines:
-        if text:
-            typer.echo(f"{label:14} {text}")
-    for row in config.metrics:
+
+
+def _data(source: DataSource) -> str:
+    return ", ".join(part for part in (source.name, source.license, source.url) if part)
+
+
+def _metrics_lines(metrics: Iterable[MetricRow]) -> list[tuple[str, str]]:
+    lines = []
+    for row in metrics:
         numbers = ", ".join(f"{key} {value:.4g}" for key, value in row.values.items())
-        typer.echo(f"{'metrics':14} {row.data}, {row.condition}, {row.method}: {numbers}")
+        what = ", ".join(part for part in (row.data, row.condition, row.method) if part)
+        lines.append(("metrics", f"{what}: {numbers}"))
+    return lines or [("metrics", "not yet measured")]
+
+
+def _axes(dimensions: int, output_dimensions: int) -> str:
+    return f"{'ZYX'[-dimensions:]} → {'ZYX'[-output_dimensions:]}"
 
 
 def _normalization(normalization: Any) -> str:

@@ -11,7 +11,12 @@ from typing import Annotated
 import typer
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A bundled model, a package's path, or ORG/NAME.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A package's path; a name of `gvtzoo list`; ORG/NAME[@revision] on Hugging Face; "
+        "an id or address of bioimage.io.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default=True)]

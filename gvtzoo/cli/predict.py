@@ -158,14 +158,20 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     GvtzooError
         When several images would go into one file.
     """
-    from gvtzoo.images.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, ZARR_SUFFIX, find_images, is_zarr
+    from gvtzoo.images.files import (
+        TIFF_SUFFIXES,
+        WRITTEN_SUFFIXES,
+        ZARR_SUFFIX,
+        find_images,
+        is_zarr,
+    )
 
     kept = (*TIFF_SUFFIXES, ZARR_SUFFIX)
     sources: list[Path] = []
     for path in images:
         sources += find_images(path) if path.is_dir() else [path]
     a_zarr = output.suffix.lower() == ZARR_SUFFIX
-    names_file = output.suffix.lower() in IMAGE_SUFFIXES and (a_zarr or not output.is_dir())
+    names_file = output.suffix.lower() in WRITTEN_SUFFIXES and (a_zarr or not output.is_dir())
     single = len(images) == 1 and (is_zarr(images[0]) or not images[0].is_dir())
     if names_file and single:
         return [(sources[0], output)]
@@ -176,7 +182,7 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     if output.suffix and not output.is_dir() and len(images) == 1 and images[0].is_file():
         raise GvtzooError(
             f"{output}: {output.suffix} is not a format that can be written: "
-            f"{', '.join(IMAGE_SUFFIXES)} are"
+            f"{', '.join(WRITTEN_SUFFIXES)} are"
         )
     targets = [
         output / (path.name if path.suffix.lower() in kept else f"{path.stem}.tif")

@@ -39,14 +39,22 @@ def download_package(source: str) -> Path:
     # What is raised depends on what is wrong with the network or the description.
     except Exception as error:
         if not target.exists():
-            reason = " ".join(str(error.__cause__ or error).split())[:200]
             raise GvtzooError(
-                f"{source} cannot be had by bioimageio.spec: check the name and the network "
-                f"({reason})"
+                f"{source} cannot be had by bioimageio.spec: check the name and the network"
+                f"{_reason(error)}"
             ) from error
     finally:
         logger.enable("bioimageio")
     return target
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in brackets."""
+    cause = error.__cause__ or error
+    if isinstance(cause, (FileNotFoundError, IsADirectoryError)):
+        # What is not found on the network is at last looked for as a file.
+        return ""
+    return f" ({' '.join(str(cause).split())[:200]})"
 
 
 def cache_folder() -> Path:

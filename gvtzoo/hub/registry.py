@@ -1,29 +1,40 @@
 """From a model's name to its package.
 
-A name is, in this order: a path that exists; the name of a model that comes with gvtzoo;
-``ORG/NAME[@revision]`` on Hugging Face; an id of bioimage.io (``affable-shark``, or a DOI) or an
-address (``https://…``) of a description or package.
+A name is the first of these that fits:
+
+1. a path that exists;
+2. the name of a model that comes with gvtzoo, or of one in the models folder;
+3. ``ORG/NAME[@revision]`` on Hugging Face (a DOI is none);
+4. an id of bioimage.io (``affable-shark``, or a DOI), or the address (``https://…``) of a
+   description or package.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.hub.index import PACKAGE_FILE, Entry, read_index
+from gvtzoo.hub.installed import installed_models
 from gvtzoo.resources import zoo_folder
-
-PACKAGE_NAME = "model.zip"
 
 ADDRESS = re.compile(r"https?://\S+")
 BIOIMAGEIO_ID = re.compile(r"[a-z]+-[a-z]+|10\.\d{4,9}/\S+")
 FILE_SUFFIXES = (".zip", ".yaml", ".yml")
+SHORTEST_PART = 3  # letters of a name by which it is suggested
 
 
 def bundled_models() -> dict[str, Path]:
     """Packages of the models that come with gvtzoo, by name."""
-    return {path.parent.name: path for path in sorted(zoo_folder().glob(f"*/{PACKAGE_NAME}"))}
+    return {path.parent.name: path for path in sorted(zoo_folder().glob(f"*/{PACKAGE_FILE}"))}
+
+
+def local_models() -> dict[str, Path]:
+    """Packages that are known by name: those that come with gvtzoo, and the models folder's."""
+    return installed_models() | bundled_models()
 
 
 def find_model(name: str | Path) -> Path:
@@ -32,8 +43,9 @@ def find_model(name: str | Path) -> Path:
     Parameters
     ----------
     name : str or path
-        An existing path; the name of a bundled model; ``ORG/NAME[@revision]`` on Hugging Face;
-        an id of bioimage.io, or an address. The first that fits.
+        An existing path; the name of a model that comes with gvtzoo or lies in the models folder;
+        ``ORG/NAME[@revision]`` on Hugging Face; an id of bioimage.io, or an address. The first
+        that fits.
 
     Returns
     -------
@@ -43,34 +55,62 @@ def find_model(name: str | Path) -> Path:
     Raises
     ------
     GvtzooError
-        When there is none; a name that is nearly right is suggested.
+        When there is none; a name that is nearly right is suggested, and of a model of the zoo
+        that is not here the message says by which command it is had.
     """
-    from gvtzoo.hub.huggingface import REPOSITORY, download
-
     path, text = Path(name), str(name)
     if path.exists():
         return path
-    bundled = bundled_models()
-    if text in bundled:
-        return bundled[text]
+    local = local_models()
+    if text in local:
+        return local[text]
     is_address = ADDRESS.fullmatch(text) is not None
     if isinstance(name, Path) or (text.endswith(FILE_SUFFIXES) and not is_address):
         raise GvtzooError(f"{text} does not exist")
-    near = difflib.get_close_matches(text.rpartition("/")[2], bundled, n=1)
+    absent = absent_entry(text)
+    if absent is not None:
+        raise GvtzooError(how_to_obtain(absent))
+    near = "" if is_address else suggestion(text, [*local, *read_index()])
     if near and "/" not in text:
-        raise GvtzooError(f"there is no model {text!r}: did you mean {near[0]}?")
-    if is_address or BIOIMAGEIO_ID.fullmatch(text):
+        raise GvtzooError(f"there is no model {text!r}: did you mean {near}?")
+    return _downloaded(text, near)
+
+
+def _downloaded(text: str, near: str) -> Path:
+    from gvtzoo.hub.huggingface import REPOSITORY, download
+
+    if ADDRESS.fullmatch(text) or BIOIMAGEIO_ID.fullmatch(text):
         from gvtzoo.hub.collection import download_package
 
         return download_package(text)
-    if REPOSITORY.fullmatch(text):
-        try:
-            return download(text)
-        except GvtzooError as error:
-            if not near:
-                raise
-            raise GvtzooError(f"{error}; {near[0]} comes with gvtzoo") from error
-    raise GvtzooError(
-        f"there is no model {text!r}: `gvtzoo list` shows those that come with gvtzoo, ORG/NAME "
-        "is one on Hugging Face"
-    )
+    if not REPOSITORY.fullmatch(text):
+        raise GvtzooError(
+            f"there is no model {text!r}: `gvtzoo list` shows the zoo's, ORG/NAME is one on "
+            "Hugging Face"
+        )
+    try:
+        return download(text)
+    except GvtzooError as error:
+        if not near:
+            raise
+        raise GvtzooError(f"{error}; did you mean {near}?") from error
+
+
+def absent_entry(name: str) -> Entry | None:
+    """The index's entry of a model of the zoo that is not here; None for any other name."""
+    if Path(name).exists() or name in local_models():
+        return None
+    return read_index().get(name)
+
+
+def how_to_obtain(entry: Entry) -> str:
+    """What to do for a model of the zoo that is not here, in one line."""
+    return f"{entry.id} is not here yet: run `{' && '.join(entry.commands)}`"
+
+
+def suggestion(text: str, names: Iterable[str]) -> str:
+    """The name that is nearly `text`'s last part, or has it in it; empty when there is none."""
+    part, known = text.partition("@")[0].rpartition("/")[2], list(names)
+    close = difflib.get_close_matches(part, known, n=1, cutoff=0.7)
+    inside = [name for name in known if part in name] if len(part) >= SHORTEST_PART else []
+    return next(iter([*close, *inside]), "")

@@ -16,6 +16,7 @@ import xarray as xr
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.files import write_atomically, write_folder_atomically
+from gvtzoo.images.formats import MICROSCOPE_SUFFIXES, read_microscope_file
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.npy import check_npy, read_npy, read_npz
 from gvtzoo.images.tiff import Content, read_tiff, write_tiff
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz", ZARR_SUFFIX)
+WRITTEN_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz", ZARR_SUFFIX)
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, *MICROSCOPE_SUFFIXES)
 AXES = "tpczyx"
 
 
@@ -61,7 +63,7 @@ def read_image(
     channel: int | str | None = None,
     keep_channels: bool = False,
 ) -> xr.DataArray:
-    """An image from a TIFF (ImageJ, OME, plain), npy or npz file, or an OME-Zarr folder.
+    """An image from TIFF (ImageJ, OME, plain), OME-Zarr, npy, npz or, by bioio, CZI, ND2 or LIF.
 
     Parameters
     ----------
@@ -153,6 +155,8 @@ def _read(path: Path, lazy: bool) -> Content:
     try:
         if suffix in TIFF_SUFFIXES:
             return read_tiff(path, lazy=lazy)
+        if suffix in MICROSCOPE_SUFFIXES:
+            return read_microscope_file(path)
         if suffix == ".npy" and lazy:
             return Content(_map_npy(path))
         return Content(_read_npy(path) if suffix == ".npy" else read_npz(path))
@@ -325,10 +329,10 @@ def check_writable(path: Path, overwrite: bool) -> None:
     ------
     GvtzooError
     """
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise GvtzooError(
             f"{path}: {path.suffix or 'no suffix'} is not a format that can be written: "
-            f"{', '.join(IMAGE_SUFFIXES)} are"
+            f"{', '.join(WRITTEN_SUFFIXES)} are"
         )
     if path.is_dir() and path.suffix.lower() != ZARR_SUFFIX:
         raise GvtzooError(f"{path} is a folder: name a file in it")

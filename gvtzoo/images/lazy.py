@@ -136,6 +136,14 @@ class LazyImage:
         dims = (*self.dims[:number], axis, *self.dims[number:])
         return replace(self, array=View(self.array, tuple(axes)), dims=dims)
 
+    def rename(self, axis: str, name: str) -> LazyImage:
+        """The image with another name of an axis."""
+        return replace(
+            self,
+            dims=tuple(name if dim == axis else dim for dim in self.dims),
+            pixel_size={key: size for key, size in self.pixel_size.items() if key != axis},
+        )
+
     def take(self, axis: str, index: int) -> LazyImage:
         """The image at one index of an axis, without the axis."""
         number = self.dims.index(axis)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -30,8 +31,8 @@ def read_npy(file: IO[bytes], size: int) -> np.ndarray:
     GvtzooError
         When the file is damaged, or holds Python objects.
     """
+    check_npy(file, size)
     try:
-        check_npy(file, size)
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
     except GvtzooError:
@@ -40,15 +41,16 @@ def read_npy(file: IO[bytes], size: int) -> np.ndarray:
         raise GvtzooError(f"it seems damaged, or is no npy file: {error}") from error
 
 
-def check_npy(file: IO[bytes], size: int) -> None:
-    """Refuse what is no array of numbers of at most `size` bytes.
+def check_npy(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, type and whether the order is Fortran's; `file` is then behind the header.
 
     Raises
     ------
     GvtzooError
+        When it is no array of numbers, of at most `size` bytes.
     """
     try:
-        shape, dtype = _header(file)
+        shape, dtype, fortran = _header(file)
     except GvtzooError:
         raise
     except Exception as error:  # NumPy raises whatever the damage leads to
@@ -60,9 +62,10 @@ def check_npy(file: IO[bytes], size: int) -> None:
         raise GvtzooError(
             f"it seems damaged: an array of shape {shape} has {needed} bytes, the file {size}"
         )
+    return shape, dtype, fortran
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -70,10 +73,58 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     if version not in readers:
         raise GvtzooError(f"its version {version} of the npy format is not that of plain numbers")
-    shape, _, dtype = readers[version](file)
+    shape, fortran, dtype = readers[version](file)
     if any(size < 0 for size in shape):
         raise GvtzooError(f"it seems damaged: its shape is {shape}")
-    return shape, dtype
+    return shape, dtype, fortran
+
+
+def map_npz_member(path: Path, name: str) -> np.ndarray:
+    """An array of an npz file: mapped from disk where it is stored as it is, else read.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Without ``.npy``.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such array, or it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        try:
+            member = archive.getinfo(f"{name}.npy")
+        except KeyError as error:
+            raise GvtzooError(f"it holds no array {name}") from error
+        _check_packing(member)
+        with archive.open(member) as file:
+            if member.compress_type != zipfile.ZIP_STORED:
+                return read_npy(file, member.file_size)
+            shape, dtype, fortran = check_npy(file, member.file_size)
+            header = file.tell()
+    if header + math.prod(shape) * dtype.itemsize > member.file_size:
+        raise GvtzooError(f"it seems damaged: an array of shape {shape} does not fit into it")
+    if not shape or 0 in shape:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            return read_npy(file, member.file_size)
+    # The local header's own lengths count: they may differ from the directory's.
+    with path.open("rb") as raw:
+        raw.seek(member.header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", raw.read(4))
+    start = member.header_offset + 30 + name_length + extra_length + header
+    order: Literal["C", "F"] = "F" if fortran else "C"
+    return np.memmap(path, dtype, "r", start, shape, order)
+
+
+def _check_packing(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise GvtzooError("it is compressed in a way that is not read")
+    if member.file_size > LARGEST_COMPRESSION * member.compress_size:
+        raise GvtzooError(
+            f"it seems damaged: {member.compress_size} bytes cannot unpack to {member.file_size}"
+        )
 
 
 def read_npz(path: Path) -> np.ndarray:
@@ -91,12 +142,6 @@ def read_npz(path: Path) -> np.ndarray:
             names = ", ".join(arrays)
             raise GvtzooError(f"it holds {len(arrays)} arrays ({names}): name one of them 'image'")
         member = arrays[chosen[0]]
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise GvtzooError("it is compressed in a way that is not read")
-        if member.file_size > LARGEST_COMPRESSION * member.compress_size:
-            raise GvtzooError(
-                f"it seems damaged: {member.compress_size} bytes cannot unpack to "
-                f"{member.file_size}"
-            )
+        _check_packing(member)
         with archive.open(member) as file:
             return read_npy(file, member.file_size)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gvtzoo.metadata import ModelMetadata, Task
+from gvtzoo.metadata import MetricRow, ModelMetadata, Task
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.training.recipe import NormalizationConfig
 
@@ -16,28 +16,6 @@ class Packaged(BaseModel):
     """A part of ``config.gvtzoo``: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MetricRow(BaseModel):
-    """One row of the table of metrics: what was measured on what, then named numbers.
-
-    Examples
-    --------
-    >>> MetricRow(data="nuclei, test slices", condition="10 photons", method="GVTNet", SSIM=0.91)
-    MetricRow(data='nuclei, test slices', condition='10 photons', method='GVTNet', SSIM=0.91)
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, float]
-
-    data: str
-    condition: str = ""
-    method: str
-
-    @property
-    def values(self) -> dict[str, float]:
-        """The numbers, by the metric's name."""
-        return dict(self.__pydantic_extra__)
 
 
 class TilingHint(Packaged):

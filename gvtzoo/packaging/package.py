@@ -15,19 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from pydantic import ValidationError
-
 from gvtzoo.errors import GvtzooError
-from gvtzoo.images.npy import read_npy
-from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.plain_yaml import LARGEST as LARGEST_YAML
 from gvtzoo.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.packaging.config import PackageConfig
 
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 LARGEST_PACKAGE = 8 * 2**30  # bytes, unpacked
@@ -128,6 +125,8 @@ class ModelPackage:
         return self._tensor("outputs")
 
     def _tensor(self, place: str) -> np.ndarray:
+        from gvtzoo.images.npy import read_npy
+
         try:
             name = self.rdf[place][0]["test_tensor"]["source"]
         except (KeyError, IndexError, TypeError) as error:
@@ -151,6 +150,25 @@ def open_package(path: str | Path) -> ModelPackage:
         to an absurd size, or was not made by gvtzoo.
     """
     path = Path(path)
+    rdf = read_description(path)
+    if path.name in DESCRIPTIONS:
+        path = path.parent
+    package = ModelPackage(path, _config(path, rdf), rdf)
+    package.verify(_weights_file(rdf))
+    return package
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """The whole description of a package, from its zip, its folder, or the file itself.
+
+    Nothing else of the package is read or checked.
+
+    Raises
+    ------
+    GvtzooError
+        When there is none, or the archive is refused as by `open_package`.
+    """
+    path = Path(path)
     if not path.exists():
         raise GvtzooError(f"{path} does not exist")
     if path.name in DESCRIPTIONS:
@@ -159,10 +177,13 @@ def open_package(path: str | Path) -> ModelPackage:
     found = [name for name in DESCRIPTIONS if name in names]
     if not found:
         raise GvtzooError(f"{path} is not a model package: there is no rdf.yaml in it")
-    rdf = _description(path, found[0])
-    package = ModelPackage(path, _config(path, rdf), rdf)
-    package.verify(_weights_file(rdf))
-    return package
+    return _description(path, found[0])
+
+
+def gvtzoo_config(rdf: dict[str, Any]) -> Any:
+    """What a description holds for gvtzoo, unchecked; None where it was not made by gvtzoo."""
+    config = rdf.get("config")
+    return config.get("gvtzoo") if isinstance(config, dict) else None
 
 
 def _names(path: Path) -> list[str]:
@@ -272,8 +293,11 @@ def _description(path: Path, name: str) -> dict[str, Any]:
 
 
 def _config(path: Path, rdf: dict[str, Any]) -> PackageConfig:
-    config = rdf.get("config")
-    content = config.get("gvtzoo") if isinstance(config, dict) else None
+    from pydantic import ValidationError
+
+    from gvtzoo.packaging.config import PackageConfig
+
+    content = gvtzoo_config(rdf)
     if content is None:
         raise GvtzooError(
             f"{path} was not made by gvtzoo: it has no config.gvtzoo, so there is no telling its "

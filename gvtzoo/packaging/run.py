@@ -52,7 +52,7 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
             f"{run} is not a run that can be packaged: {', '.join(missing)} missing; has its "
             "training validated once?"
         )
-    config = _config(run)
+    config = read_run_config(run)
     return write_package(
         output,
         network=_network(run, config),
@@ -62,7 +62,13 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
     )
 
 
-def _config(run: Path) -> PackageConfig:
+def read_run_config(run: Path) -> PackageConfig:
+    """What a package of a run will say of itself.
+
+    Raises
+    ------
+    GvtzooError
+    """
     recipe = load_recipe(run / "recipe.yaml")
     pixel_size = _read_json(run / "pixel_size.json", {})
     rows = _read_json(run / "metrics.json", [])
@@ -97,7 +103,7 @@ def _read_json(path: Path, default: Any) -> Any:
 
 
 def _network(run: Path, config: PackageConfig) -> GVTNet | ProjectionGVTNet:
-    from gvtzoo.training.train import load_weights
+    from gvtzoo.training.run_folder import load_weights
 
     network = config.network.build()
     load_weights(network, run / "best.safetensors")

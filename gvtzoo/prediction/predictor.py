@@ -158,9 +158,15 @@ class Model:
         return results if uncertainty else results[0]
 
     def suit(self, image: LazyImage) -> LazyImage:
-        """The image without a single channel, and with z, where the network sees it so."""
+        """The image with the axes that the network sees.
+
+        Without a single channel, with z even if it is one slice, or with its planes as channels.
+        """
         if "c" not in self.axes and image.sizes.get("c") == 1:
             image = image.take("c", 0)
+        channels = self.config.network.input_channels
+        if "c" in self.axes and "c" not in image.dims and image.sizes.get("z") == channels:
+            image = image.rename("z", "c")  # a stack whose planes are the network's channels
         if "z" in self.axes and "z" not in image.dims:
             image = image.add_axis("z", len(image.dims) - 2)  # one slice is a stack of one
         return image

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.training.adversarial import PatchDiscriminator, adversarial_loss
 from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
 from gvtzoo.training.recipe import Recipe, ScheduleConfig
 
@@ -27,33 +28,94 @@ class TrainingModule(lightning.LightningModule):
         self.network = recipe.network.build()
         if recipe.network.dimensions == 3:
             # On CPUs convolutions run 1.6 times as fast this way.
-            cast(nn.Module, self.network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            volumetric: Any = getattr(self.network, "projection", self.network)
+            volumetric.to(memory_format=torch.channels_last_3d)
 
-    def loss(self, source: Tensor, target: Tensor, weight: float = 0.0) -> Tensor:
+        adversarial = recipe.training.adversarial
+        self.discriminator = (
+            PatchDiscriminator(
+                recipe.network.output_dimensions,
+                recipe.network.output_channels,
+                adversarial.features,
+            )
+            if adversarial is not None
+            else None
+        )
+        self.frozen = freeze(self.network, recipe.training.freeze)
+        self.train()
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Training mode, in which frozen parts keep their batch norm's statistics."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def forward(self, source: Tensor) -> tuple[Tensor, ...]:
+        """The prediction, and σ where the loss needs it."""
+        if self.recipe.training.loss in WITH_SIGMA:
+            return self.network.forward_with_sigma(source)
+        return (self.network(source),)
+
+    def loss(self, outputs: tuple[Tensor, ...], target: Tensor, weight: float = 0.0) -> Tensor:
         """The recipe's loss of a batch, a scalar; `weight` as in `gvtzoo.training.losses`."""
         name = self.recipe.training.loss
         if name in WITH_SIGMA:
-            prediction, sigma = self.network.forward_with_sigma(source)
+            prediction, sigma = outputs
             return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight)
-        return WITHOUT_SIGMA[name](self.network(source).float(), target)
+        return WITHOUT_SIGMA[name](outputs[0].float(), target)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        loss = self.loss(*batch, weight=self.recipe.training.sigma_weight)
+        source, target = batch
+        outputs, training = self(source), self.recipe.training
+        loss = self.loss(outputs, target, weight=training.sigma_weight)
+        if self.discriminator is not None and training.adversarial is not None:
+            weight = training.adversarial.weight
+            loss = loss + adversarial_loss(self.discriminator, outputs[0].float(), target, weight)
         self.log("loss", loss, on_step=True, batch_size=len(batch[0]))
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Logs the loss; the prediction, for the run folder's pictures."""
+        source, target = batch
+        outputs = self(source)
         # Unweighted: a weighted likelihood does not fall when σ and the error do.
-        self.log("val_loss", self.loss(*batch), on_epoch=True, batch_size=1, sync_dist=True)
+        loss = self.loss(outputs, target)
+        self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
+        return outputs[0]
 
     def configure_optimizers(self) -> Any:
         training = self.recipe.training
-        optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=training.learning_rate, betas=training.betas
-        )
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": trained, "lr": training.learning_rate}]
+        if self.discriminator is not None and training.adversarial is not None:
+            parameters = list(self.discriminator.parameters())
+            groups.append({"params": parameters, "lr": training.adversarial.learning_rate})
+        optimizer = torch.optim.Adam(groups, betas=training.betas)
         factor = schedule_factor(training.schedule, training.steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def freeze(network: Any, what: str) -> list[nn.Module]:
+    """Keep the weights of a part of a network; its modules.
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionGVTNet
+    what : {"none", "encoder", "all-but-last"}
+        Of a projection, the 3D half counts as a part of the encoder.
+    """
+    if what == "none":
+        return []
+    projection = [network.projection] if hasattr(network, "projection") else []
+    unet = getattr(network, "network", network)
+    frozen: list[nn.Module] = [*projection, unet.first_convolution, unet.encoder]
+    if what == "all-but-last":
+        frozen += [unet.bottom, *list(unet.decoder)[:-1]]
+    for part in frozen:
+        part.requires_grad_(False)
+    return frozen
 
 
 def schedule_factor(schedule: ScheduleConfig, steps: int) -> Callable[[int], float]:

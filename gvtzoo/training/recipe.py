@@ -6,7 +6,6 @@ replaced. ``preset`` under ``network`` starts from one of the paper's networks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import Normalization, PercentileNormalization
+from gvtzoo.layered_yaml import describe, merge
 from gvtzoo.metadata import ModelMetadata, Task
 from gvtzoo.networks.config import PRESETS, NetworkConfig
 from gvtzoo.plain_yaml import DEEPEST, read_yaml
-from gvtzoo.resources import recipes_folder
-
-RECIPE_NAME = re.compile(r"[\w./-]{1,200}")
+from gvtzoo.training.recipe_files import find_recipe, read_recipe
 
 
 class Strict(BaseModel):
@@ -49,6 +47,28 @@ class CameraNoise(Strict):
     offset: float = Field(100.0, ge=0)
 
 
+class Surface(Strict):
+    """Stacks made from a surface's height map and cells (`gvtzoo.training.surface`).
+
+    Attributes
+    ----------
+    height, cells : str
+        Names of the two images in the data folder: planes, and 0 where cells meet.
+    planes : int
+        Of the stacks.
+    margin : int
+        Planes above the surface's highest point.
+    attenuation : float
+        Planes over which light falls to 1/e.
+    """
+
+    height: str = "heightmap.tif"
+    cells: str = "segmentation.tif"
+    planes: int = Field(32, ge=1)
+    margin: int = Field(3, ge=0)
+    attenuation: float = Field(25.0, gt=0)
+
+
 Region = dict[Literal["z", "y", "x"], tuple[int, int]]
 
 
@@ -59,6 +79,8 @@ class DataConfig(Strict):
     ----------
     noise : CameraNoise, optional
         The folder holds clean images; noisy ones are made from them, anew for every patch.
+    surface : Surface, optional
+        The folder holds a surface's geometry; stacks of it are made, and noise is added to them.
     regions : mapping, optional
         For sets of few large images: which part of every image belongs to ``train``, ``val`` and
         ``test``, as half-open ranges of voxels along axes.
@@ -66,12 +88,30 @@ class DataConfig(Strict):
         The channel to read of source images that have several.
     target_channel : int or str, optional
         The same for the targets.
+    files : mapping, optional
+        Lists of the images of ``train``, ``val`` and ``test``: CSV files below ``recipes/`` (or
+        the data folder) as `gvtzoo.training.pairs` reads them, with paths below the data folder.
+        A data folder with ``source/`` and ``target/`` of its own is taken as it is.
+    target_folder : str
+        The name of the targets' folder, beside ``source/``.
+    pixel_size : float, optional
+        In-plane pixel size, in µm, that images are resampled to.
+    recorded_pixel_size : float, optional
+        In-plane pixel size of the files, in µm, whatever they say themselves.
+    planes_as_channels : bool
+        Whether the planes of a stack are the channels of a 2D network's input.
     """
 
     noise: CameraNoise | None = None
+    surface: Surface | None = None
     regions: dict[Literal["train", "val", "test"], Region] | None = None
     channel: int | str | None = None
     target_channel: int | str | None = None
+    files: dict[Literal["train", "val", "test"], str] | None = None
+    target_folder: str = "target"
+    pixel_size: float | None = Field(None, gt=0)
+    recorded_pixel_size: float | None = Field(None, gt=0)
+    planes_as_channels: bool = False
 
 
 class NormalizationConfig(Strict):
@@ -102,10 +142,17 @@ class AugmentationConfig(Strict):
         Mirror along y and x.
     turns : bool
         Turn by multiples of 90° in the yx plane (patches have to be square in yx).
+    intensity : float
+        The source is multiplied with a number between 1 − `intensity` and 1 + `intensity`, and as
+        much at most is added (in normalized units).
+    noise : float
+        Standard deviation of normal noise that is added to the source (in normalized units).
     """
 
     flips: bool = False
     turns: bool = False
+    intensity: float = Field(0.0, ge=0, lt=1)
+    noise: float = Field(0.0, ge=0)
 
 
 class ScheduleConfig(Strict):
@@ -125,6 +172,24 @@ class ScheduleConfig(Strict):
     factor: float = Field(0.7, gt=0, le=1)
     every: int = Field(10_000, ge=1)
     warm_up: int = Field(0, ge=0)
+
+
+class Adversarial(Strict):
+    """A discriminator beside the loss (`gvtzoo.training.adversarial`).
+
+    Attributes
+    ----------
+    weight : float
+        Of what the network learns from it, against the loss.
+    learning_rate : float
+        Of the discriminator.
+    features : int
+        Of its first level.
+    """
+
+    weight: float = Field(0.01, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
+    features: int = Field(32, ge=1)
 
 
 Loss = Literal["mse", "mae", "mae_with_uncertainty", "mse_with_uncertainty"]
@@ -148,10 +213,22 @@ class TrainingConfig(Strict):
     sigma_weight : float
         Of losses with uncertainty: 0 for the likelihood as the paper has it, which cares most
         about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
+    adversarial : Adversarial, optional
+        Adds a discriminator, for sharper predictions; the paper's Supplementary Table 6.
     gradient_clip : float, optional
         Largest norm of the gradient.
+    validation : bool
+        Whether there are validation images, by which the best weights are chosen. Without, the
+        last weights are kept.
     validate_every : int
         Steps between validations (on whole images) and checkpoints.
+    early_stopping : int, optional
+        Validations without improvement after which the training ends.
+    freeze : {"none", "encoder", "all-but-last"}
+        What keeps the weights it starts from: nothing, everything before the bottom block, or
+        everything but the last level.
+    tensorboard : bool
+        Whether losses and pictures are written for TensorBoard too (``gvtzoo[tensorboard]``).
     precision : str
         As Lightning names them.
     seed : int
@@ -167,8 +244,13 @@ class TrainingConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Loss = "mse"
     sigma_weight: float = Field(0.0, ge=0, le=1)
+    adversarial: Adversarial | None = None
     gradient_clip: float | None = Field(None, gt=0)
+    validation: bool = True
     validate_every: int = Field(1000, ge=1)
+    early_stopping: int | None = Field(None, ge=1)
+    freeze: Literal["none", "encoder", "all-but-last"] = "none"
+    tensorboard: bool = False
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     seed: int = 0
     workers: int = Field(0, ge=0)
@@ -223,6 +305,22 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_early_stopping(self) -> Recipe:
+        if self.training.early_stopping is not None and not self.training.validation:
+            raise ValueError("training.early_stopping needs training.validation: true")
+        return self
+
+    @model_validator(mode="after")
+    def _check_surface(self) -> Recipe:
+        if self.data.surface is None:
+            return self
+        if self.data.noise is None:
+            raise ValueError("data.surface needs data.noise, which makes the stacks noisy")
+        if self.network.output_dimensions != 2:
+            raise ValueError("data.surface needs a network that gives a 2D image")
+        return self
+
+    @model_validator(mode="after")
     def _check_loss(self) -> Recipe:
         if self.training.loss.endswith("uncertainty") and not self.network.uncertainty:
             raise ValueError(
@@ -247,65 +345,31 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         When there is no such recipe, or a setting is wrong: with its line and what is allowed.
     """
     path = find_recipe(name)
-    values = _read(path)
-    for override in overrides:
-        values = merge(values, parse_override(override))
     try:
-        return Recipe.model_validate(values)
+        return build_recipe(read_recipe(path), overrides)
     except ValidationError as error:
         raise GvtzooError(f"{path}: {describe(error, path)}") from error
 
 
-def find_recipe(name: str | Path) -> Path:
-    """The file of a recipe, from its name or path."""
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    bundled = recipes_folder() / f"{name}.yaml"
-    if bundled.is_file():
-        return bundled
-    known = ", ".join(recipe_names())
-    raise GvtzooError(f"no recipe {str(name)!r}: give a YAML file or one of {known}")
+def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe of values, with ``key.sub=value`` settings that replace them.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When a value is wrong.
+    GvtzooError
+        When a setting is not of that form.
+    """
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    return Recipe.model_validate(values)
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = recipes_folder()
-    return sorted(
-        path.relative_to(folder).with_suffix("").as_posix()
-        for path in folder.rglob("*.yaml")
-        if not path.name.startswith("_")
-    )
-
-
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise GvtzooError(f"{path} extends itself")
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise GvtzooError(f"{path} is not valid YAML: {error}") from error
-    except GvtzooError as error:
-        raise GvtzooError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise GvtzooError(f"{path} is not a recipe: it has no keys")
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    if not isinstance(base, str) or not RECIPE_NAME.fullmatch(base):
-        raise GvtzooError(f"{path}: extends {base!r} is not the name of a recipe")
-    beside = path.parent / f"{base}.yaml"
-    parent = beside if beside.is_file() else find_recipe(base)
-    return merge(_read(parent, (*seen, path.resolve())), values)
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`: mappings are merged, everything else is replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+def to_yaml(recipe: Recipe) -> str:
+    """A recipe with everything that it extends, as YAML."""
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -331,33 +395,3 @@ def parse_scalar(text: str) -> Any:
         return read_yaml(text)
     except GvtzooError as error:
         raise GvtzooError(f"{text!r} is not a YAML value: {error}") from error
-
-
-def describe(error: ValidationError, path: Path) -> str:
-    """The first mistake of a recipe in one line: the key, its line in the file, what is allowed."""
-    first = error.errors()[0]
-    keys = [str(key) for key in first["loc"]]
-    where = ".".join(keys)
-    line = _line_of(path, keys)
-    place = f"{where} (line {line})" if line else where
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "is not a known setting"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    given = first.get("input")
-    value = f", not {given!r}" if isinstance(given, (str, int, float)) and where else ""
-    return f"{place}: {message}{value}{more}".removeprefix(": ")
-
-
-def _line_of(path: Path, keys: list[str]) -> int | None:
-    """The line on which the innermost of nested keys stands, if this file has it."""
-    node = yaml.compose(path.read_text(encoding="utf-8"))
-    line = None
-    for key in keys:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = [(k, v) for k, v in node.value if k.value == key]
-        if not found:
-            break
-        line, node = found[0][0].start_mark.line + 1, found[0][1]
-    return line

@@ -3,53 +3,46 @@
 A run folder holds
 
     recipe.yaml         the resolved recipe
-    data.json           the images that were used
+    data.json           the images that were used, and the hashes of their files
     versions.json       of gvtzoo, torch, lightning, Python
     metrics.csv         step, loss, val_loss, learning_rate at every validation
+    losses.png          the same as a picture
+    validation/         a validation image at every validation: source, prediction, target
     best.safetensors    weights with the lowest validation loss
     last.ckpt           everything that continuing needs
     example.npz         source and target of a validation image, for the package
     pixel_size.json     of that image
 
-Every file is written under another name and renamed, so that a killed training leaves a whole
-one behind.
+Several processes (``torchrun``, SLURM) share the batches: they see the same patches as one would.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-import platform
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
-import torch
-import yaml
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader, Dataset
 
-import gvtzoo
 from gvtzoo.errors import GvtzooError
-from gvtzoo.files import write_atomically
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.training.data import PatchDataset, TrainingImage, load_images
+from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, RunWriter
+from gvtzoo.training.checks import check_images
+from gvtzoo.training.data import PatchDataset, load_images
+from gvtzoo.training.images import TrainingImage
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.recipe import Recipe
-
-log = logging.getLogger(__name__)
+from gvtzoo.training.run_folder import describe_run, load_weights
 
 # Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module=r"lightning\.")
-
-METRICS = ("step", "loss", "val_loss", "learning_rate")
-EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}
 
 
 def train(
@@ -60,6 +53,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     weights: str | Path | None = None,
+    cache: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train a recipe.
@@ -75,8 +69,11 @@ def train(
         Continue from ``last.ckpt`` with the same recipe. Losses are those of an uninterrupted
         training.
     device : {"auto", "cpu", "cuda", "mps"}
+        One device, or one for each process that ``torchrun`` or SLURM started.
     weights : path, optional
         Weights to start from, as another run's ``best.safetensors``.
+    cache : path, optional
+        A folder for images that do not fit into memory, as in `gvtzoo.training.data.load_images`.
     progress : callable, optional
         ``progress(step, steps, loss)`` after every step.
 
@@ -90,48 +87,115 @@ def train(
     GvtzooError
         When the data cannot be used, the run folder is taken, or the loss is no longer finite.
     """
+    settings = recipe.training
+    training_images = load_images(data, "train", recipe, cache)
+    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
+    if not training_images:
+        raise GvtzooError(f"{data} holds no training images")
+    if settings.validation and not validation_images:
+        raise GvtzooError(
+            f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
+            "or train without with --set training.validation=false"
+        )
+    return train_on(
+        recipe,
+        training_images,
+        validation_images,
+        run,
+        resume=resume,
+        device=device,
+        weights=weights,
+        progress=progress,
+    )
+
+
+def train_on(
+    recipe: Recipe,
+    training_images: Sequence[TrainingImage],
+    validation_images: Sequence[TrainingImage],
+    run: str | Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Path:
+    """Train a recipe on given images; everything else as in `train`."""
     run = Path(run)
     checkpoint = run / "last.ckpt"
-    if not resume and run.is_dir() and any(run.iterdir()):
+    processes = Processes.of_environment()
+    is_first = processes.rank == 0
+    if is_first and not resume and run.is_dir() and any(run.iterdir()):
         raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
     if resume and not checkpoint.is_file():
         raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
-    training_images = load_images(data, "train", recipe)
-    validation_images = load_images(data, "val", recipe)
-    if not training_images:
-        raise GvtzooError(f"{data} holds no training images")
-    if not validation_images:
-        raise GvtzooError(
-            f"{data} holds no validation images: put some pairs in a folder val/, beside train/"
-        )
-    images = PatchLoader(recipe, training_images, validation_images)
-    run.mkdir(parents=True, exist_ok=True)
-    _describe_run(run, recipe, training_images, validation_images)
+    settings = recipe.training
+    if is_first:
+        check_images(training_images)
+    images = PatchLoader(recipe, training_images, validation_images, processes)
+    if is_first:
+        run.mkdir(parents=True, exist_ok=True)
+        describe_run(run, recipe, training_images, validation_images)
 
-    lightning.seed_everything(recipe.training.seed, verbose=False)
+    lightning.seed_everything(settings.seed, verbose=False)
     module = TrainingModule(recipe)
     if weights is not None and not resume:
         load_weights(module.network, Path(weights))
-    settings = recipe.training
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
-        devices=1 if device == "cpu" else "auto",
+        devices=processes.devices(device),
+        num_nodes=processes.nodes,
+        strategy="ddp" if processes.count > 1 else "auto",
         precision=settings.precision,
         max_epochs=images.epochs,
         gradient_clip_val=settings.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
+        limit_val_batches=None if settings.validation else 0,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         plugins=[AtomicCheckpointIO()],
-        callbacks=[RunWriter(run, resume), Guard(progress, settings.steps)],
+        callbacks=[
+            RunWriter(run, resume, settings.early_stopping, settings.tensorboard and is_first),
+            Guard(progress, settings.steps),
+        ],
     )
     # Written by an earlier training of this very folder; read without running code from it.
     path = checkpoint if resume else None
     trainer.fit(module, datamodule=images, ckpt_path=path, weights_only=True)
     return run
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, as ``torchrun`` or SLURM started them."""
+
+    count: int = 1
+    rank: int = 0
+    local: int = 1
+
+    @classmethod
+    def of_environment(cls) -> Processes:
+        """From the variables that ``torchrun`` or SLURM set."""
+        if "LOCAL_WORLD_SIZE" in os.environ:
+            names = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE")
+        elif int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_NTASKS_PER_NODE" in os.environ:
+            names = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_NTASKS_PER_NODE")
+        else:
+            return cls()
+        return cls(*(int(os.environ[name]) for name in names))
+
+    @property
+    def nodes(self) -> int:
+        """Machines."""
+        return self.count // self.local
+
+    def devices(self, device: str) -> int | str:
+        """What Lightning is told: one device a process."""
+        return self.local if self.count > 1 or device != "auto" else 1
 
 
 class PatchLoader(lightning.LightningDataModule):
@@ -140,15 +204,22 @@ class PatchLoader(lightning.LightningDataModule):
     def __init__(
         self,
         recipe: Recipe,
-        training_images: list[TrainingImage],
-        validation_images: list[TrainingImage],
+        training_images: Sequence[TrainingImage],
+        validation_images: Sequence[TrainingImage],
+        processes: Processes,
     ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.processes = processes
         self.training_images = training_images
         self.validation_images = validation_images
         settings = recipe.training
         self.epochs = -(-settings.steps // settings.validate_every)
+        if settings.batch_size % processes.count:
+            raise GvtzooError(
+                f"training.batch_size {settings.batch_size} cannot be shared by "
+                f"{processes.count} processes: choose a multiple"
+            )
         self._patches(0)  # checks sizes
 
     def _patches(self, epoch: int) -> PatchDataset:
@@ -160,8 +231,9 @@ class PatchLoader(lightning.LightningDataModule):
             settings.patch,
             self.recipe.augmentation,
             settings.seed,
-            first * settings.batch_size,
+            first * settings.batch_size + self.processes.rank,
             last * settings.batch_size,
+            self.processes.count,
         )
 
     def train_dataloader(self) -> DataLoader:
@@ -169,7 +241,7 @@ class PatchLoader(lightning.LightningDataModule):
         settings = self.recipe.training
         return DataLoader(
             self._patches(self.trainer.current_epoch),
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_size // self.processes.count,
             num_workers=settings.workers,
         )
 
@@ -181,7 +253,7 @@ class PatchLoader(lightning.LightningDataModule):
 class WholeImages(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Whole validation images, padded to what the network needs; noise is the same every time."""
 
-    def __init__(self, images: list[TrainingImage], recipe: Recipe, seed: int) -> None:
+    def __init__(self, images: Sequence[TrainingImage], recipe: Recipe, seed: int) -> None:
         self.images = images
         self.seed = seed
         self.multiple = recipe.network.multiple
@@ -198,164 +270,3 @@ class WholeImages(Dataset[tuple[np.ndarray, np.ndarray]]):
             for array in (source, target)
         ]
         return padded[0], padded[1]
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints under another name and renames them."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        with write_atomically(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
-
-
-class Guard(lightning.Callback):
-    """Stops at a loss that is not finite, and reports progress."""
-
-    def __init__(self, progress: Callable[[int, int, float], None] | None, steps: int) -> None:
-        self.progress = progress
-        self.steps = steps
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
-    ) -> None:
-        loss = float(outputs["loss"])
-        if not np.isfinite(loss):
-            raise GvtzooError(
-                f"the loss became {loss} at step {trainer.global_step}: the last good weights are "
-                "kept; continue with --resume and a lower --set training.learning_rate, or with "
-                "--set training.gradient_clip=1"
-            )
-        if self.progress is not None:
-            self.progress(trainer.global_step, self.steps, loss)
-
-
-class RunWriter(lightning.Callback):
-    """Writes metrics, the best weights and the last checkpoint after every validation."""
-
-    def __init__(self, run: Path, resume: bool) -> None:
-        self.run = run
-        self.losses: list[float] = []
-        self.rows = _read_metrics(run / "metrics.csv") if resume else []
-
-    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        # A kill between the two writes leaves a row that the checkpoint does not know.
-        epoch_steps = trainer.global_step
-        self.rows = [row for row in self.rows if int(row["step"]) <= epoch_steps]
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
-    ) -> None:
-        self.losses.append(float(outputs["loss"]))
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        if not trainer.is_global_zero:
-            return
-        validation = float(trainer.callback_metrics["val_loss"])
-        best = min((float(row["val_loss"]) for row in self.rows), default=float("inf"))
-        row = {
-            "step": str(trainer.global_step),
-            "loss": repr(float(np.mean(self.losses))),
-            "val_loss": repr(validation),
-            "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
-        }
-        self.losses = []
-        self.rows.append(row)
-        if validation < best:
-            save_weights(module.network, self.run / "best.safetensors")
-        _write_metrics(self.run / "metrics.csv", self.rows)
-        trainer.save_checkpoint(self.run / "last.ckpt", weights_only=False)
-        log.info(
-            "step %s: loss %.4f, validation %.4f%s",
-            row["step"],
-            float(row["loss"]),
-            validation,
-            " (best)" if validation < best else "",
-        )
-
-
-def save_weights(network: torch.nn.Module, path: Path) -> None:
-    """The network's state dict as safetensors, written atomically."""
-    from safetensors.torch import save_file
-
-    state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    with write_atomically(path) as temporary:
-        save_file(state, temporary)
-
-
-def load_weights(network: torch.nn.Module, path: Path) -> None:
-    """Set a network's weights to those of a safetensors file.
-
-    Raises
-    ------
-    GvtzooError
-        When the file cannot be read, or belongs to another network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise GvtzooError(f"there are no weights at {path}")
-    try:
-        network.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise GvtzooError(f"{path} is damaged, or not a safetensors file: {error}") from error
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())[:200]
-        raise GvtzooError(f"{path} does not fit the recipe's network: {problem}") from error
-
-
-def _read_metrics(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_metrics(path: Path, rows: list[dict[str, str]]) -> None:
-    with write_atomically(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, METRICS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _describe_run(
-    run: Path, recipe: Recipe, training: list[TrainingImage], validation: list[TrainingImage]
-) -> None:
-    with write_atomically(run / "recipe.yaml") as temporary:
-        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
-    splits = {"train": training, "val": validation}
-    _write_json(
-        run / "data.json",
-        {
-            split: [{"name": image.name, "shape": list(image.shape)} for image in images]
-            for split, images in splits.items()
-        },
-    )
-    versions = {
-        "gvtzoo": gvtzoo.__version__,
-        "torch": torch.__version__,
-        "lightning": lightning.__version__,
-        "python": platform.python_version(),
-    }
-    _write_json(run / "versions.json", versions)
-    _write_json(run / "pixel_size.json", dict(validation[0].calibration))
-    _write_example(run, validation[0], recipe)
-
-
-def _write_example(run: Path, image: TrainingImage, recipe: Recipe) -> None:
-    source, target = image.raw(np.random.default_rng(recipe.training.seed))
-    sizes = EXAMPLE_SIZE[recipe.network.dimensions]
-    box = tuple(slice(0, size) for size in sizes)
-    target_box = box[len(box) - (target.ndim - 1) :]
-    with write_atomically(run / "example.npz") as temporary:
-        np.savez_compressed(
-            temporary, source=source[(slice(None), *box)], target=target[(slice(None), *target_box)]
-        )

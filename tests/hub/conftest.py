@@ -115,6 +115,15 @@ def newer(publication) -> Publication:
 
 
 @pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """An empty models folder."""
+    monkeypatch.setenv("GVTZOO_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
 def server():
     with hub_server.HubServer() as running:
         yield running

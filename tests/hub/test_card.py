@@ -7,8 +7,8 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from gvtzoo.hub.card import bibtex, model_card
-from gvtzoo.metadata import Citation, DataSource
+from gvtzoo.hub.card import model_card
+from gvtzoo.metadata import DataSource
 from gvtzoo.packaging.config import MetricRow
 
 
@@ -94,18 +94,3 @@ def test_instructions_use_the_repository_name(configured):
     assert "gvtzoo predict alice/tiny image.tif -o out.tif" in text
     assert 'gvtzoo.load("alice/tiny")' in text
     assert "![Input and prediction](images/cover.png)" in text
-
-
-def test_bibtex_keeps_the_citation_and_tells_entries_apart():
-    first = Citation(text="Uthor, A. On 5 % of blobs. Blobs 3 (2019).", doi="10.1000/1")
-    second = Citation(text="Uthor, B. More. (2019)", url="https://example.org")
-    assert bibtex((first, second)) == (
-        "@misc{uthor2019,\n"
-        "  note = {Uthor, A. On 5 \\% of blobs. Blobs 3 (2019)},\n"
-        "  doi = {10.1000/1},\n"
-        "}\n\n"
-        "@misc{uthor2019x,\n"
-        "  note = {Uthor, B. More. (2019)},\n"
-        "  url = {https://example.org},\n"
-        "}"
-    )

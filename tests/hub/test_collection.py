@@ -54,3 +54,29 @@ def test_an_address_without_a_model(collection):
     collection.served_files["page.html"] = b"<html></html>"
     with pytest.raises(GvtzooError, match="cannot be had"):
         find_model(f"{collection.address}/files/page.html")
+
+
+def test_a_file_that_is_not_the_descriptions_is_refused(collection, publication, tmp_path):
+    for name, content in publication.files.items():
+        folder, _, file = name.partition("/")
+        if folder == "package":
+            collection.served_files[f"tiny-shark/{file}"] = content
+    weights = collection.served_files["tiny-shark/weights.safetensors"]
+    collection.served_files["tiny-shark/weights.safetensors"] = weights[:-1] + b"?"
+    with pytest.raises(GvtzooError, match=r"tiny-shark cannot be had.*(?i:sha)") as caught:
+        find_model("tiny-shark")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("cache/gvtzoo/**/*.zip"))
+
+
+@pytest.mark.parametrize("name", ["affable-shark", "http://127.0.0.1:9/model.zip"])
+def test_without_network_there_is_one_line(collection, monkeypatch, name, capfd):
+    from bioimageio.spec import settings
+
+    nowhere = "http://127.0.0.1:9"  # where nothing listens
+    monkeypatch.setattr(settings, "collection_http_pattern", f"{nowhere}/{{bioimageio_id}}")
+    monkeypatch.setattr(settings, "id_map", f"{nowhere}/id_map.json")
+    with pytest.raises(GvtzooError, match="check the name and the network") as caught:
+        find_model(name)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")

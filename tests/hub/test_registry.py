@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.hub.registry import bundled_models, find_model
+from gvtzoo.hub.index import read_index
+from gvtzoo.hub.registry import bundled_models, find_model, suggestion
 from gvtzoo.packaging.package import open_package
 
 BUNDLED = "gvtnet-denoising-nuclei"
+PUBLISHED = "gvtnet-label-free-dna"
 
 
 def test_a_path_comes_before_a_bundled_name(tmp_path, monkeypatch):
@@ -35,15 +37,47 @@ def test_a_repository_is_downloaded(published):
     assert open_package(find_model("alice/tiny")).config.metadata.id == "tiny-model"
 
 
-@pytest.mark.parametrize("name", ["gvtnet-denoising-nuclie", "denoising-nuclei"])
-def test_a_name_that_is_nearly_right_is_suggested(hub, name):
-    with pytest.raises(GvtzooError, match=f"did you mean {BUNDLED}"):
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gvtnet-denoising-nuclie", BUNDLED),
+        ("denoising-nuclei", BUNDLED),
+        ("label-free-dna", PUBLISHED),
+        ("planaria", "gvtnet-denoising-planaria"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_suggested(hub, name, meant):
+    with pytest.raises(GvtzooError, match=f"did you mean {meant}"):
         find_model(name)
     assert hub.requests == []
 
 
+def test_a_model_in_the_models_folder_is_found_by_its_name(hub, models, package):
+    (models / "my-model.zip").write_bytes(package.read_bytes())
+    assert find_model("my-model") == models / "my-model.zip"
+    with pytest.raises(GvtzooError, match="did you mean my-model"):
+        find_model("my-modle")
+    assert hub.requests == []
+
+
+def test_a_model_of_the_zoo_that_is_not_here_names_the_command(hub, models):
+    with pytest.raises(GvtzooError, match=r"not here yet: run .* --recipe label_free/dna`"):
+        find_model(PUBLISHED)
+    assert hub.requests == []
+
+
+def test_a_bundled_model_is_not_replaced(models, package):
+    (models / f"{BUNDLED}.zip").write_bytes(package.read_bytes())
+    assert find_model(BUNDLED) == bundled_models()[BUNDLED]
+
+
+@pytest.mark.parametrize("name", ["affable-shark", "10.5281/zenodo.5764892", "x"])
+def test_other_names_are_not_taken_for_the_zoos(name):
+    assert suggestion(name, read_index()) == ""
+
+
 def test_a_bundled_model_is_suggested_for_a_missing_repository(hub):
-    with pytest.raises(GvtzooError, match=f"no repository.*; {BUNDLED} comes with gvtzoo"):
+    with pytest.raises(GvtzooError, match=f"no repository.*; did you mean {BUNDLED}"):
         find_model(f"alice/{BUNDLED}")
 
 

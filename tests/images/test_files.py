@@ -412,7 +412,7 @@ def test_what_is_not_there_or_not_readable_is_refused(tmp_path):
     assert "there is no file" in one_line(tmp_path / "a.tif")
     assert "is a folder" in one_line(tmp_path)
     (tmp_path / "a.png").write_bytes(b"x")
-    assert ".tif, .tiff, .npy, .npz, .zarr are" in one_line(tmp_path / "a.png")
+    assert ".tif, .tiff, .npy, .npz, .zarr, .czi, .nd2, .lif are" in one_line(tmp_path / "a.png")
     (tmp_path / "a.tif").touch()
     assert "is an empty file" in one_line(tmp_path / "a.tif")
 

@@ -205,3 +205,15 @@ def test_other_amounts_are_refused(text):
 def test_memory_of_the_whole_image_grows_with_its_voxels():
     config = NetworkConfig(**SMALL)
     assert whole_image_memory(config, (8, 64, 64)) == 2 * whole_image_memory(config, (4, 64, 64))
+
+
+def test_planes_of_a_stack_are_the_channels_of_a_network_that_has_as_many():
+    model = make_model(undo=False, dimensions=2, input_channels=5)
+    image = random_image(5, 8, 12)
+    stack = xr.DataArray(image, dims=("z", "y", "x"))
+    prediction = model.predict(stack)
+    assert prediction.dims == ("y", "x")
+    np.testing.assert_array_equal(prediction, model.predict(image, axes="CYX"))
+    np.testing.assert_array_equal(prediction, model.predict(image, axes="ZYX"))
+    with pytest.raises(GvtzooError, match="takes CYX"):
+        model.predict(stack[:4])

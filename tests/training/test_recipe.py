@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.training.recipe import load_recipe, merge, parse_override, recipe_names
+from gvtzoo.resources import recipes_folder
+from gvtzoo.training.recipe import load_recipe, parse_override, to_yaml
+from gvtzoo.training.recipe_files import recipe_names
 
 SMALL = """\
 name: small
@@ -29,6 +33,57 @@ def recipe_file(tmp_path):
 @pytest.mark.parametrize("name", recipe_names())
 def test_bundled_recipes_load(name):
     assert load_recipe(name).name == name
+
+
+LABEL_FREE = [
+    *("alpha_tubulin", "beta_actin", "desmoplakin", "dic_lamin_b1", "dna", "fibrillarin"),
+    *("lamin_b1", "membrane_caax_63x", "myosin_iib", "sec61_beta", "st6gal1", "tom20", "zo1"),
+]
+PAPER = {
+    **{f"label_free/{structure}": 6_172_225 for structure in LABEL_FREE},
+    "denoising/planaria": 1_347_328 + 32,
+    "denoising/tribolium": 1_347_328 + 32,
+    "projection/flywing": 538_873,
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_recipes_build_the_papers_networks(name):
+    recipe = load_recipe(name)
+    parameters = recipe.network.build().parameters()
+    assert sum(parameter.numel() for parameter in parameters) == PAPER[name]
+    assert recipe.training.batch_size == 16
+    assert recipe.training.betas == (0.5, 0.999)
+    assert recipe.model is not None
+
+
+@pytest.mark.parametrize("structure", LABEL_FREE)
+def test_label_free_recipes_list_the_papers_images(structure):
+    recipe = load_recipe(f"label_free/{structure}")
+    files = recipe.data.files
+    assert files is not None
+    counts = {}
+    for split, name in files.items():
+        with (recipes_folder() / name).open(newline="") as file:
+            counts[split] = len({row["path_czi"] for row in csv.DictReader(file)})
+    tested = {"membrane_caax_63x": 18, "dic_lamin_b1": 10}.get(structure, 20)
+    assert counts == {"train": 30, "test": tested}
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("tom20", 0.37241), ("dic_lamin_b1", 0.5931), ("membrane_caax_63x", 0.29655)],
+)
+def test_label_free_images_get_the_papers_pixel_size(name, factor):
+    data = load_recipe(f"label_free/{name}").data
+    assert data.recorded_pixel_size / data.pixel_size == pytest.approx(factor, abs=1e-5)
+
+
+def test_a_resolved_recipe_is_the_same_recipe(tmp_path):
+    for name in ("label_free/fibrillarin", "denoising/nuclei", "projection/flywing"):
+        path = tmp_path / "resolved.yaml"
+        path.write_text(to_yaml(load_recipe(name)), encoding="utf-8")
+        assert load_recipe(path) == load_recipe(name)
 
 
 def test_preset_is_the_start_and_settings_change_it(recipe_file):
@@ -87,7 +142,3 @@ def test_overrides_are_yaml():
     assert parse_override("a=one") == {"a": "one"}
     with pytest.raises(GvtzooError, match=r"key\.sub=value"):
         parse_override("a.b")
-
-
-def test_merging_replaces_lists_and_joins_mappings():
-    assert merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}}

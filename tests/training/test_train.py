@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -14,9 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.training.data import PatchDataset, find_pairs, load_images
-from gvtzoo.training.recipe import Recipe, load_recipe
-from gvtzoo.training.train import train
+from gvtzoo.training.data import PatchDataset, load_images
+from gvtzoo.training.pairs import Pair, find_pairs
+from gvtzoo.training.recipe import DataConfig, Recipe, load_recipe
+from gvtzoo.training.run_folder import read_metrics
+from gvtzoo.training.train import PatchLoader, Processes, train
 
 RECIPE = {
     "name": "tiny",
@@ -192,15 +196,26 @@ def test_resuming_needs_a_checkpoint(pairs, recipe, tmp_path):
 def test_unpaired_files_are_named(pairs):
     (pairs / "train" / "target" / "0.tif").unlink()
     with pytest.raises(GvtzooError, match=r"0\.tif has no partner in target/"):
-        find_pairs(pairs, "train")
+        find_pairs(pairs, "train", DataConfig())
 
 
 def test_pairs_from_csv(pairs):
     rows = ["source,target,split", "train/source/0.tif,train/target/0.tif,train"]
     rows.append("val/source/0.tif,val/target/0.tif,val")
     (pairs / "list.csv").write_text("\n".join(rows))
-    found = find_pairs(pairs / "list.csv", "val")
-    assert found == [(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
+    found = find_pairs(pairs / "list.csv", "val", DataConfig())
+    assert found == [Pair(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
+
+
+def test_a_recipes_lists_count_where_its_files_are(pairs, recipe):
+    rows = "source,target\ntrain/source/1.tif,train/target/1.tif\n"
+    (pairs / "list.csv").write_text(rows)
+    listed = DataConfig(files={"train": "list.csv"})
+    assert [pair.source.name for pair in find_pairs(pairs, "train", listed)] == ["1.tif"]
+    assert find_pairs(pairs, "val", listed) == []
+    (pairs / "list.csv").write_text(rows.replace("1.tif", "elsewhere.tif"))
+    assert len(find_pairs(pairs, "train", listed)) == 2
+    assert len(find_pairs(pairs, "val", listed)) == 1
 
 
 def test_training_needs_validation_images(pairs, recipe, tmp_path):
@@ -232,3 +247,122 @@ def test_noisy_images_share_units_with_their_truth(tmp_path):
     source, target = images[-1].patch((slice(None),) * 3, np.random.default_rng(0))
     assert abs(source.mean() - target.mean()) < 0.02
     assert source.std() > target.std()
+
+
+TRAIN_TOGETHER = """
+import sys, torch
+from gvtzoo.training.recipe import load_recipe
+from gvtzoo.training.train import train
+
+torch.set_num_threads(1)
+recipe, data, run = sys.argv[1:]
+train(load_recipe(recipe), data, run, device="cpu")
+"""
+
+
+def test_two_processes_train_like_one(pairs, recipe, tmp_path):
+    alone = train(recipe, pairs, tmp_path / "alone", device="cpu")
+    script = tmp_path / "together.py"
+    script.write_text(TRAIN_TOGETHER)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = [script, alone / "recipe.yaml", pairs, tmp_path / "together"]
+    subprocess.run([*launcher, *map(str, arguments)], check=True, timeout=300)
+    rows = [
+        [float(number) for row in read_metrics(run / "metrics.csv") for number in row.values()]
+        for run in (alone, tmp_path / "together")
+    ]
+    assert rows[1] == pytest.approx(rows[0], rel=1e-3)
+
+
+def test_batches_that_processes_cannot_share_are_refused(pairs, recipe):
+    images = load_images(pairs, "train", recipe)
+    with pytest.raises(GvtzooError, match="batch_size 2 cannot be shared by 3 processes"):
+        PatchLoader(recipe, images, images, Processes(count=3, local=3))
+
+
+def changed(recipe: Recipe, **settings) -> Recipe:
+    values = recipe.model_dump(mode="json")
+    return Recipe.model_validate({**values, "training": {**values["training"], **settings}})
+
+
+def test_training_ends_when_it_no_longer_improves(pairs, recipe, tmp_path):
+    still = changed(recipe, learning_rate=1e-30, early_stopping=1, validate_every=1, steps=6)
+    run = train(still, pairs, tmp_path / "run", device="cpu")
+    assert len(read_metrics(run / "metrics.csv")) == 2
+
+
+def test_the_last_weights_are_kept_without_validation(pairs, recipe, tmp_path):
+    run = train(changed(recipe, validation=False), pairs, tmp_path / "run", device="cpu")
+    assert [row["val_loss"] for row in read_metrics(run / "metrics.csv")] == ["", "", ""]
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in load_file(run / "best.safetensors").items():
+        torch.testing.assert_close(checkpoint[f"network.{name}"], tensor)
+
+
+def test_the_run_folder_shows_how_it_went(pairs, recipe, tmp_path):
+    run = train(changed(recipe, tensorboard=True), pairs, tmp_path / "run", device="cpu")
+    assert (run / "losses.png").read_bytes().startswith(b"\x89PNG")
+    pictures = sorted(path.name for path in (run / "validation").iterdir())
+    assert pictures == ["0000002.png", "0000004.png", "0000006.png"]
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_the_run_folder_lists_the_data_with_hashes(pairs, recipe, tmp_path):
+    run = train(recipe, pairs, tmp_path / "run", device="cpu")
+    listed = json.loads((run / "data.json").read_text())
+    assert listed["train"]["count"] == 2
+    assert listed["val"]["images"] == [{"name": "0", "shape": [1, 40, 36]}]
+    for file in listed["val"]["files"]:
+        digest = hashlib.sha256(Path(file["path"]).read_bytes()).hexdigest()
+        assert file["sha256"] == digest
+    assert len(listed["val"]["files"]) == 2
+
+
+@pytest.mark.parametrize("name", ["projection/notum", "projection/notum_unet"])
+def test_surfaces_are_projected(tmp_path, name):
+    y, x = np.mgrid[:64, :508]
+    images = {"heightmap": 8 + 4 * np.sin(x / 60), "segmentation": (x % 12 > 0) & (y % 12 > 0)}
+    for stem, image in images.items():
+        tifffile.imwrite(tmp_path / f"{stem}.tif", image.astype(np.float32), imagej=True)
+    settings = ["training.steps=1", "training.patch=[16, 16]", "training.batch_size=1"]
+    if name.endswith("notum"):
+        settings[1] = "training.patch=[32, 16, 16]"
+    run = train(load_recipe(name, settings), tmp_path, tmp_path / "run", device="cpu")
+    with np.load(run / "example.npz") as example:
+        assert example["target"].ndim == 3
+        assert example["source"].shape[-2:] == example["target"].shape[-2:]
+
+
+def test_intensity_and_noise_change_the_source_only(pairs, recipe):
+    values = {**RECIPE, "normalization": {"target": "as_source"}}
+    values["augmentation"] = {"intensity": 0.2, "noise": 0.1}
+    plain = Recipe.model_validate({**values, "augmentation": {}})
+    images = load_images(pairs, "train", plain)
+    before = dataset(images, plain, 0, 4)
+    after = dataset(images, Recipe.model_validate(values), 0, 4)
+    for (source, target), (new_source, new_target) in zip(before, after, strict=True):
+        np.testing.assert_array_equal(target, new_target)
+        assert new_source.dtype == np.float32
+        assert 0.02 < np.abs(new_source - source).mean() < 0.5
+
+
+def test_adversarial_training_continues_too(pairs, recipe, tmp_path):
+    sharp = changed(recipe, adversarial={"weight": 0.1, "features": 4}, early_stopping=None)
+    run = train(sharp, pairs, tmp_path / "run", device="cpu")
+    names = load_file(run / "best.safetensors")
+    assert not any("discriminator" in name for name in names)
+    saved = torch.load(run / "last.ckpt", weights_only=True)
+    assert any(name.startswith("discriminator.") for name in saved["state_dict"])
+    assert [group["initial_lr"] for group in saved["optimizer_states"][0]["param_groups"]] == [
+        0.01,
+        2e-4,
+    ]
+
+
+def test_images_are_the_same_from_a_cache_on_disk(pairs, recipe, tmp_path):
+    plain = load_images(pairs, "train", recipe)
+    cached = load_images(pairs, "train", recipe, tmp_path / "cache")
+    for one, other in zip(dataset(plain, recipe, 0, 4), dataset(cached, recipe, 0, 4), strict=True):
+        for expected, found in zip(one, other, strict=True):
+            np.testing.assert_array_equal(expected, found)
+    assert all(isinstance(image.source, np.memmap) for image in cached)

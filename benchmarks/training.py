@@ -1,0 +1,108 @@
+"""Steps per second of `gvtzoo train` against the same network in a bare PyTorch loop.
+
+    python benchmarks/training.py [RECIPE] [--steps 60] [--device cpu] [--set key.sub=value]...
+
+Random images stand in for data, in the files that the recipe reads; the bare loop has its batches
+in memory and does nothing but forward, loss, backward and step. Both run in this process, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+
+from gvtzoo.training.data import PatchDataset, load_images
+from gvtzoo.training.module import TrainingModule
+from gvtzoo.training.recipe import Recipe, load_recipe
+from gvtzoo.training.train import train
+
+IMAGES = 4
+
+
+def main() -> None:
+    """Measure both, and print a line for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recipe", nargs="?", default="denoising/exposures")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    arguments = parser.parse_args()
+    rounds = [f"training.steps={2 * arguments.steps}", f"training.validate_every={arguments.steps}"]
+    own = ["data.files=null", "training.validation=false", *rounds]
+    recipe = load_recipe(arguments.recipe, [*own, *arguments.settings])
+    with tempfile.TemporaryDirectory() as folder:
+        data = stand_in(Path(folder), recipe)
+        for name, measure in (("bare loop", bare_loop), ("gvtzoo train", gvtzoo_train)) * 2:
+            speed = measure(recipe, data, arguments.steps, arguments.device)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+            print(f"{name:14} {speed:8.3f} steps/s   peak memory so far {peak:.0f} MiB")
+
+
+def stand_in(folder: Path, recipe: Recipe) -> Path:
+    """Random pairs, twice as wide as a patch."""
+    generator = np.random.default_rng(0)
+    network = recipe.network
+    source = [2 * size for size in recipe.training.patch]
+    if recipe.data.planes_as_channels:
+        source = [network.input_channels, *source]
+    for kind, sizes in (("source", source), ("target", source[-network.output_dimensions :])):
+        for number in range(IMAGES):
+            path = folder / "data" / "train" / kind / f"{number}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = generator.integers(0, 4000, sizes).astype(np.uint16)
+            tifffile.imwrite(path, image, metadata={"axes": "ZYX"[-len(sizes) :]})
+    return folder / "data"
+
+
+def bare_loop(recipe: Recipe, data: Path, steps: int, device: str) -> float:
+    """Steps per second without anything around them."""
+    settings = recipe.training
+    images = load_images(data, "train", recipe)
+    patches = PatchDataset(images, settings.patch, recipe.augmentation, 0, 0, settings.batch_size)
+    source, target = (
+        torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*patches, strict=True)
+    )
+    module = TrainingModule(recipe).to(device)
+    optimizer = torch.optim.Adam(module.parameters(), settings.learning_rate, settings.betas)
+    for step in range(steps + 2):
+        if step == 2:
+            start = synchronized(device)
+        optimizer.zero_grad()
+        loss = module.loss(module(source), target, settings.sigma_weight)
+        loss.backward()
+        if settings.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+        optimizer.step()
+    return steps / (synchronized(device) - start)
+
+
+def gvtzoo_train(recipe: Recipe, data: Path, steps: int, device: str) -> float:
+    """Steps per second of the second half of a training, its checkpoint in the middle included."""
+    times: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            recipe,
+            data,
+            Path(folder) / "run",
+            device=device,
+            progress=lambda step, _, __: times.update({step: synchronized(device)}),
+        )
+    return steps / (times[2 * steps] - times[steps])
+
+
+def synchronized(device: str) -> float:
+    """The time when the device has done what it was asked to."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()

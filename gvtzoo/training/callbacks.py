@@ -1,0 +1,170 @@
+"""What happens around the steps of a training: the run folder is written, trouble ends it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.files import write_atomically
+from gvtzoo.training.run_folder import (
+    draw_losses,
+    draw_prediction,
+    read_metrics,
+    save_weights,
+    write_metrics,
+)
+
+log = logging.getLogger("gvtzoo.training.train")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints under another name and renames them."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        with write_atomically(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class Guard(lightning.Callback):
+    """Stops at a loss that is not finite, and reports progress."""
+
+    def __init__(self, progress: Callable[[int, int, float], None] | None, steps: int) -> None:
+        self.progress = progress
+        self.steps = steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        loss = float(outputs["loss"])
+        if not np.isfinite(loss):
+            raise GvtzooError(
+                f"the loss became {loss} at step {trainer.global_step}: the last good weights are "
+                "kept; continue with --resume and a lower --set training.learning_rate, or with "
+                "--set training.gradient_clip=1"
+            )
+        if self.progress is not None and trainer.is_global_zero:
+            self.progress(trainer.global_step, self.steps, loss)
+
+
+class RunWriter(lightning.Callback):
+    """Writes metrics, the best weights, pictures and the last checkpoint after every validation.
+
+    Without validation images, the last weights are the best ones. With `patience`, ends the
+    training after as many validations without improvement.
+    """
+
+    def __init__(
+        self, run: Path, resume: bool, patience: int | None = None, tensorboard: bool = False
+    ) -> None:
+        self.run = run
+        self.losses: list[float] = []
+        self.rows = read_metrics(run / "metrics.csv") if resume else []
+        self.patience = patience
+        self.tensorboard = open_tensorboard(run) if tensorboard else None
+        self.shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        # A kill between the two writes leaves a row that the checkpoint does not know.
+        known = trainer.global_step
+        self.rows = [row for row in self.rows if int(row["step"]) <= known]
+        if self._is_over():
+            trainer.should_stop = True
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == 0 and outputs is not None:
+            self.shown = tuple(
+                image[0].float().cpu().numpy() for image in (batch[0], outputs, batch[1])
+            )
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        mean = trainer.strategy.reduce(
+            torch.tensor(np.mean(self.losses), device=module.device), reduce_op="mean"
+        )
+        self.losses = []
+        validation = trainer.callback_metrics.get("val_loss")
+        row = {
+            "step": str(trainer.global_step),
+            "loss": repr(float(mean)),
+            "val_loss": "" if validation is None else repr(float(validation)),
+            "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
+        }
+        is_best = validation is None or self._is_better(float(validation))
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            self._write(row, module, is_best)
+        # Every process takes part in this.
+        trainer.save_checkpoint(self.run / "last.ckpt", weights_only=False)
+        if self._is_over():
+            log.info("no improvement in %s validations: the training ends", self.patience)
+            trainer.should_stop = True
+
+    def _is_better(self, validation: float) -> bool:
+        return validation < min((float(row["val_loss"]) for row in self.rows), default=float("inf"))
+
+    def _is_over(self) -> bool:
+        """Whether the best of all validations lies as far back as is put up with."""
+        if self.patience is None or len(self.rows) <= self.patience:
+            return False
+        losses = [float(row["val_loss"]) for row in self.rows]
+        return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
+
+    def _write(self, row: dict[str, str], module: Any, is_best: bool) -> None:
+        if is_best:
+            save_weights(module.network, self.run / "best.safetensors")
+        write_metrics(self.run / "metrics.csv", self.rows)
+        draw_losses(self.run / "losses.png", self.rows)
+        if self.shown is not None:
+            draw_prediction(self.run / "validation" / f"{int(row['step']):07}.png", *self.shown)
+        if self.tensorboard is not None:
+            for name in ("loss", "val_loss", "learning_rate"):
+                if row[name]:
+                    self.tensorboard.add_scalar(name, float(row[name]), int(row["step"]))
+            self.tensorboard.flush()
+        log.info(
+            "step %s: loss %.4f%s%s",
+            row["step"],
+            float(row["loss"]),
+            f", validation {float(row['val_loss']):.4f}" if row["val_loss"] else "",
+            " (best)" if is_best and row["val_loss"] else "",
+        )
+
+
+def open_tensorboard(run: Path) -> Any:
+    """A writer into the run folder's ``tensorboard/``.
+
+    Raises
+    ------
+    GvtzooError
+        When TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise GvtzooError(
+            "TensorBoard is not installed: pip install 'gvtzoo[tensorboard]', or leave out "
+            "training.tensorboard"
+        ) from error
+    return SummaryWriter(run / "tensorboard")

@@ -1,0 +1,188 @@
+"""What a run folder holds, beside the checkpoint: see `gvtzoo.training.train`.
+
+Every file is written under another name and renamed, so that a killed training leaves whole
+files behind.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.files import write_atomically
+from gvtzoo.training.images import TrainingImage, target_box
+from gvtzoo.training.recipe import Recipe, to_yaml
+
+METRICS = ("step", "loss", "val_loss", "learning_rate")
+EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}
+MOST_CHANNELS = 4  # of an example of that size; others get a quarter of it
+MOST_NAMES = 1000  # images that are listed one by one
+
+
+def save_weights(network: torch.nn.Module, path: Path) -> None:
+    """The network's state dict as safetensors, written atomically."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    with write_atomically(path) as temporary:
+        save_file(state, temporary)
+
+
+def load_weights(network: torch.nn.Module, path: Path) -> None:
+    """Set a network's weights to those of a safetensors file.
+
+    Raises
+    ------
+    GvtzooError
+        When the file cannot be read, or belongs to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise GvtzooError(f"there are no weights at {path}")
+    try:
+        network.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise GvtzooError(f"{path} is damaged, or not a safetensors file: {error}") from error
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise GvtzooError(f"{path} does not fit the recipe's network: {problem}") from error
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a ``metrics.csv``; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """A ``metrics.csv``."""
+    with write_atomically(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, METRICS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Content as indented JSON."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def describe_run(
+    run: Path,
+    recipe: Recipe,
+    training: Sequence[TrainingImage],
+    validation: Sequence[TrainingImage],
+) -> None:
+    """Write everything that is known before the first step."""
+    import lightning
+
+    import gvtzoo
+
+    with write_atomically(run / "recipe.yaml") as temporary:
+        temporary.write_text(to_yaml(recipe), encoding="utf-8")
+    splits = {"train": training, "val": validation}
+    write_json(run / "data.json", {split: _list(images) for split, images in splits.items()})
+    versions = {
+        "gvtzoo": gvtzoo.__version__,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "python": platform.python_version(),
+    }
+    write_json(run / "versions.json", versions)
+    example = (*validation, *training)[0]
+    write_json(run / "pixel_size.json", dict(example.calibration))
+    _write_example(run, example, recipe)
+
+
+def _list(images: Sequence[TrainingImage]) -> dict[str, Any]:
+    """Names and shapes of images, and the hashes of their files."""
+    files = dict.fromkeys(path for image in images for path in image.files)
+    return {
+        "count": len(images),
+        "images": [
+            {"name": image.name, "shape": list(image.shape)} for image in images[:MOST_NAMES]
+        ],
+        "files": [{"path": str(path), "sha256": _sha256(path)} for path in files],
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_example(run: Path, image: TrainingImage, recipe: Recipe) -> None:
+    source, target = image.raw(np.random.default_rng(recipe.training.seed))
+    sizes = EXAMPLE_SIZE[recipe.network.dimensions]
+    if len(source) > MOST_CHANNELS:
+        sizes = (*sizes[:-2], sizes[-2] // 2, sizes[-1] // 2)
+    box = tuple(slice(0, size) for size in sizes)
+    with write_atomically(run / "example.npz") as temporary:
+        np.savez_compressed(
+            temporary,
+            source=source[(slice(None), *box)],
+            target=target[(slice(None), *target_box(box, target))],
+        )
+
+
+def draw_losses(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """The losses over the steps, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, label in (("loss", "training"), ("val_loss", "validation")):
+        known = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        if known:
+            axes.plot(*zip(*known, strict=True), label=label)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.legend()
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def draw_prediction(
+    path: Path, source: np.ndarray, prediction: np.ndarray, target: np.ndarray
+) -> None:
+    """Source, prediction and target side by side, as a PNG; of stacks the middle plane.
+
+    Parameters
+    ----------
+    path : Path
+    source, prediction, target : ndarray
+        (channel, (z,) y, x); prediction and target have the same contrast.
+    """
+    from matplotlib.figure import Figure
+
+    low, high = np.percentile(target, (0.5, 99.8))
+    figure = Figure(figsize=(12, 4.3), layout="constrained")
+    panels = {"source": source, "prediction": prediction, "target": target}
+    for axes, (title, image) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        limits = np.percentile(image, (0.5, 99.8)) if title == "source" else (low, high)
+        axes.imshow(middle_plane(image), cmap="gray", vmin=limits[0], vmax=limits[1])
+        axes.set_title(title)
+        axes.set_axis_off()
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def middle_plane(image: np.ndarray) -> np.ndarray:
+    """(y, x) of an image (channel, (z,) y, x): the plane, or channel, in the middle."""
+    while image.ndim > 2:
+        image = image[len(image) // 2]
+    return image

@@ -1,0 +1,109 @@
+"""Measures a trained run against simple methods, for its card, on images that it has not seen.
+
+    python zoo/evaluate.py RUN --data DIR [--unet RUN] [--picture FILE]
+
+writes RUN/metrics.json and RUN/tiling.json; `gvtzoo package RUN -o model.zip` puts them into the
+package. `--unet` names the run of a plain U-Net of the same size, trained the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.metadata import default_metadata
+from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.prediction.predictor import Model
+from gvtzoo.prediction.tiling import measure_tiling
+from gvtzoo.training.comparison import compare, predict
+from gvtzoo.training.data import load_images
+from gvtzoo.training.recipe import load_recipe
+from gvtzoo.training.run_folder import load_weights, middle_plane
+
+SEED = 1
+TILES = {2: (128, 128), 3: (32, 64, 64)}
+
+
+def main() -> None:
+    """Measure, print the table, and write it into the run folder."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--unet", type=Path)
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    recipe = load_recipe(arguments.run / "recipe.yaml")
+    images = load_images(arguments.data, "test", recipe)
+    models = {"GVTNet": load_run(arguments.run)}
+    if arguments.unet is not None:
+        models = {"plain U-Net of the same size": load_run(arguments.unet), **models}
+    name = recipe.model.data[0].name if recipe.model and recipe.model.data else recipe.name
+    data = f"{name}: test images, not seen in training"
+    rows = compare(images, recipe.task, models, data=data, seed=SEED)
+    for row in rows:
+        numbers = (f"{value:.4f}" for value in row.values() if isinstance(value, float))
+        print(row["condition"], row["method"], *numbers, sep="\t")
+    write(arguments.run / "metrics.json", json.dumps(rows, indent=1))
+    source, _ = images[-1].raw(np.random.default_rng(SEED))
+    if recipe.network.architecture != "projection":
+        hint = tiling(models["GVTNet"], source)
+        print("tiling", hint)
+        write(arguments.run / "tiling.json", hint)
+    if arguments.picture is not None:
+        draw(arguments.picture, models, images)
+
+
+def load_run(run: Path) -> Model:
+    """A run's best weights, ready to predict."""
+    recipe = load_recipe(run / "recipe.yaml")
+    network = recipe.network.build()
+    load_weights(network, run / "best.safetensors")
+    config = PackageConfig(
+        task=recipe.task,
+        network=recipe.network,
+        normalization=recipe.normalization,
+        metadata=recipe.model or default_metadata(recipe.name, recipe.task),
+    )
+    return Model(network, config)
+
+
+def tiling(model: Model, source: np.ndarray) -> str:
+    """What tiles cost on a test image, as JSON."""
+    normalized = model.config.normalization.source.fit(source).apply(source)
+    padded, _ = pad_to_multiple(normalized, (1, *model.config.network.multiple))
+    tile = TILES[model.config.network.dimensions]
+    return measure_tiling(model.network, padded, tile).model_dump_json(indent=1)
+
+
+def draw(path: Path, models: dict[str, Model], images: list) -> None:
+    """Source, predictions and target of some test images; one row each."""
+    from matplotlib.figure import Figure
+
+    chosen = images[:: max(1, len(images) // 3)][:3]
+    titles = ["source", *models, "target"]
+    figure = Figure(figsize=(4 * len(titles), 4.2 * len(chosen)), layout="constrained")
+    rows = figure.subplots(len(chosen), len(titles), squeeze=False)
+    for image, row in zip(chosen, rows, strict=True):
+        source, target = image.raw(np.random.default_rng(SEED))
+        shown = source.max(axis=1) if target.ndim < source.ndim else source
+        panels = [shown, *(predict(model, source)[None] for model in models.values()), target]
+        for axes, title, panel in zip(row, titles, panels, strict=True):
+            plane = middle_plane(panel)
+            low, high = np.percentile(plane, (0.5, 99.8))
+            axes.imshow(plane, cmap="gray", vmin=low, vmax=high)
+            axes.set_title(f"{title} ({image.name})" if title == "source" else title)
+            axes.set_axis_off()
+    figure.savefig(path, dpi=80)
+
+
+def write(path: Path, text: str) -> None:
+    """A text file that ends with a newline."""
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
