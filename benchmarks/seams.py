@@ -66,19 +66,18 @@ def draw(whole: np.ndarray, tiled: dict[str, np.ndarray], path: Path) -> None:
     from matplotlib import pyplot
 
     middle = len(whole) // 2
-    figure, axes = pyplot.subplots(
-        1, len(tiled) + 1, figsize=(3.2 * (len(tiled) + 1), 4.6), constrained_layout=True
-    )
+    figure, grid = pyplot.subplots(2, 2, figsize=(11, 4.4), constrained_layout=True)
+    axes = grid.ravel()
     low, high = np.percentile(whole[middle], (0.5, 99.8))
     axes[0].imshow(whole[middle], cmap="gray", vmin=low, vmax=high)
     axes[0].set_title("whole image")
     for axis, (name, prediction) in zip(axes[1:], tiled.items(), strict=True):
         difference = (prediction - whole)[middle] / np.ptp(whole)
         shown = axis.imshow(difference, cmap="RdBu_r", vmin=-0.02, vmax=0.02)
-        axis.set_title(f"{name}, minus whole")
+        axis.set_title(f"{name}: difference")
     for axis in axes:
         axis.set_axis_off()
-    bar = figure.colorbar(shown, ax=axes, shrink=0.7)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.9)
     bar.set_label("share of the range")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -48,6 +48,7 @@ def folder(tmp_path_factory) -> Path:
     noisy, truth = demo_images()
     small = noisy[:16, :, :64]
     write_image(folder / "stack.tif", small)
+    write_image(folder / "stack.zarr", small)
     write_image(folder / "images" / "a.tif", small)
     write_image(folder / "images" / "b.tif", small)
     np.save(folder / "stack.npy", small.to_numpy())

@@ -85,7 +85,7 @@ class View:
 
     def load(self) -> np.ndarray:
         """All of it."""
-        return self[tuple(slice(0, size) for size in self.shape)]
+        return self[whole(self.shape)]
 
 
 @dataclass(frozen=True)
@@ -213,3 +213,8 @@ def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
             slice(c, min(c + part, whole))
             for c, part, whole in zip(corner, size, shape, strict=True)
         )
+
+
+def whole(shape: Sequence[int]) -> Box:
+    """The box that is all of an array."""
+    return tuple(slice(0, size) for size in shape)

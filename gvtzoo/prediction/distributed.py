@@ -7,6 +7,7 @@ that dies loses nothing but its tile, which another one takes.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -132,6 +133,8 @@ def cluster(scheduler: str | None, workers: int | None, memory: int | None) -> I
         return
     import psutil
 
+    # Workers coming and going are no news; what goes wrong is raised.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     count = workers or 1
     threads = max(1, (psutil.cpu_count() or 1) // count)
     local = LocalCluster(
@@ -140,6 +143,7 @@ def cluster(scheduler: str | None, workers: int | None, memory: int | None) -> I
         # The process, PyTorch and Zarr take something beside the tiles.
         memory_limit=0 if memory is None else memory + 2**30,
         dashboard_address="127.0.0.1:0",
+        silence_logs=logging.ERROR,
         env={"OMP_NUM_THREADS": str(threads)},
     )
     with local, Client(local, set_as_default=False) as client:

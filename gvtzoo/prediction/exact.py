@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.images.lazy import whole
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.operators import GVTO, LinearAttention, SoftmaxAttention, attention_matrix
 from gvtzoo.networks.projection import ProjectionGVTNet, ProjectionNet
@@ -38,7 +39,6 @@ from gvtzoo.prediction.features import (
     reach,
     resampling_stage,
     tiles,
-    whole,
 )
 from gvtzoo.prediction.memory import available_memory
 from gvtzoo.prediction.plan import Plan, levels, make_plans, stages, tile_on_map

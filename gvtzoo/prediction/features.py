@@ -247,8 +247,3 @@ def tiles(region: Box, tile: Sizes) -> Iterator[Box]:
         yield tuple(
             slice(r.start + b.start, r.start + b.stop) for r, b in zip(region, box, strict=True)
         )
-
-
-def whole(size: Sizes) -> Box:
-    """The region that is all of a map."""
-    return tuple(slice(0, s) for s in size)

@@ -18,7 +18,7 @@ import xarray as xr
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.checks import check_image
-from gvtzoo.images.lazy import LazyImage, View
+from gvtzoo.images.lazy import LazyImage, View, whole
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.engine import accelerate
@@ -239,10 +239,10 @@ class Model:
                 runner=Runner(progress=progress),
             )
             return
-        image = prepared[tuple(slice(0, size) for size in prepared.shape)]
+        image = prepared[whole(prepared.shape)]
         results = predict_at_once(network, image, self.config, how, len(targets) > 1, progress)
         for place, result in zip(finished, results, strict=True):
-            place[whole_box(result.shape)] = result
+            place[whole(result.shape)] = result
 
     def prepare_frame(self, frame: View) -> Prepared:
         """A frame as the network sees it.
@@ -285,11 +285,6 @@ def choose_tiling(
         return how.tiling
     needed = whole_image_memory(config.network, size, DTYPES[how.dtype])
     return "whole" if needed <= budget else "exact"
-
-
-def whole_box(shape: Sequence[int]) -> tuple[slice, ...]:
-    """The box that is all of an array."""
-    return tuple(slice(0, size) for size in shape)
 
 
 def _as_data_array(

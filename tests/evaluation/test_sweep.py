@@ -1,0 +1,63 @@
+"""Larger tiles are closer to the whole image, and the hint says which are close enough."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gvtzoo.demo import demo_images
+from gvtzoo.errors import GvtzooError
+from gvtzoo.evaluation.metrics import evaluate_pair
+from gvtzoo.evaluation.sweep import SweepRow, sweep_tiles, tiling_hint
+from gvtzoo.prediction.predictor import load
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    model = load("gvtnet-denoising-nuclei")
+    noisy, clean = demo_images()
+    noisy, clean = noisy[:12, :62, :96], clean[:12, :62, :96]
+    tiles = [(12, 16, 16), (12, 30, 30), (500, 500, 500), (12, 32, 64)]
+    return model, noisy, clean, sweep_tiles(model, noisy, tiles, np.asarray(clean), device="cpu")
+
+
+def test_sizes_suit_the_network_and_end_with_the_whole_image(sweep):
+    *_, rows = sweep
+    assert [row.tile for row in rows] == [(12, 16, 16), (12, 32, 32), (12, 32, 64), None]
+    assert {row.halo for row in rows} == {(28, 28, 28)}
+
+
+def test_the_whole_image_is_the_models_own_prediction(sweep):
+    model, noisy, clean, rows = sweep
+    whole = model.predict(noisy, tiling="whole", device="cpu").to_numpy()
+    assert rows[-1].pearson_r == pytest.approx(1)
+    assert rows[-1].max_difference == 0
+    assert rows[-1].metrics == pytest.approx(evaluate_pair(np.asarray(clean), whole))
+
+
+def test_smaller_tiles_are_farther_off(sweep):
+    *_, rows = sweep
+    differences = [row.max_difference for row in rows]
+    assert differences[0] > differences[2] > differences[3]
+    assert rows[0].pearson_r < rows[2].pearson_r < 1
+
+
+def test_the_hint_is_the_smallest_tile_that_is_close():
+    def row(tile, r):
+        return SweepRow(tile, (4, 4), r, 1 - r, {})
+
+    rows = [row((8, 8), 0.8), row((16, 16), 0.995), row((32, 32), 0.999), row(None, 1.0)]
+    assert tiling_hint(rows).tile == (16, 16)
+    assert tiling_hint(rows, least_r=0.998).tile == (32, 32)
+    assert tiling_hint(rows[:1], least_r=0.998).pearson_r == 0.8
+
+
+def test_what_makes_no_sense_is_refused(sweep):
+    model, noisy, *_ = sweep
+    with pytest.raises(GvtzooError, match="no tile is smaller"):
+        sweep_tiles(model, noisy, [(64, 64, 96)], device="cpu")
+    with pytest.raises(GvtzooError, match="3 sizes are needed"):
+        sweep_tiles(model, noisy, [(64, 64)], device="cpu")
+    with pytest.raises(GvtzooError, match="2 times and positions"):
+        sweep_tiles(model, xr.concat([noisy, noisy], "t"), [(8, 8, 8)], device="cpu")
