@@ -188,11 +188,11 @@ def through_core(name: str, mode: str, memory: str, device: str) -> Callable[[An
     from bioimageio.core.digest_spec import get_member_ids
     from bioimageio.core.sample import Sample
     from bioimageio.core.tensor import Tensor
+    from bioimageio.spec import load_model_description
 
     from gvtzoo.hub.registry import find_model
-    from gvtzoo.packaging.bioimageio import load_offline
 
-    description = load_offline(find_model(name))
+    description = load_model_description(find_model(name), perform_io_checks=False)
     pipeline = create_prediction_pipeline(
         description, weight_format="torchscript", devices=[device]
     )

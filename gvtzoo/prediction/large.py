@@ -133,7 +133,9 @@ def predict_large(
                 sigma=output.sigma is not None,
                 out=model.finish_frame(prepared, [places[number] for places in targets]),
                 plans=plans,
-                runner=_runner(folder, client, device, _within(progress, number, len(frames))),
+                runner=_runner(
+                    folder, network, client, device, _within(progress, number, len(frames))
+                ),
             )
             _clear(folder)
         results.finish()
@@ -150,10 +152,22 @@ def _for_workers(client: Client, output: Output, how: Settings) -> Settings:
     return replace(how, device="cpu", memory=memory)
 
 
-def _runner(folder: Path, client: Client | None, device: str, progress: Progress | None) -> Runner:
+def tiles_at_once(network: Network) -> int:
+    """How many tiles are in work on the network's device."""
+    return 2 if next(network.parameters()).device.type == "cuda" else 1
+
+
+def _runner(
+    folder: Path,
+    network: Network,
+    client: Client | None,
+    device: str,
+    progress: Progress | None,
+) -> Runner:
     """Who carries out the passes for a frame, with what is needed to continue in `folder`."""
     if client is None:
-        return Runner(Here(), OnDisk(folder), Journal(folder), progress)
+        here = Here(tiles_at_once(network))
+        return Runner(here, OnDisk(folder), Journal(folder), progress)
     from gvtzoo.prediction.distributed import OnDask
 
     return Runner(OnDask(client, folder, device), OnDisk(folder), Journal(folder), progress)
@@ -254,7 +268,8 @@ def _planned(
         multiple = tuple(model.config.network.multiple)
         shape = Prepared(frame, FittedNormalization(0, 1), multiple).shape
         disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
-        plans = make_plans(network, shape[1:], budget_of(network, how), disk=disk)
+        memory = budget_of(network, how) // tiles_at_once(network)
+        plans = make_plans(network, shape[1:], memory, disk=disk)
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [

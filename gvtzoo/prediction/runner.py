@@ -6,11 +6,14 @@ return partial results, which are combined in the order of the tiles.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from gvtzoo.images.ome_zarr import largest_divisor
@@ -79,14 +82,35 @@ class Workspace(Protocol):
 
 
 class Here:
-    """In this process, one tile after the other."""
+    """In this process.
+
+    Parameters
+    ----------
+    at_once : int
+        How many tiles, each in a thread. While a GPU computes one, another is read or written; a
+        CPU, which does all three, has nothing to gain.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
+        self.at_once = at_once
 
     def run(
         self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
         """As `Executor.run`."""
-        for box in boxes:
-            yield 1, task(box)
+        waiting: deque[Future[Partial]] = deque()
+        with ThreadPoolExecutor(self.at_once) as threads:
+            for box in boxes:
+                waiting.append(threads.submit(_without_gradients, task, box))
+                if len(waiting) >= self.at_once:
+                    yield 1, waiting.popleft().result()
+            while waiting:
+                yield 1, waiting.popleft().result()
+
+
+def _without_gradients(task: Task, box: Box) -> Partial:
+    with torch.inference_mode():  # which holds for one thread only
+        return task(box)
 
 
 class InMemory:

@@ -26,7 +26,7 @@ from gvtzoo.prediction.plan import (
     tile_for_memory,
 )
 from gvtzoo.prediction.predictor import load, run_network
-from gvtzoo.prediction.runner import InMemory, Runner
+from gvtzoo.prediction.runner import Here, InMemory, Runner
 
 TOLERANCE = 1e-5  # of the output's range
 PLENTY = 10**10  # bytes
@@ -300,6 +300,15 @@ def test_results_are_written_where_they_are_wanted(tmp_path):
         array.flush()
     written = tuple(np.load(file) for file in files)
     assert_equal(written, run_network(network, x, uncertainty=True))
+
+
+def test_several_tiles_at_once():
+    config = DENOISING.model_copy(update={"features": 4, "uncertainty": True})
+    network, x = build(config), random_image(config, (3, 4, 4))
+    found = predict_exact(
+        network, x, tile=(4, 8, 8), memory=PLENTY, sigma=True, runner=Runner(Here(at_once=3))
+    )
+    assert_equal(found, run_network(network, x, uncertainty=True))
 
 
 @pytest.mark.parametrize(
