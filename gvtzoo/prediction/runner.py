@@ -98,6 +98,10 @@ class Here:
         self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
         """As `Executor.run`."""
+        if self.at_once == 1:
+            for box in boxes:
+                yield 1, _without_gradients(task, box)
+            return
         waiting: deque[Future[Partial]] = deque()
         with ThreadPoolExecutor(self.at_once) as threads:
             for box in boxes:
