@@ -6,6 +6,7 @@ Modes
     module   the network called on a prepared tensor
     whole    gvtzoo, the image at once: with normalization, padding and their undoing
     exact    gvtzoo, tile by tile, in the memory of --memory
+    files    gvtzoo, tile by tile, in the memory of --memory, from OME-Zarr to OME-Zarr
     blocks   gvtzoo, overlapping blocks
     core     bioimageio.core on the same package, the image at once (bundled models only)
     fnet     the label-free U-Net (23,280,769 parameters) instead of the network, bare
@@ -31,7 +32,7 @@ from typing import Annotated, Any
 
 import typer
 
-MODES = ("module", "whole", "exact", "blocks", "core", "fnet", "care")
+MODES = ("module", "whole", "exact", "files", "blocks", "core", "fnet", "care")
 PRESETS = ("denoising", "label_free")
 # In fresh networks attention makes up less than 1e-6 of the output's range, and any prediction
 # without it would pass for exact. With its weights this much larger it makes up 0.4 to 1.4 %. Not
@@ -70,7 +71,7 @@ def print_rows(
     for mode in modes:
         row = rows[mode] = measure(name, size, mode, memory, repeats, device, folder)
         first, whole = rows[modes[0]], rows.get("whole")
-        compared = whole is not None and mode in ("exact", "blocks")
+        compared = whole is not None and mode in ("exact", "files", "blocks")
         difference = f"{compare(row, whole):.1e}" if compared and whole else ""
         print(
             f"| {name} | {size.replace(',', '×')} | {mode} | {row['seconds']:.2f} s | "
@@ -184,6 +185,29 @@ def through_gvtzoo(name: str, mode: str, memory: str, device: str) -> Callable[[
     ).to_numpy()
 
 
+def through_files(name: str, mode: str, memory: str, device: str) -> Callable[[Any], Any]:
+    """gvtzoo's prediction from file to file; the result is read again."""
+    import xarray
+
+    from gvtzoo.images.files import open_image, read_image, write_image
+    from gvtzoo.prediction.large import Output, predict_large
+    from gvtzoo.prediction.memory import parse_memory
+    from gvtzoo.prediction.predictor import Settings
+
+    model = model_of(name)
+    how = Settings(device=device, tiling="exact", memory=parse_memory(memory))
+    folder = Path(tempfile.mkdtemp())
+
+    def predict(image: Any) -> Any:
+        size = image.size
+        source, output = folder / f"{size}.zarr", Output(folder / f"{size}_out.zarr")
+        write_image(source, xarray.DataArray(image, dims=("z", "y", "x")))
+        predict_large(model, open_image(source), output, how, identity="")
+        return read_image(output.path).to_numpy()
+
+    return predict
+
+
 def through_core(name: str, mode: str, memory: str, device: str) -> Callable[[Any], Any]:
     """bioimageio.core, with the PyTorch weights."""
     from bioimageio.core import create_prediction_pipeline
@@ -215,6 +239,7 @@ PREPARED = {
     "care": through_module,
     "whole": through_gvtzoo,
     "exact": through_gvtzoo,
+    "files": through_files,
     "blocks": through_gvtzoo,
     "core": through_core,
 }

@@ -146,6 +146,10 @@ class NetworkConfig(BaseModel):
                 f"dimensions 3 and input_channels 1, not {self.dimensions} and "
                 f"{self.input_channels}"
             )
+        if self.architecture == "projection" and self.depth < 2:
+            raise ValueError(
+                f"architecture 'projection' needs a depth of at least 2, not {self.depth}"
+            )
         return self
 
     @model_validator(mode="after")

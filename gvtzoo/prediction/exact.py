@@ -198,8 +198,8 @@ def _number_of_passes(network: GVTNet | ProjectionNet, plan: Plan) -> int:
     """One for each operator, one for each kept map, and the last."""
     operators = sum(isinstance(module, GVTO) for module in network.modules())
     depth = len(levels(network))
-    encoded = depth - plan.finest_kept
-    decoded = max(0, encoded - 1)
+    encoded = depth - max(plan.finest_kept, int(isinstance(network, ProjectionNet)))
+    decoded = max(0, depth - 1 - max(plan.finest_kept, 1))
     beside = len(network.bottom) if encoded and isinstance(network, ProjectionNet) else 0
     return operators + encoded + decoded + beside + 1
 
@@ -300,7 +300,9 @@ def _last_features(network: GVTNet, image: Image, passes: _Passes) -> Features:
         decoder = cast(DecoderLevel, module)
         features = passes.layers([decoder.upsampling], features)
         features = joined_stage(decoder.merge, features, encoded.pop())
-        features = passes.keep(passes.layers(decoder.blocks, features), len(encoded))
+        features = passes.layers(decoder.blocks, features)
+        if encoded:  # the finest map is only read once
+            features = passes.keep(features, len(encoded))
     return features
 
 
@@ -338,7 +340,8 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
         features = passes.keep(features, deepest)
     for number, (upsampling, up) in enumerate(zip(network.upsampling, network.up, strict=True)):
         features = passes.layers([upsampling, *cast(nn.Sequential, up)], features)
-        features = passes.keep(features, deepest - 1 - number)
+        if number < deepest - 1:  # the finest map is only read once
+            features = passes.keep(features, deepest - 1 - number)
     features = passes.layers([network.output_activation, network.output_convolution], features)
     weighted = joined_stage(torch.mul, features, image)
     depth, *plane = image.size

@@ -59,8 +59,8 @@ class Plan:
     tile : tuple of int
         (z,) y, x in voxels of the image.
     finest_kept : int
-        The finest level whose feature maps are kept, at least 1 (0 is the image's own level); the
-        number of levels if none are.
+        The finest level whose feature maps are kept (0 is the image's own, of which the encoder's
+        map only); the number of levels if none are.
     kept, working : int
         Estimated bytes of the kept maps (most at a time), and of what is computed for one tile.
     """
@@ -127,7 +127,7 @@ def make_plan(
     on_disk = disk is not None
     plans = [
         plan_keeping(network, size, memory, finest, tile, on_disk=on_disk)
-        for finest in range(1, count + 1)
+        for finest in range(count + 1)
     ]
     most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
     for plan in plans:
@@ -222,6 +222,8 @@ def receptive_halo(
     found = levels(network)
     finest = len(found) if finest_kept is None else finest_kept
     predicting = sum(_reach(level, level.encoder + level.decoder) for level in found[:finest])
+    if finest == 0:
+        predicting = _reach(found[0], found[0].decoder)
     encoding = sum(_reach(level, level.encoder) for level in found[: finest + 1])
     return tuple(map(int, np.maximum(predicting, encoding)))
 
@@ -279,9 +281,9 @@ def _kept(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int
     itemsize = next(network.parameters()).dtype.itemsize
     maps = [
         itemsize * level.features * math.prod(size) // math.prod(level.scale)
-        for level in levels(network)[finest_kept:]
+        for level in levels(network)
     ]
-    return sum(maps) + max(maps, default=0)
+    return sum(maps[finest_kept:]) + max(maps[max(1, finest_kept) :], default=0)
 
 
 def _working(network: GVTNet | ProjectionNet, size: Sizes, tile: Sizes, halo: Sizes) -> int:

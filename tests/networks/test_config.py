@@ -64,6 +64,15 @@ def test_projection_gives_a_2d_image():
         ({"colour": "red"}, "Extra inputs are not permitted"),
         ({"architecture": "projection", "dimensions": 2}, "takes stacks of one channel"),
         (
+            {
+                "architecture": "projection",
+                "depth": 1,
+                "encoder_blocks": [0],
+                **{key: [] for key in ("downsampling", "upsampling", "decoder_blocks")},
+            },
+            "depth of at least 2",
+        ),
+        (
             {"upsampling": ["gvto_v2"] * 3, "attention": {"up": {"key_ratio": 2}}},
             "key_ratio has to be 1, not 2",
         ),

@@ -113,7 +113,7 @@ def more_configs(draw) -> NetworkConfig:
     )
 
 
-@given(config=more_configs(), image=FACTORS, tile=FACTORS, finest_kept=st.integers(1, 3))
+@given(config=more_configs(), image=FACTORS, tile=FACTORS, finest_kept=st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_every_network_size_tile_and_kept_level(config, image, tile, finest_kept):
     network = build(config)
@@ -130,7 +130,7 @@ def test_every_network_size_tile_and_kept_level(config, image, tile, finest_kept
     batch_norm=st.booleans(),
     image=st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 3)),
     tile=st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 3)),
-    finest_kept=st.integers(1, 3),
+    finest_kept=st.integers(0, 3),
 )
 @settings(max_examples=30, deadline=None)
 def test_every_projection(bottom, depth, softmax, batch_norm, image, tile, finest_kept):
@@ -187,7 +187,7 @@ def test_attention_matters_in_these_tests():
         "variant_3d_down_v1_up_v1_key_ratio2",
     ],
 )
-@pytest.mark.parametrize("finest_kept", [1, 3])
+@pytest.mark.parametrize("finest_kept", [0, 1, 3])
 def test_networks_of_the_reference_implementation(golden_case, case, finest_kept):
     """Whose attention is not small."""
     golden = golden_case(case)
@@ -216,7 +216,7 @@ def test_bfloat16_is_close():
     assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
 
 
-@pytest.mark.parametrize("finest_kept", [1, 2, 3])
+@pytest.mark.parametrize("finest_kept", [0, 1, 2, 3])
 def test_what_is_read_for_a_tile_is_bounded_by_the_halo(finest_kept):
     config = DENOISING.model_copy(update={"features": 1, "attention": AttentionConfigs()})
     network, x = build(config), random_image(config, (1, 2, 40))
@@ -241,7 +241,7 @@ def test_what_is_read_for_a_tile_is_bounded_by_the_halo(finest_kept):
 
 def test_the_halo_grows_with_what_is_not_kept():
     network = build(DENOISING)
-    halos = [receptive_halo(network, finest) for finest in (1, 2, 3)]
+    halos = [receptive_halo(network, finest) for finest in (0, 1, 2, 3)]
     assert halos == sorted(halos)
     assert receptive_halo(network) == halos[-1]
 
@@ -258,8 +258,7 @@ def test_plans_fit_the_memory_wherever_it_can_be(preset, size, memory):
     assert all(t % m == 0 for t, m in zip(plan.tile, network.multiple, strict=True))
     count = len(levels(network))
     smallest = [
-        plan_keeping(network, size, memory, finest, network.multiple)
-        for finest in range(1, count + 1)
+        plan_keeping(network, size, memory, finest, network.multiple) for finest in range(count + 1)
     ]
     least = min(one.kept + one.working for one in smallest)
     assert plan.kept + plan.working <= max(memory, 2 * least)
