@@ -232,7 +232,7 @@ def _fingerprint(
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     told = {
         "gvtzoo": gvtzoo.__version__,
         "model": model.config.model_dump(mode="json"),

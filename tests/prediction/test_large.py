@@ -20,6 +20,10 @@ from gvtzoo.demo import demo_images
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.files import open_image, read_image, write_image
 from gvtzoo.images.ome_zarr import ZarrOptions, version_of
+from gvtzoo.metadata import default_metadata
+from gvtzoo.networks import PRESETS
+from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.packaging.importing import reference_normalization
 from gvtzoo.prediction import large
 from gvtzoo.prediction.journal import Journal
 from gvtzoo.prediction.large import Output, identity_of, is_large, predict_large
@@ -71,6 +75,21 @@ def test_every_format_from_disk_to_disk(tmp_path, model, stack, expected, source
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [source, target, f"sigma_{target}"]
     )
+
+
+@pytest.mark.parametrize("task", ["label_free", "projection"])
+def test_other_tasks(tmp_path, stack, task):
+    config = PackageConfig(
+        task=task,
+        network=PRESETS[task].model_copy(update={"features": 4}),
+        normalization=reference_normalization("denoising"),
+        metadata=default_metadata("a", task),
+    )
+    model = Model(config.network.build(), config)
+    write_image(tmp_path / "a.zarr", stack)
+    predict(model, tmp_path / "a.zarr", Output(tmp_path / "b.zarr"))
+    wanted = model.predict(stack, tiling="whole", device="cpu")
+    assert_close(read_image(tmp_path / "b.zarr"), wanted)
 
 
 def test_time_and_another_order_of_axes(tmp_path, model, stack):
