@@ -152,9 +152,11 @@ class Model:
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
             self.predict_frame(network, frame, [places[number] for places in targets], how, report)
-        results = tuple(
-            xr.DataArray(output, dims=names, attrs=dict(described.attrs)) for output in outputs
-        )
+        attributes = dict(described.attrs)
+        if "pixel_size" in attributes:
+            sizes = attributes["pixel_size"]
+            attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
+        results = tuple(xr.DataArray(output, dims=names, attrs=attributes) for output in outputs)
         return results if uncertainty else results[0]
 
     def suit(self, image: LazyImage) -> LazyImage:
