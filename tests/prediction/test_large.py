@@ -30,7 +30,7 @@ from gvtzoo.prediction.large import Output, identity_of, is_large, predict_large
 from gvtzoo.prediction.predictor import Model, Settings, load
 
 MODEL = "gvtnet-denoising-nuclei"
-HOW = Settings(device="cpu", tiling="exact", memory=30_000_000)
+HOW = Settings(device="cpu", tiling="exact", memory=8_000_000)
 TOLERANCE = 1e-5  # of the output's range
 
 
