@@ -25,4 +25,4 @@ def test_bundled_model_is_described(name):
     assert config.metadata.id == name
     assert config.metadata.data
     assert config.metrics
-    assert config.pixel_size
+    assert config.pixel_size or "pixel size" in config.metadata.intended_use

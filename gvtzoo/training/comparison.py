@@ -162,8 +162,10 @@ def compare(
 def predict(model: Model, source: np.ndarray) -> np.ndarray:
     """A model's prediction of a source (channel, (z,) y, x), without its channel axis."""
     spatial = "zyx"[-(source.ndim - 1) :]
-    image = source if "c" in model.axes else source[0]
-    return model.predict(image, axes=("c" if "c" in model.axes else "") + spatial).to_numpy()
+    takes_planes = len(spatial) > model.config.network.dimensions  # as its channels
+    if "c" in model.axes and not takes_planes:
+        return model.predict(source, axes=f"c{spatial}").to_numpy()
+    return model.predict(source[0], axes=spatial).to_numpy()
 
 
 def _by_condition(images: Sequence[TrainingImage]) -> dict[str, list[TrainingImage]]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,30 @@ def _write_example(run: Path, image: TrainingImage, recipe: Recipe) -> None:
     sizes = EXAMPLE_SIZE[recipe.network.dimensions]
     if len(source) > MOST_CHANNELS:
         sizes = (*sizes[:-2], sizes[-2] // 2, sizes[-1] // 2)
-    box = tuple(slice(0, size) for size in sizes)
+    box = _brightest_box(target, source.shape[1:], sizes)
     with write_atomically(run / "example.npz") as temporary:
         np.savez_compressed(
             temporary,
             source=source[(slice(None), *box)],
             target=target[(slice(None), *target_box(box, target))],
         )
+
+
+def _brightest_box(
+    target: np.ndarray, shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[slice, ...]:
+    """Slices of a source of this shape, where its target (channel, …) varies most."""
+    sizes = tuple(min(pair) for pair in zip(sizes, shape, strict=True))
+    boxes = [
+        tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
+        for starts in product(
+            *(
+                range(0, length - size + 1, max(1, size // 2))
+                for length, size in zip(shape, sizes, strict=True)
+            )
+        )
+    ]
+    return max(boxes, key=lambda box: float(target[(slice(None), *target_box(box, target))].std()))
 
 
 def draw_losses(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
