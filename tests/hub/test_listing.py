@@ -13,6 +13,7 @@ from gvtzoo.hub.listing import list_models
 from gvtzoo.hub.registry import find_model
 
 BUNDLED = "gvtnet-denoising-nuclei"
+EXPOSURES = "gvtnet-denoising-exposures"
 PUBLISHED = "gvtnet-label-free-dna"
 
 
@@ -72,11 +73,12 @@ def test_what_cannot_be_read_does_not_stop_the_list(models, cache):
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
-        ({"task": "projection"}, {"gvtnet-projection-flywing"}),
+        ({"task": "projection"}, {"gvtnet-projection-flywing", "gvtnet-projection-notum"}),
         ({"task": "label_free", "structure": "Golgi"}, {"gvtnet-label-free-st6gal1"}),
         ({"structure": "PLANARIA"}, {"gvtnet-denoising-planaria"}),
-        ({"dimensions": 2}, {"mine"}),
-        ({"local": True, "task": "denoising"}, {BUNDLED, "mine"}),
+        ({"dimensions": 2, "task": "label_free"}, {"gvtnet-label-free-phase-to-dapi"}),
+        ({"dimensions": 2, "task": "denoising"}, {EXPOSURES, "mine"}),
+        ({"local": True, "task": "denoising"}, {BUNDLED, EXPOSURES, "mine"}),
         ({"structure": "teeth"}, set()),
     ],
 )
