@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+# xarray imports it when it first meets an array, and it unpickles while it is imported: neither is
+# what the tests look for.
+import dask.delayed  # noqa: F401
 import pytest
 from hypothesis import settings
 
