@@ -106,7 +106,7 @@ def predict_exact(
     try:
         predict_planned(network, image, plans, out, runner)
     except RuntimeError as error:
-        if not _out_of_memory(error) or runner.journal is not None:
+        if not out_of_memory(error) or runner.journal is not None:
             raise
         log.warning("out of memory with tiles of %s voxels: trying smaller ones", plans[0].tile)
     else:
@@ -187,7 +187,8 @@ def _outputs(shape: Sizes, count: int, out: Sequence[Any] | None) -> Sequence[An
     return out
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch failed for want of memory, on any device."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in text for words in ("out of memory", "can't allocate memory", "not enough memory")

@@ -28,7 +28,7 @@ from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
-from gvtzoo.prediction.exact import predict_exact
+from gvtzoo.prediction.exact import out_of_memory, predict_exact
 from gvtzoo.prediction.frames import Prepared
 from gvtzoo.prediction.journal import Journal
 from gvtzoo.prediction.plan import Plan, make_plans
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+NOTE = "prediction.txt"  # which prediction this is
 DISK_SHARE = 0.5  # of what is free may go to feature maps
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
 
@@ -113,33 +114,77 @@ def predict_large(
     device = how.device
     if client is not None:
         how = _for_workers(client, output, how)
-    network = prepare(model.network, how)
-    frames = model.frames(image.array, image.dims)
+    model.frames(image.array, image.dims)
+    described = _describe(model, image, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
+    network = prepare(model.network, how)
+    who = _Who(client, device, network)
     with _told(output.path, partial), _alone(partial):
         _take_up(partial, output.path.name, _fingerprint(model, image, output, how, identity))
-        plans = _planned(partial, model, network, frames[0], how)
-        results = _results(partial, model, image, output, plans)
-        targets = [model.targets(array, names) for array, names in results.opened]
-        for number, frame in enumerate(frames):
-            folder = partial / f"frame-{number}"
-            if (folder / "done").exists():
-                continue
-            folder.mkdir(exist_ok=True)
-            prepared = _prepared(folder, model, frame)
-            predict_exact(
-                network,
-                prepared,
-                sigma=output.sigma is not None,
-                out=model.finish_frame(prepared, [places[number] for places in targets]),
-                plans=plans,
-                runner=_runner(
-                    folder, network, client, device, _within(progress, number, len(frames))
-                ),
-            )
-            _clear(folder)
-        results.finish()
+        try:
+            _predict_into(partial, model, image, output, described, how, who, progress)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            log.warning("%s: out of memory, trying smaller tiles", output.path.name)
+            for path in partial.iterdir():
+                if path.name != NOTE:
+                    _remove(path)
+            how = replace(how, memory=budget_of(network, how) // 4)
+            _predict_into(partial, model, image, output, described, how, who, progress)
         shutil.rmtree(partial)
+
+
+@dataclass(frozen=True)
+class _Who:
+    """Who predicts."""
+
+    client: Client | None
+    device: str
+    network: Network
+
+    def runner(self, folder: Path, progress: Progress | None) -> Runner:
+        """Who carries out the passes of a frame, with what is needed to continue in `folder`."""
+        if self.client is None:
+            here = Here(tiles_at_once(self.network))
+            return Runner(here, OnDisk(folder), Journal(folder), progress)
+        from gvtzoo.prediction.distributed import OnDask
+
+        dask = OnDask(self.client, folder, self.device)
+        return Runner(dask, OnDisk(folder), Journal(folder), progress)
+
+
+def _predict_into(
+    partial: Path,
+    model: Model,
+    image: LazyImage,
+    output: Output,
+    described: LazyImage,
+    how: Settings,
+    who: _Who,
+    progress: Progress | None,
+) -> None:
+    """Predict all frames, in a folder where some may be done, and give the output its name."""
+    frames = model.frames(image.array, image.dims)
+    plans = _planned(partial, model, who.network, frames[0], how)
+    results = _results(partial, described, output, plans)
+    targets = [model.targets(array, described.dims) for array in results.opened]
+    for number, frame in enumerate(frames):
+        folder = partial / f"frame-{number}"
+        if (folder / "done").exists():
+            continue
+        folder.mkdir(exist_ok=True)
+        prepared = _prepared(folder, model, frame)
+        predict_exact(
+            who.network,
+            prepared,
+            sigma=output.sigma is not None,
+            out=model.finish_frame(prepared, [places[number] for places in targets]),
+            plans=plans,
+            runner=who.runner(folder, _within(progress, number, len(frames))),
+        )
+        _clear(folder)
+    results.finish()
 
 
 def _for_workers(client: Client, output: Output, how: Settings) -> Settings:
@@ -155,22 +200,6 @@ def _for_workers(client: Client, output: Output, how: Settings) -> Settings:
 def tiles_at_once(network: Network) -> int:
     """How many tiles are in work on the network's device."""
     return 2 if next(network.parameters()).device.type == "cuda" else 1
-
-
-def _runner(
-    folder: Path,
-    network: Network,
-    client: Client | None,
-    device: str,
-    progress: Progress | None,
-) -> Runner:
-    """Who carries out the passes for a frame, with what is needed to continue in `folder`."""
-    if client is None:
-        here = Here(tiles_at_once(network))
-        return Runner(here, OnDisk(folder), Journal(folder), progress)
-    from gvtzoo.prediction.distributed import OnDask
-
-    return Runner(OnDask(client, folder, device), OnDisk(folder), Journal(folder), progress)
 
 
 def is_large(model: Model, image: LazyImage, how: Settings) -> bool:
@@ -247,7 +276,7 @@ def _fingerprint(
 
 def _take_up(partial: Path, name: str, fingerprint: str) -> None:
     """Keep what is there of the same prediction, and begin anew otherwise."""
-    note = partial / "prediction.txt"
+    note = partial / NOTE
     if note.is_file() and note.read_text() == fingerprint:
         log.warning("%s: continuing what was interrupted", name)
         return
@@ -301,14 +330,14 @@ def _clear(folder: Path) -> None:
 class _Results:
     """The output's files, still in the partial folder."""
 
-    opened: list[tuple[Any, tuple[str, ...]]]
+    opened: list[Any]
     described: LazyImage
     partial: Path
     output: Output
 
     def finish(self) -> None:
         """Give them their names."""
-        for array, _ in self.opened:
+        for array in self.opened:
             if isinstance(array, np.memmap):
                 array.flush()
         for path in self.output.paths:
@@ -321,9 +350,8 @@ class _Results:
             move_in_place(finished, path)
 
 
-def _results(
-    partial: Path, model: Model, image: LazyImage, output: Output, plans: Sequence[Plan]
-) -> _Results:
+def _describe(model: Model, image: LazyImage, output: Output) -> LazyImage:
+    """What the output will look like."""
     names, shape = model.output(image.dims, image.array.shape)
     suffix = output.path.suffix.lower()
     if suffix in (ZARR_SUFFIX, *TIFF_SUFFIXES):
@@ -337,7 +365,7 @@ def _results(
             )
         names = tuple(axis for axis in order if axis in sizes)
         shape = tuple(sizes[axis] for axis in names)
-    described = replace(
+    return replace(
         image,
         array=np.broadcast_to(np.float32(0), shape),
         dims=names,
@@ -345,6 +373,12 @@ def _results(
         pixel_size={axis: size for axis, size in image.pixel_size.items() if axis in names},
         channels=[],
     )
+
+
+def _results(
+    partial: Path, described: LazyImage, output: Output, plans: Sequence[Plan]
+) -> _Results:
+    """The output's files, new or as they were begun."""
     created = partial / "created"
     opened = []
     for path in output.paths:
@@ -352,7 +386,7 @@ def _results(
         if not created.exists():
             _remove(place)
             _create(place, described, output.zarr.version, plans[-1].tile)
-        opened.append((_open(place, shape), names))
+        opened.append(_open(place, described.array.shape))
     created.touch()
     return _Results(opened, described, partial, output)
 

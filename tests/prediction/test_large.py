@@ -19,6 +19,7 @@ from gvtzoo.cli.main import app
 from gvtzoo.demo import demo_images
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.files import open_image, read_image, write_image
+from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.ome_zarr import ZarrOptions, version_of
 from gvtzoo.metadata import default_metadata
 from gvtzoo.networks import PRESETS
@@ -222,6 +223,26 @@ def test_a_full_disk_is_told_and_what_is_done_stays(tmp_path, model, stack, expe
     assert_close(read_image(output.path), expected[0])
 
 
+def test_running_out_of_memory_is_tried_again_once(
+    tmp_path, model, stack, expected, monkeypatch, caplog
+):
+    write_image(tmp_path / "a.tif", stack)
+    output = Output(tmp_path / "b.zarr")
+    tiles, original = [], large.predict_exact
+
+    def fail_first(*arguments, plans, **others):
+        tiles.append(plans[0].tile)
+        if len(tiles) == 1:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return original(*arguments, plans=plans, **others)
+
+    monkeypatch.setattr(large, "predict_exact", fail_first)
+    predict(model, tmp_path / "a.tif", output)
+    assert "b.zarr: out of memory, trying smaller tiles" in caplog.text
+    assert np.prod(tiles[1]) < np.prod(tiles[0])
+    assert_close(read_image(output.path), expected[0])
+
+
 def test_two_at_once_are_refused(tmp_path, model, stack):
     write_image(tmp_path / "a.tif", stack)
     with (
@@ -248,6 +269,10 @@ def test_what_does_not_suit_is_refused_before_any_work(tmp_path, model, stack):
     image = open_image(tmp_path / "p.npy", axes="PZYX")
     with pytest.raises(GvtzooError, match="no axis P"):
         predict_large(model, image, Output(tmp_path / "b.zarr"), HOW, identity="")
+    channels = LazyImage(np.stack([stack, stack]), ("c", "z", "y", "x"))
+    with pytest.raises(GvtzooError, match="choose a channel"):
+        predict_large(model, channels, Output(tmp_path / "b.zarr"), HOW, identity="")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "p.npy"]
 
 
 def test_the_command_reads_and_writes_zarr(tmp_path, stack, expected):
