@@ -152,8 +152,8 @@ def _test(path: str | Path, weights: Any) -> str:
     """What bioimageio's test finds wrong; empty when it passes."""
     from bioimageio.core import test_model
 
+    _, _, description = _described(path, "discover", checked=True)
     with quiet():
-        _, _, description = _described(path, "discover", checked=True)
         summary = test_model(description, weight_format=weights)
     if summary.status == "passed":
         return ""

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 import torch
 import xarray as xr
-from scipy.ndimage import uniform_filter
 from foreign_packages import blur, make_package
+from scipy.ndimage import uniform_filter
 from typer.testing import CliRunner
 
 import gvtzoo
@@ -217,7 +217,7 @@ def rewrite(package, change, name="rdf.yaml"):
         ("rdf.yaml", swap(b"type: model", b"type: dataset"), "valid|not a model"),
         ("rdf.yaml", swap(b"step: 4", b"step: none"), "not valid"),
         ("rdf.yaml", swap(b"source: test_input", b"source: https://a.org/b"), "not in the package"),
-        ("rdf.yaml", swap(b"id: raw", b"id: raw\n  output_of: other"), "another model's output"),
+        ("rdf.yaml", swap(b"- id: raw", b"- output_of: a\n  id: raw"), "another model's output"),
         ("rdf.yaml", swap(b"weights:", b"run_mode: {name: x}\nweights:"), "way of its own"),
         ("../outside.py", None, "outside its folder"),
         ("/outside.py", None, "outside its folder"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import textwrap
 import zipfile
 from collections.abc import Sequence
@@ -101,7 +102,7 @@ def make_package(
         step = {"name" if old else "id": "scale_range", "kwargs": kwargs}
         rdf["inputs"][0]["preprocessing"] = [step]
     if custom is not None:
-        rdf["inputs"][0]["preprocessing"] = [
+        rdf["outputs"][0]["postprocessing"] = [
             {"id": "custom", **_file(folder, "steps.py"), "callable": "make", "kwargs": {}}
         ]
     return _save(folder, rdf, path)
@@ -114,7 +115,7 @@ def _save_weights(
     if "torchscript" in formats:
         torch.jit.trace(network, tensor).save(str(folder / "torchscript.pt"))
     if "onnx" in formats:
-        axes = {n: f"s{n}" for n in range(2, tensor.ndim)}
+        axes = {n: f"s{n}" for n in range(tensor.ndim) if n != 1}
         torch.onnx.export(
             network,
             (tensor,),
@@ -307,7 +308,7 @@ def _save(folder: Path, rdf: dict[str, Any], path: Path) -> Path:
     context = ValidationContext(root=folder, perform_io_checks=False, log_warnings=False)
     description = build_description(rdf, context=context)
     assert not isinstance(description, InvalidDescr), description.validation_summary.format()
-    (folder / "rdf.yaml").write_text(yaml.safe_dump(rdf, sort_keys=False))
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(rdf)), sort_keys=False))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.iterdir()):
             archive.write(file, file.name)
