@@ -63,7 +63,7 @@ def run_demo(
     """
     from gvtzoo.evaluation.metrics import evaluate_pair
     from gvtzoo.images.files import write_image
-    from gvtzoo.prediction.predictor import load
+    from gvtzoo.prediction.predictor import load_own
 
     folder = Path(folder)
     names = ("input", "prediction", "prediction_sigma", "truth")
@@ -73,7 +73,7 @@ def run_demo(
         if path.exists() and not overwrite:
             raise GvtzooError(f"{path} exists: choose another folder, or pass --overwrite")
     noisy, truth = demo_images()
-    model = load(MODEL)
+    model = load_own(MODEL)
     denoised, sigma = model.predict(noisy, uncertainty=True, device=device, progress=progress)
     images = (noisy, denoised, sigma, truth)
     for path, image in zip(files, images, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -80,21 +81,40 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         content, lines, citations = entry.as_dict(), _entry_lines(entry), entry.metadata.cite
     else:
         from gvtzoo.hub.registry import find_model
+        from gvtzoo.packaging.foreign import is_foreign
         from gvtzoo.packaging.package import open_package
 
-        config = open_package(find_model(model)).config
+        path = find_model(model)
+        if is_foreign(path):
+            _foreign_info(path, as_json)
+            return
+        config = open_package(path).config
         content, lines = config.model_dump(mode="json"), _package_lines(config)
         citations = config.metadata.cite
     if as_json:
         typer.echo(json.dumps({**content, "bibtex": bibtex(citations)}, indent=1))
         return
-    for label, text in lines:
-        if text:
-            typer.echo(f"{label:14} {one_line(text)}")
+    _print(lines)
     if citations:
         typer.echo("")
         for line in bibtex(citations).split("\n"):
             typer.echo(one_line(line))
+
+
+def _foreign_info(path: Path, as_json: bool) -> None:
+    from gvtzoo.packaging.foreign import describe, open_foreign
+
+    content, lines = describe(open_foreign(path))
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+        return
+    _print(lines)
+
+
+def _print(lines: Iterable[tuple[str, str]]) -> None:
+    for label, text in lines:
+        if text:
+            typer.echo(f"{label:14} {one_line(text)}")
 
 
 def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:

@@ -19,6 +19,10 @@ ModelName = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Let code run that a package of others brings along."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default=True)]
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")

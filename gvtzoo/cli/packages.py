@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, progress_bar
+from gvtzoo.cli.options import ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.errors import GvtzooError
 
 PackageFile = Annotated[Path, typer.Option("--output", "-o", help="The package, a .zip file.")]
@@ -119,12 +119,18 @@ def _import_all(save_dir: Path, folder: Path, overwrite: bool) -> None:
         raise typer.Exit(1)
 
 
-def test(model: ModelName) -> None:
-    """Check a package: bioimageio's own tests of every weights format, and ours."""
+def test(model: ModelName, trust: Trust = False) -> None:
+    """Check a package: bioimageio's own tests of every weights format, and ours.
+
+    Packages of others are tested by bioimageio's only; weights that need the package's own code
+    with --trust.
+    """
     from gvtzoo.hub.registry import find_model
     from gvtzoo.packaging.checks import check_package
+    from gvtzoo.packaging.foreign import check_foreign, is_foreign
 
-    results = check_package(find_model(model))
+    path = find_model(model)
+    results = check_foreign(path, trust) if is_foreign(path) else check_package(path)
     for result in results:
         mark = "passed" if result.passed else "FAILED"
         typer.echo(f"{mark}  {result.name}{f': {result.detail}' if result.detail else ''}")

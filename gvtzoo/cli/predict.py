@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import Device, ModelName, Overwrite, progress_bar
+from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.errors import GvtzooError
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
     from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.prediction.foreign import ForeignModel
     from gvtzoo.prediction.predictor import Model, Settings
 
 
@@ -87,6 +88,7 @@ def predict(
         str | None,
         typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
     ] = None,
+    trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict images of any size: TIFF, OME-Zarr, npy and npz.
@@ -111,7 +113,8 @@ def predict(
         raise typer.BadParameter(str(error)) from error
     zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
-    loaded = load(model)
+    loaded = load(model, trust=trust)
+    _check_foreign(loaded, how, uncertainty, several=scheduler is not None or workers is not None)
     failures = 0
     with _cluster(scheduler, workers, how) as client:
         for source, target in jobs:
@@ -136,6 +139,22 @@ def predict(
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+
+
+def _check_foreign(
+    model: Model | ForeignModel, how: Settings, uncertainty: bool, several: bool
+) -> None:
+    """Refuse for models of others what only gvtzoo's own do, before any image is read."""
+    from gvtzoo.prediction.foreign import ForeignModel
+
+    if not isinstance(model, ForeignModel):
+        return
+    model.check_settings(how, uncertainty)
+    if several:
+        raise GvtzooError(
+            f"{model.name} was not made by gvtzoo, and is predicted in one process: leave out "
+            "--workers and --scheduler"
+        )
 
 
 def _cluster(
@@ -195,7 +214,7 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
 
 
 def predict_file(
-    model: Model,
+    model: Model | ForeignModel,
     source: Path,
     target: Path,
     *,
@@ -209,6 +228,7 @@ def predict_file(
 ) -> None:
     """Predict one file into another, and σ beside it."""
     from gvtzoo.images.files import check_writable, open_image, read_image, write_image
+    from gvtzoo.prediction.foreign import ForeignModel
     from gvtzoo.prediction.large import TILED_SUFFIXES, Output, identity_of, is_large, predict_large
 
     sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
@@ -217,16 +237,17 @@ def predict_file(
         if path.resolve() == source.resolve():
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
-    several = model.config.network.input_channels > 1
+    own = None if isinstance(model, ForeignModel) else model
+    several = "c" in model.axes
     image = open_image(source, axes=axes, channel=channel, keep_channels=several)
     zarr = zarr.suited_to(source)
     with progress_bar(source.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
-        tiled = client is not None or is_large(model, image, how)
-        if tiled and target.suffix.lower() in TILED_SUFFIXES:
+        tiled = own is not None and (client is not None or is_large(own, image, how))
+        if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
             output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)
             predict_large(
-                model,
+                own,
                 image,
                 output,
                 how,

@@ -368,18 +368,18 @@ def load_offline(path: Path, rdf: dict[str, Any]) -> ResourceDescr | InvalidDesc
     """
     from bioimageio.spec import load_description
 
-    known: dict[str, Any] = dict.fromkeys(_strings(rdf))
+    known: dict[str, Any] = dict.fromkeys(strings(rdf))
     return load_description(path, perform_io_checks=True, known_files=known)
 
 
-def _strings(content: Any) -> set[str]:
+def strings(content: Any) -> set[str]:
     """Every text in a description: all that could be an address or the name of a file."""
     if isinstance(content, str):
         return {content}
     inner = content.values() if isinstance(content, dict) else content
     if not isinstance(content, (dict, list)):
         return set()
-    return set().union(*(_strings(value) for value in inner))
+    return set().union(*(strings(value) for value in inner))
 
 
 def check_description(path: Path, rdf: dict[str, Any]) -> None:

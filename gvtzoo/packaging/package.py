@@ -40,20 +40,18 @@ PICKLED = re.compile(
 
 
 @dataclass(frozen=True)
-class ModelPackage:
-    """A package that gvtzoo made.
+class Package:
+    """A model package, whoever made it.
 
     Attributes
     ----------
     path : Path
         Of the zip or the folder.
-    config : PackageConfig
     rdf : dict
         The whole description.
     """
 
     path: Path
-    config: PackageConfig
     rdf: dict[str, Any]
 
     def read(self, name: str, largest: int = LARGEST_PACKAGE) -> bytes:
@@ -86,6 +84,18 @@ class ModelPackage:
     def names(self) -> list[str]:
         """Names of the package's files."""
         return _names(self.path)
+
+
+@dataclass(frozen=True)
+class ModelPackage(Package):
+    """A package that gvtzoo made.
+
+    Attributes
+    ----------
+    config : PackageConfig
+    """
+
+    config: PackageConfig
 
     def build_network(self) -> GVTNet | ProjectionGVTNet:
         """The network with its weights, in evaluation mode, on the CPU.
@@ -153,7 +163,7 @@ def open_package(path: str | Path) -> ModelPackage:
     rdf = read_description(path)
     if path.name in DESCRIPTIONS:
         path = path.parent
-    package = ModelPackage(path, _config(path, rdf), rdf)
+    package = ModelPackage(path, rdf, _config(path, rdf))
     package.verify(_weights_file(rdf))
     return package
 

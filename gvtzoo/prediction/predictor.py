@@ -28,6 +28,7 @@ from gvtzoo.prediction.memory import available_memory, whole_image_memory
 if TYPE_CHECKING:
     from gvtzoo.networks.gvtnet import GVTNet
     from gvtzoo.networks.projection import ProjectionGVTNet
+    from gvtzoo.prediction.foreign import ForeignModel
 
     Network = GVTNet | ProjectionGVTNet
 
@@ -142,7 +143,7 @@ class Model:
         how = Settings(**settings)
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
-        described = _as_data_array(image, axes, self.axes)
+        described = as_data_array(image, axes, self.axes)
         array = self.suit(LazyImage.of(described))
         network = prepare(self.network, how)
         frames = self.frames(array.array, array.dims)
@@ -289,9 +290,16 @@ def choose_tiling(
     return "whole" if needed <= budget else "exact"
 
 
-def _as_data_array(
+def as_data_array(
     image: np.ndarray | xr.DataArray, axes: str | None, expected: Sequence[str]
 ) -> xr.DataArray:
+    """An image with named axes: those given, else its own, else the expected ones.
+
+    Raises
+    ------
+    GvtzooError
+        When there are not as many names as axes.
+    """
     if isinstance(image, xr.DataArray):
         if axes is None:
             return image
@@ -397,13 +405,19 @@ def _within(progress: Progress | None, index: int, count: int) -> Progress | Non
     return lambda done, total: progress(index * total + done, count * total)
 
 
-def load(name: str | Path) -> Model:
+def load(name: str | Path, *, trust: bool = False) -> Model | ForeignModel:
     """A model by name or path.
 
     Parameters
     ----------
     name : str or path
         A model package (zip file, folder, or its ``rdf.yaml``), or the name of a bundled model.
+    trust : bool
+        Whether code may run that a package of others brings along.
+
+    Returns
+    -------
+    Model, or ForeignModel for a BioImage.IO package that gvtzoo did not make
 
     Raises
     ------
@@ -415,6 +429,25 @@ def load(name: str | Path) -> Model:
     >>> import gvtzoo
     >>> gvtzoo.load("gvtnet-denoising-nuclei").config.task
     'denoising'
+    """
+    from gvtzoo.hub.registry import find_model
+    from gvtzoo.packaging.foreign import is_foreign, open_foreign
+
+    path = find_model(name)
+    if not is_foreign(path):
+        return load_own(path)
+    from gvtzoo.prediction.foreign import ForeignModel
+
+    return ForeignModel(open_foreign(path), trust=trust)
+
+
+def load_own(name: str | Path) -> Model:
+    """A model that gvtzoo made, by name or path as of `load`.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such model, it cannot be used, or gvtzoo did not make it.
     """
     from gvtzoo.hub.registry import find_model
     from gvtzoo.packaging.package import open_package

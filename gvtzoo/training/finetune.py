@@ -102,10 +102,10 @@ def finetune(
     GvtzooError
         When the model cannot be used, the pairs do not suit it, or a setting is wrong.
     """
-    from gvtzoo.prediction.predictor import load
+    from gvtzoo.prediction.predictor import load_own
     from gvtzoo.training.train import train_on
 
-    parent = load(model)
+    parent = load_own(model)
     recipe = finetuning_recipe(parent.config, settings)
     training, validation, described = split_pairs(data, recipe)
     recipe = fit_patch(recipe, training)
