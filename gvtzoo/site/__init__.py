@@ -1,0 +1,1 @@
+"""The zoo's page: static, for any web server or none."""
