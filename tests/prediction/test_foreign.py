@@ -302,7 +302,7 @@ def test_command_line(tmp_path):
 
 @pytest.mark.parametrize("old", [False, True])
 def test_info_and_test(tmp_path, old):
-    package = make_package(tmp_path / "package.zip", old=old)
+    package = make_package(tmp_path / "package.zip", old=old, halo=2)
     done = invoke("info", package)
     assert done.exit_code == 0
     for text in ("Tiny foreign model", "Blurs.", "MIT", "A. Stranger", "8+n·4", "torchscript, "):

@@ -76,8 +76,7 @@ def make_package(
         with torch.no_grad():
             normalized = torch.from_numpy((example - low) / (high - low + 1e-6))
             shown = network(normalized.float()).numpy()
-    crop = slice(halo, -halo or None)
-    np.save(folder / "test_output.npy", shown[(..., *(crop,) * dimensions)] if halo else shown)
+    np.save(folder / "test_output.npy", shown)
     _save_weights(folder, network, example, formats, effect)
     (folder / "README.md").write_text("# Tiny\n\n## Validation\n\nNone.\n")
     if custom is not None:
