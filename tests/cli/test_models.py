@@ -76,7 +76,8 @@ def test_a_wide_terminal_gets_aligned_columns():
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_narrow_terminal_gets_two_lines_a_model(columns):
-    lines = on_a_terminal(columns, "list", "--task", "projection")
+    chosen = ["--task", "projection", "--structure", "cell membranes"]
+    lines = on_a_terminal(columns, "list", *chosen)
     assert lines == [PUBLISHED, "  projection, cell membranes, 3D, GPL-3.0-only, not here"]
 
 
