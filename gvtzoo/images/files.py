@@ -172,7 +172,13 @@ def _read(path: Path, lazy: bool) -> Content:
 def _read_zarr(path: Path) -> Content:
     from gvtzoo.images.ome_zarr import open_ome_zarr
 
-    image = open_ome_zarr(path)
+    try:
+        image = open_ome_zarr(path)
+    except GvtzooError:
+        raise
+    except Exception as error:  # metadata that lie make zarr fail in every way
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise GvtzooError(f"{path} cannot be read, it seems damaged: {problem}") from error
     return Content(
         image.array, "".join(image.dims), "", image.pixel_size, image.unit, image.channels
     )

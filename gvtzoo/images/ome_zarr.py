@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,6 +52,8 @@ TIMES = {
     "day": "d",
 }
 LARGEST_CHUNK = 2**31  # bytes
+MOST_COUNTED = 10**5  # chunks that are counted
+MOST_MISSING = 1000  # chunks for each that is there, of larger images
 SMALLEST_LEVEL = 256  # voxels along y and x: coarser levels are of no use
 LARGEST_TILE = {2: (1, 1, 1, 512, 512), 3: (1, 1, 32, 128, 128)}  # t c z y x, of chunks
 
@@ -330,6 +334,9 @@ def _finest(group: zarr.Group, multiscale: Multiscale, path: Path) -> zarr.Array
     stored = math.prod(array.shards or array.chunks) * array.dtype.itemsize
     if stored > LARGEST_CHUNK:
         raise GvtzooError(f"{path} has chunks of {stored} bytes, larger than can be read")
+    if array.nchunks > MOST_COUNTED:
+        _check_filled(path, array, path / name)
+        return array
     missing = 0 if array.shards else array.nchunks - array.nchunks_initialized
     if missing:
         # Many programs leave out chunks that are all zero, so these need not be lost.
@@ -341,6 +348,18 @@ def _finest(group: zarr.Group, multiscale: Multiscale, path: Path) -> zarr.Array
             array.fill_value,
         )
     return array
+
+
+def _check_filled(path: Path, array: zarr.Array, folder: Path) -> None:
+    """Refuse an image that tells of far more chunks than it has files."""
+    needed = array.nchunks // MOST_MISSING
+    files = (1 for _, _, names in os.walk(folder) for _ in names)
+    there = sum(islice(files, needed))
+    if there < needed and not array.shards:
+        raise GvtzooError(
+            f"{path} tells of an image of shape {array.shape} in {array.nchunks} chunks, but has "
+            f"{there} files: it seems damaged"
+        )
 
 
 def _dims(multiscale: Multiscale, array: zarr.Array, path: Path) -> tuple[str, ...]:
