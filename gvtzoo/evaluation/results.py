@@ -1,0 +1,196 @@
+"""What an evaluation found: a row for each model and image, and what follows from them.
+
+`gvtzoo evaluate` writes it as ``evaluation.json``; the report is drawn from it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Part(BaseModel):
+    """A part of an evaluation: unknown keys are errors; not a number is allowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class ImageResult(Part):
+    """One model's prediction of one image.
+
+    Attributes
+    ----------
+    model : str
+        As the evaluation names it.
+    image : str
+        Name of the image; together with `condition` and `structure` it names a pair.
+    condition : str
+        Such as a noise level of the same truth; empty where there is one only.
+    structure : str
+        What is to be seen, or the data set; empty where there is one only.
+    metrics : dict of str to float
+        By the names of `gvtzoo.evaluation.metrics.evaluate_pair`, and others that were asked for.
+    source, target, prediction, sigma : str, optional
+        Image files: below the evaluation's folder, or absolute.
+    """
+
+    model: str
+    image: str
+    condition: str = ""
+    structure: str = ""
+    metrics: dict[str, float]
+    source: str | None = None
+    target: str | None = None
+    prediction: str | None = None
+    sigma: str | None = None
+
+
+class SummaryRow(Part):
+    """A metric of a model over images; as `gvtzoo.evaluation.statistics.Summary`."""
+
+    model: str
+    condition: str = ""
+    structure: str = ""
+    metric: str
+    count: int
+    mean: float
+    deviation: float
+    median: float
+    low: float
+    high: float
+
+
+class ComparisonRow(Part):
+    """Two models on the same images; as `gvtzoo.evaluation.statistics.Comparison`."""
+
+    first: str
+    second: str
+    condition: str = ""
+    structure: str = ""
+    metric: str
+    count: int
+    difference: float
+    effect_size: float
+    t: float
+    t_p_value: float
+    wilcoxon: float
+    wilcoxon_p_value: float
+
+
+class CalibrationRow(Part):
+    """How well a model's σ says its error; as `gvtzoo.evaluation.uncertainty.Calibration`."""
+
+    model: str
+    condition: str = ""
+    nominal: tuple[float, ...]
+    observed: tuple[float, ...]
+    sigma: tuple[float, ...]
+    error: tuple[float, ...]
+    voxels: int
+
+
+class Histogram(Part):
+    """Shares of an image's voxels by intensity, of the normalized target or fitted prediction.
+
+    Attributes
+    ----------
+    model : str
+        Empty for the truth.
+    edges : tuple of float
+        One more than there are shares.
+    shares : tuple of float
+    """
+
+    model: str
+    condition: str = ""
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+class Evaluation(Part):
+    """One or several models on a set of pairs.
+
+    Attributes
+    ----------
+    models : tuple of str
+        In the order in which they were given.
+    metrics : tuple of str
+        Names of the columns, in order.
+    results : tuple of ImageResult
+    summaries : tuple of SummaryRow
+        Of every model and metric, for all images (empty condition and structure), and for each
+        condition and structure where there are several.
+    comparisons : tuple of ComparisonRow
+        Every model against every other that comes after it in `models`.
+    calibrations : tuple of CalibrationRow
+        Of models that give σ.
+    histograms : tuple of Histogram
+    pixel_size : dict of str to float
+        By axis, in `unit`; empty where it is not known.
+    unit : str, optional
+    data : str
+        Where the pairs came from.
+    command : str
+        What repeats this evaluation.
+    versions : dict of str to str
+    """
+
+    models: tuple[str, ...]
+    metrics: tuple[str, ...]
+    results: tuple[ImageResult, ...]
+    summaries: tuple[SummaryRow, ...] = ()
+    comparisons: tuple[ComparisonRow, ...] = ()
+    calibrations: tuple[CalibrationRow, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    pixel_size: dict[str, float] = {}
+    unit: str | None = None
+    data: str = ""
+    command: str = ""
+    versions: dict[str, str] = {}
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """In the order of the results."""
+        return tuple(dict.fromkeys(row.condition for row in self.results))
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """In the order of the results."""
+        return tuple(dict.fromkeys(row.structure for row in self.results))
+
+    def of(
+        self, model: str, condition: str | None = None, structure: str | None = None
+    ) -> list[ImageResult]:
+        """A model's rows, of one condition or structure where they are given."""
+        return [
+            row
+            for row in self.results
+            if row.model == model
+            and condition in (None, row.condition)
+            and structure in (None, row.structure)
+        ]
+
+    def table(self) -> str:
+        """One line of CSV for each model and image."""
+        columns = ("model", "structure", "condition", "image", *self.metrics)
+        rows = [
+            (row.model, row.structure, row.condition, row.image)
+            + tuple(row.metrics.get(name, "") for name in self.metrics)
+            for row in self.results
+        ]
+        return _csv([columns, *rows])
+
+    def summary_table(self) -> str:
+        """One line of CSV for each model, condition, structure and metric."""
+        columns = tuple(SummaryRow.model_fields)
+        rows = [tuple(row.model_dump().values()) for row in self.summaries]
+        return _csv([columns, *rows])
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
