@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 class Part(BaseModel):
     """A part of an evaluation: unknown keys are errors; not a number is allowed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class ImageResult(Part):
@@ -177,8 +177,7 @@ class Evaluation(Part):
         """One line of CSV for each model and image."""
         columns = ("model", "structure", "condition", "image", *self.metrics)
         rows = [
-            (row.model, row.structure, row.condition, row.image)
-            + tuple(row.metrics.get(name, "") for name in self.metrics)
+            (row.model, row.structure, row.condition, row.image, *self._values(row))
             for row in self.results
         ]
         return _csv([columns, *rows])
@@ -188,6 +187,9 @@ class Evaluation(Part):
         columns = tuple(SummaryRow.model_fields)
         rows = [tuple(row.model_dump().values()) for row in self.summaries]
         return _csv([columns, *rows])
+
+    def _values(self, row: ImageResult) -> list[object]:
+        return [row.metrics.get(name, "") for name in self.metrics]
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:
