@@ -9,7 +9,6 @@ import tifffile
 from gvtzoo.errors import GvtzooError
 from gvtzoo.training.data import load_images
 from gvtzoo.training.recipe import Recipe, load_recipe
-from gvtzoo.training.train import train
 
 SMALL = ["network.features=4", "training.batch_size=1", "training.steps=1"]
 
@@ -117,18 +116,3 @@ def test_test_images_as_frames_of_one_file(tmp_path, recipe):
     source, target = images[-1].raw(np.random.default_rng(0))
     np.testing.assert_array_equal(source[0], frames[2])
     np.testing.assert_array_equal(target[0], frames[3])
-
-
-@pytest.mark.parametrize("name", ["denoising/planaria", "denoising/tribolium"])
-def test_the_papers_denoising_trains(tmp_path, name):
-    recipe = load_recipe(name, ["training.steps=1", "training.batch_size=1"])
-    save_patches(tmp_path, patches(1), patches(1))
-    run = train(recipe, tmp_path, tmp_path / "run", device="cpu")
-    assert (run / "best.safetensors").is_file()
-
-
-def test_the_papers_projection_trains(tmp_path):
-    recipe = load_recipe("projection/flywing", ["training.steps=1", "training.batch_size=1"])
-    save_patches(tmp_path, patches(1, (50, 128, 128)), patches(1, (1, 128, 128)))
-    run = train(recipe, tmp_path, tmp_path / "run", device="cpu")
-    assert (run / "best.safetensors").is_file()
