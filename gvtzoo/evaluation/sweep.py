@@ -6,9 +6,9 @@ The sweep measures how much, and a package carries what it says as its tiling hi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,9 +20,16 @@ from gvtzoo.packaging.config import TilingHint
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gvtzoo.prediction.frames import Prepared
     from gvtzoo.prediction.predictor import Model
 
 Progress = Callable[[int, int], None]
+Method = Literal["halo", "blocks", "exact", "whole"]
+Tile = tuple[int, ...]
+
+METHODS: tuple[Method, ...] = ("halo", "blocks", "exact")
+BLOCK_OVERLAP = 4  # blocks overlap by a quarter
+FIRST_TILES = {2: (32, 32), 3: (16, 32, 32)}
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,20 @@ class SweepRow:
         To the prediction of the whole image, the largest, as a share of its range.
     metrics : dict of str to float
         Against the truth (`evaluate_pair`), if there is one.
+    method : {"halo", "blocks", "exact", "whole"}
+        Tiles whose halo is cut away, as other programs do it; overlapping blocks that are averaged,
+        as the paper's authors did it; or tiles with the sums over the whole image.
+    images : int
+        That the row is a mean of (of `max_difference`: the largest).
     """
 
-    tile: tuple[int, ...] | None
-    halo: tuple[int, ...]
+    tile: Tile | None
+    halo: Tile
     pearson_r: float
     max_difference: float
     metrics: dict[str, float]
+    method: Method = "halo"
+    images: int = 1
 
 
 def sweep_tiles(
@@ -56,10 +70,11 @@ def sweep_tiles(
     tiles: Sequence[Sequence[int]],
     truth: np.ndarray | None = None,
     *,
+    methods: Sequence[Method] = ("halo",),
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[SweepRow]:
-    """Predict an image in tiles of several sizes, each with a halo, and whole.
+    """Predict an image in tiles of several sizes, and whole.
 
     Parameters
     ----------
@@ -71,23 +86,25 @@ def sweep_tiles(
         are left out. A projection's tiles have all of z.
     truth : ndarray, optional
         Of the prediction's shape.
+    methods : sequence of {"halo", "blocks", "exact"}
+        What is done with tiles of every size.
     device : str
         As in `Settings`.
     progress : callable, optional
-        ``progress(done, all)`` after each size.
+        ``progress(done, all)`` after each prediction.
 
     Returns
     -------
     list of SweepRow
-        In the order of `tiles`, then the whole image.
+        Method by method in the order of `tiles`, then the whole image.
 
     Raises
     ------
     GvtzooError
         When there are several times or positions, or no size is smaller than the image.
     """
-    from gvtzoo.prediction.predictor import Settings, prepare, run_network
-    from gvtzoo.prediction.tiling import convolution_reach, predict_with_halo
+    from gvtzoo.prediction.predictor import Settings, prepare
+    from gvtzoo.prediction.tiling import convolution_reach
 
     suited = model.suit(LazyImage.of(image))
     frames = model.frames(suited.array, suited.dims)
@@ -95,56 +112,101 @@ def sweep_tiles(
         raise GvtzooError(f"the image has {len(frames)} times and positions: choose one")
     network = prepare(model.network, Settings(device=device))
     prepared = model.prepare_frame(frames[0])
-    padded = prepared[whole(prepared.shape)]
-    multiple = model.config.network.multiple
-    halo = _multiples(convolution_reach(model.network), multiple)
-    sizes = [size for tile in tiles if (size := _tile(tile, padded.shape[1:], model))]
+    halo = _multiples(convolution_reach(model.network), model.config.network.multiple)
+    wanted = [size for tile in tiles if (size := _tile(tile, prepared.shape[1:], model))]
+    sizes = list(dict.fromkeys(wanted))
     if not sizes:
         raise GvtzooError(
-            f"no tile is smaller than the image ({'×'.join(map(str, padded.shape[1:]))}): "
+            f"no tile is smaller than the image ({'×'.join(map(str, prepared.shape[1:]))}): "
             "choose smaller ones"
         )
-
-    def predict(part: np.ndarray) -> np.ndarray:
-        return run_network(network, part, uncertainty=False)[0]
-
-    def finished(output: np.ndarray) -> np.ndarray:
-        result = np.empty((len(output), *(s.stop - s.start for s in region)), np.float32)
-        model.finish_frame(prepared, [result])[0][whole(output.shape)] = output
-        return result[0]
-
-    region = prepared.crop[-model.config.network.output_dimensions :]
-    expected = finished(predict(padded))
+    all_rows = [*((method, size) for method in methods for size in sizes), ("whole", None)]
+    expected = _predict(model, network, prepared, "whole", None, halo)
     rows = []
-    for done, size in enumerate([*dict.fromkeys(sizes), None], start=1):
+    for done, (method, size) in enumerate(all_rows, start=1):
         found = (
-            expected if size is None else finished(predict_with_halo(predict, padded, size, halo))
+            expected
+            if method == "whole"
+            else _predict(model, network, prepared, method, size, halo)
         )
         rows.append(
             SweepRow(
                 size,
-                halo,
+                halo if method == "halo" else (0,) * len(halo),
                 pearson_r(expected, found),
                 float(np.abs(found - expected).max() / np.ptp(expected)),
                 {} if truth is None else evaluate_pair(truth, found),
+                method,
             )
         )
         if progress is not None:
-            progress(done, len(sizes) + 1)
+            progress(done, len(all_rows))
     return rows
 
 
+def mean_rows(sweeps: Iterable[Sequence[SweepRow]]) -> list[SweepRow]:
+    """The mean of several images' sweeps, over the sizes that all of them have.
+
+    `max_difference` is the largest of all.
+    """
+    by_size: dict[tuple[Method, Tile | None], list[SweepRow]] = {}
+    count = 0
+    for rows in sweeps:
+        count += 1
+        for row in rows:
+            by_size.setdefault((row.method, row.tile), []).append(row)
+    return [_mean(rows) for rows in by_size.values() if len(rows) == count]
+
+
+def _mean(rows: Sequence[SweepRow]) -> SweepRow:
+    return replace(
+        rows[0],
+        pearson_r=float(np.mean([row.pearson_r for row in rows])),
+        max_difference=max(row.max_difference for row in rows),
+        metrics={
+            name: float(np.mean([row.metrics[name] for row in rows])) for name in rows[0].metrics
+        },
+        images=len(rows),
+    )
+
+
+def tile_sizes(model: Model, size: Sequence[int]) -> list[Tile]:
+    """From the patch that the model was trained on, doubled until the whole image.
+
+    Parameters
+    ----------
+    model : Model
+    size : sequence of int
+        Of the image, (z,) y, x.
+    """
+    dimensions = model.config.network.dimensions
+    training = (model.config.recipe or {}).get("training", {})
+    tile: Tile = tuple(training.get("patch", FIRST_TILES[dimensions]))
+    sizes = []
+    while any(t < s for t, s in zip(tile, size, strict=True)):
+        sizes.append(tile)
+        tile = tuple(2 * t for t in tile)
+    return sizes
+
+
 def tiling_hint(rows: Sequence[SweepRow], least_r: float = 0.99) -> TilingHint:
-    """The smallest tiles that stay close to the whole image, else the closest.
+    """The smallest tiles with a halo that stay close to the whole image, else the closest.
 
     Parameters
     ----------
     rows : sequence of SweepRow
-        Of `sweep_tiles`.
+        Of `sweep_tiles`, with the method "halo" among others.
     least_r : float
         Pearson's r with the prediction of the whole image that counts as close.
+
+    Raises
+    ------
+    GvtzooError
+        When there are no tiles with a halo.
     """
-    tiled = [row for row in rows if row.tile is not None]
+    tiled = [row for row in rows if row.method == "halo" and row.tile is not None]
+    if not tiled:
+        raise GvtzooError("the sweep has no tiles with a halo, which the tiling hint is about")
     close = [row for row in tiled if row.pearson_r >= least_r]
     if close:
         best = min(close, key=lambda row: np.prod(row.tile or ()))
@@ -159,7 +221,41 @@ def tiling_hint(rows: Sequence[SweepRow], least_r: float = 0.99) -> TilingHint:
     )
 
 
-def _tile(tile: Sequence[int], size: Sequence[int], model: Model) -> tuple[int, ...] | None:
+def _predict(
+    model: Model, network: Any, prepared: Prepared, method: Method, tile: Tile | None, halo: Tile
+) -> np.ndarray:
+    """The prediction (channel, …) of a prepared frame, in the units that the model gives."""
+    from gvtzoo.prediction.blocks import predict_blocks
+    from gvtzoo.prediction.exact import predict_exact
+    from gvtzoo.prediction.predictor import run_network
+    from gvtzoo.prediction.tiling import predict_with_halo
+
+    def predict(part: np.ndarray) -> np.ndarray:
+        return run_network(network, part, uncertainty=False)[0]
+
+    region = prepared.crop[-model.config.network.output_dimensions :]
+    channels = model.config.network.output_channels
+    result = np.empty((channels, *(s.stop - s.start for s in region)), np.float32)
+    (finished,) = model.finish_frame(prepared, [result])
+    if method == "exact":
+        predict_exact(network, prepared, tile=tile, out=[finished])
+        return result[0] if channels == 1 else result
+    image = prepared[whole(prepared.shape)]
+    if method == "halo":
+        output = predict_with_halo(predict, image, tile or image.shape[1:], halo)
+    elif method == "blocks":
+        block = tile or image.shape[1:]
+        overlap = tuple(size // BLOCK_OVERLAP for size in block)
+        output = predict_blocks(lambda part: (predict(part),), image, block=block, overlap=overlap)[
+            0
+        ]
+    else:
+        output = predict(image)
+    finished[whole(output.shape)] = output
+    return result[0] if channels == 1 else result
+
+
+def _tile(tile: Sequence[int], size: Sequence[int], model: Model) -> Tile | None:
     """The tile as the network can take it; None if that is the whole image."""
     network = model.config.network
     if len(tile) != network.dimensions:
@@ -171,5 +267,5 @@ def _tile(tile: Sequence[int], size: Sequence[int], model: Model) -> tuple[int, 
     return None if suited == tuple(size) else suited
 
 
-def _multiples(sizes: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...]:
+def _multiples(sizes: Sequence[int], multiple: Sequence[int]) -> Tile:
     return tuple(-(-s // m) * m for s, m in zip(sizes, multiple, strict=True))

@@ -9,7 +9,14 @@ import xarray as xr
 from gvtzoo.demo import demo_images
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.metrics import evaluate_pair
-from gvtzoo.evaluation.sweep import SweepRow, sweep_tiles, tiling_hint
+from gvtzoo.evaluation.sweep import (
+    METHODS,
+    SweepRow,
+    mean_rows,
+    sweep_tiles,
+    tile_sizes,
+    tiling_hint,
+)
 from gvtzoo.prediction.predictor import load
 
 
@@ -25,7 +32,7 @@ def sweep():
 def test_sizes_suit_the_network_and_end_with_the_whole_image(sweep):
     *_, rows = sweep
     assert [row.tile for row in rows] == [(12, 16, 16), (12, 32, 32), (12, 32, 64), None]
-    assert {row.halo for row in rows} == {(28, 28, 28)}
+    assert {row.halo for row in rows[:-1]} == {(28, 28, 28)}
 
 
 def test_the_whole_image_is_the_models_own_prediction(sweep):
@@ -41,6 +48,38 @@ def test_smaller_tiles_are_farther_off(sweep):
     differences = [row.max_difference for row in rows]
     assert differences[0] > differences[2] > differences[3]
     assert rows[0].pearson_r < rows[2].pearson_r < 1
+
+
+def test_every_method_has_its_tiles(sweep):
+    model, noisy, clean, tiled = sweep
+    tiles = [(12, 16, 16), (12, 32, 32)]
+    rows = sweep_tiles(model, noisy, tiles, np.asarray(clean), methods=METHODS, device="cpu")
+    assert [(row.method, row.tile) for row in rows] == [
+        *((method, tile) for method in METHODS for tile in tiles),
+        ("whole", None),
+    ]
+    assert rows[0] == tiled[0]
+    blocks, exact = rows[2], rows[4]
+    own = model.predict(noisy, tiling="blocks", block=(12, 16, 16), overlap=(3, 4, 4), device="cpu")
+    assert blocks.metrics == pytest.approx(evaluate_pair(np.asarray(clean), own.to_numpy()))
+    assert exact.max_difference < 1e-4 < blocks.max_difference
+
+
+def test_sizes_go_from_the_training_patch_to_the_whole_image(sweep):
+    model, *_ = sweep
+    assert model.config.recipe["training"]["patch"] == [32, 48, 48]
+    sizes = tile_sizes(model, (60, 100, 400))
+    assert sizes == [(32, 48, 48), (64, 96, 96), (128, 192, 192), (256, 384, 384)]
+
+
+def test_the_mean_is_over_sizes_that_all_images_have():
+    def row(tile, r, difference):
+        return SweepRow(tile, (4, 4), r, difference, {"ssim": r})
+
+    (mean,) = mean_rows([[row((8, 8), 0.8, 0.3), row((16, 16), 0.9, 0.2)], [row((8, 8), 0.6, 0.4)]])
+    assert mean == SweepRow(
+        (8, 8), (4, 4), pytest.approx(0.7), 0.4, {"ssim": pytest.approx(0.7)}, images=2
+    )
 
 
 def test_the_hint_is_the_smallest_tile_that_is_close():
