@@ -41,10 +41,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     arguments = parser.parse_args()
-    lengths = [
-        f"training.steps={2 * arguments.steps}",
-        f"training.validate_every={arguments.steps}",
-    ]
+    steps = arguments.steps
+    lengths = [f"training.steps={2 * steps}", f"training.validate_every={steps}"]
     pairs = ["data.files=null", "data.noise=null", "data.regions=null", "training.validation=false"]
     recipe = load_recipe(arguments.recipe, [*pairs, *lengths, *arguments.settings])
     speeds: dict[str, list[float]] = {"bare loop": [], "gvtzoo train": []}
