@@ -42,7 +42,7 @@ from gvtzoo.packaging.weights import (
 if TYPE_CHECKING:
     from bioimageio.spec import InvalidDescr, ResourceDescr
 
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 FORMAT_VERSION = "0.5.9"
 RDF = "rdf.yaml"
@@ -66,7 +66,7 @@ TAGS = {
 def write_package(
     path: str | Path,
     *,
-    network: GVTNet | ProjectionGVTNet,
+    network: Network,
     config: PackageConfig,
     example: np.ndarray,
     sample: tuple[np.ndarray, np.ndarray] | None = None,
@@ -79,7 +79,7 @@ def write_package(
     ----------
     path : path
         Of the zip.
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         `config.network`'s, with its weights, on the CPU.
     config : PackageConfig
     example : ndarray
@@ -158,7 +158,7 @@ def _test_input(example: np.ndarray, config: PackageConfig) -> np.ndarray:
     return np.ascontiguousarray(fitted[np.newaxis], np.float32)
 
 
-def _save_weights(folder: Path, network: GVTNet | ProjectionGVTNet, config: PackageConfig) -> None:
+def _save_weights(folder: Path, network: Network, config: PackageConfig) -> None:
     import torch
 
     sizes = [max(2, 2 * multiple) for multiple in config.network.multiple]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 OPSET = 17
 NEWEST_IR = 8
@@ -150,12 +150,12 @@ def _check_state(network: nn.Module, stored: dict[str, torch.Tensor], path: Path
         raise GvtzooError(f"{path} does not hold the network's weights after writing: try again")
 
 
-def save_torchscript(network: GVTNet | ProjectionGVTNet, example: torch.Tensor, path: Path) -> None:
+def save_torchscript(network: Network, example: torch.Tensor, path: Path) -> None:
     """The network as TorchScript: traced in evaluation mode, any batch and spatial size.
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         On the CPU.
     example : Tensor
         (batch, channel, (z,) y, x), sizes that the network takes.
@@ -195,12 +195,12 @@ def _operators(block: torch.Graph | torch.Block) -> set[str]:
     return found
 
 
-def save_onnx(network: GVTNet | ProjectionGVTNet, example: torch.Tensor, path: Path) -> None:
+def save_onnx(network: Network, example: torch.Tensor, path: Path) -> None:
     """The network as one ONNX file: opset 17, any batch and spatial size.
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         On the CPU.
     example : Tensor
         (batch, channel, (z,) y, x), sizes that the network takes.
@@ -259,7 +259,7 @@ def _without_exporter_warnings() -> Iterator[None]:
 
 
 def _check_export(
-    network: GVTNet | ProjectionGVTNet,
+    network: Network,
     exported: Callable[[torch.Tensor], torch.Tensor],
     example: torch.Tensor,
     kind: str,

@@ -38,7 +38,7 @@ from gvtzoo.prediction.runner import Here, OnDisk, Progress, Runner
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-    from gvtzoo.prediction.predictor import Network
+    from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 

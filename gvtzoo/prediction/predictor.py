@@ -26,11 +26,8 @@ from gvtzoo.prediction.frames import Finished, Prepared, Target, frames_of, targ
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
 
 if TYPE_CHECKING:
-    from gvtzoo.networks.gvtnet import GVTNet
-    from gvtzoo.networks.projection import ProjectionGVTNet
+    from gvtzoo.networks import Network
     from gvtzoo.prediction.foreign import ForeignModel
-
-    Network = GVTNet | ProjectionGVTNet
 
 Tiling = Literal["auto", "whole", "exact", "blocks"]
 Progress = Callable[[int, int], None]
@@ -74,7 +71,7 @@ class Model:
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         In float32; it is switched to evaluation.
     config : PackageConfig
     name : str
