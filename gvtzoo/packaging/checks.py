@@ -113,9 +113,7 @@ def check_package(path: str | Path) -> list[CheckResult]:
         return [_run(name, check) for name, check in checks]
 
 
-def predict_normalized(
-    package: ModelPackage, image: np.ndarray, network: Network
-) -> np.ndarray:
+def predict_normalized(package: ModelPackage, image: np.ndarray, network: Network) -> np.ndarray:
     """gvtzoo's prediction of a whole image, left in normalized units.
 
     Parameters

@@ -32,7 +32,7 @@ def whole_image_memory(
     """Estimate of the bytes that the network takes for a whole image ((z,) y, x)."""
     from gvtzoo.networks.projection import PROJECTION_FEATURES
 
-    projection = network.architecture == "projection"
+    projection = network.output_dimensions < network.dimensions
     features = PROJECTION_FEATURES if projection else network.features
     return LIVE_FEATURE_MAPS * features * dtype.itemsize * math.prod(shape)
 

@@ -7,10 +7,11 @@ predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact`).
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ import xarray as xr
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.engine import accelerate
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
     from gvtzoo.networks import Network
     from gvtzoo.prediction.foreign import ForeignModel
 
+log = logging.getLogger(__name__)
+
 Tiling = Literal["auto", "whole", "exact", "blocks"]
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 Progress = Callable[[int, int], None]
 Results = tuple[np.ndarray, ...]
 
@@ -51,7 +56,7 @@ class Settings:
     tiling : {"auto", "whole", "exact", "blocks"}
         "whole": the network sees the image at once. "exact": the same result, tile by tile.
         "blocks": overlapping blocks, averaged; another result, with seams. "auto": whole where it
-        fits the memory, else exact.
+        fits the memory, else exact, or in blocks for networks that are no GVTNets.
     memory : int, optional
         Bytes that the prediction may take beyond the image and the result.
     block, overlap : tuple of int, optional
@@ -226,7 +231,8 @@ class Model:
         prepared = self.prepare_frame(frame)
         finished = self.finish_frame(prepared, targets)
         budget = budget_of(network, how)
-        if choose_tiling(self.config, prepared.shape[1:], how, budget) == "exact":
+        tiling = choose_tiling(self.config, prepared.shape[1:], how, budget)
+        if tiling == "exact":
             from gvtzoo.prediction.exact import predict_exact
             from gvtzoo.prediction.runner import Runner
 
@@ -239,6 +245,13 @@ class Model:
                 runner=Runner(progress=progress),
             )
             return
+        if how.tiling == "auto" and tiling == "blocks":
+            log.warning(
+                "the image does not fit the memory, and %s is no GVTNet, which could be predicted "
+                "exactly: predicting in overlapping blocks",
+                self.name,
+            )
+        how = replace(how, tiling=tiling)
         image = prepared[whole(prepared.shape)]
         results = predict_at_once(network, image, self.config, how, len(targets) > 1, progress)
         for place, result in zip(finished, results, strict=True):
@@ -284,7 +297,9 @@ def choose_tiling(
     if how.tiling != "auto":
         return how.tiling
     needed = whole_image_memory(config.network, size, DTYPES[how.dtype])
-    return "whole" if needed <= budget else "exact"
+    if needed <= budget:
+        return "whole"
+    return "exact" if isinstance(config.network, NetworkConfig) else "blocks"
 
 
 def as_data_array(
@@ -311,7 +326,7 @@ def as_data_array(
     return xr.DataArray(image, dims=names)
 
 
-def prepare(network: Network, how: Settings) -> Network:
+def prepare(network: AnyModule, how: Settings) -> AnyModule:
     """The network on the device and in the type that the settings ask for."""
     device = choose_device(how.device)
     network = copy.deepcopy(network).to(device=device, dtype=DTYPES[how.dtype])
@@ -359,7 +374,7 @@ def predict_at_once(
             progress(1, 1)
         return results
     multiple = config.network.multiple
-    block = check_block(how.block or DEFAULT_BLOCK[config.network.dimensions], multiple)
+    block = check_block(how.block or default_block(config, image.shape[1:]), multiple)
     return predict_blocks(
         lambda part: run_network(network, part, uncertainty),
         image,
@@ -367,6 +382,15 @@ def predict_at_once(
         overlap=how.overlap or DEFAULT_OVERLAP[config.network.dimensions],
         progress=progress,
     )
+
+
+def default_block(config: PackageConfig, size: Sequence[int]) -> tuple[int, ...]:
+    """Blocks that a network can halve, with all planes of the surface that it may look for."""
+    network = config.network
+    block = DEFAULT_BLOCK[network.dimensions]
+    if network.output_dimensions < network.dimensions:
+        block = (size[0], *block[1:])
+    return tuple(-(-b // m) * m for b, m in zip(block, network.multiple, strict=True))
 
 
 def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...]:
