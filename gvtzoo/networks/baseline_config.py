@@ -41,6 +41,7 @@ class BaselineConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network_name: ClassVar[str]  # of its class in gvtzoo.networks.baselines
+    sees_whole_image: ClassVar[bool] = False
 
     architecture: str
     dimensions: Literal[2, 3] = 3
@@ -149,6 +150,7 @@ class RSGUNetConfig(BaselineConfig):
     """Settings of `gvtzoo.networks.baselines.RSGUNet`."""
 
     network_name = "RSGUNet"
+    sees_whole_image = True
     architecture: Literal["rsgu_net"] = "rsgu_net"
     range_scaling: bool = False
 

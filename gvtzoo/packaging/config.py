@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gvtzoo.metadata import MetricRow, ModelMetadata, Task
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
+from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.training.recipe import NormalizationConfig
 
 
@@ -97,3 +98,8 @@ class PackageConfig(Packaged):
                 f"{self.network.uncertainty}"
             )
         return self
+
+    @property
+    def exact(self) -> bool:
+        """Whether images of any size can be predicted exactly: GVTNets can."""
+        return isinstance(self.network, NetworkConfig)

@@ -20,7 +20,6 @@ import xarray as xr
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
-from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.engine import accelerate
@@ -247,8 +246,8 @@ class Model:
             return
         if how.tiling == "auto" and tiling == "blocks":
             log.warning(
-                "the image does not fit the memory, and %s is no GVTNet, which could be predicted "
-                "exactly: predicting in overlapping blocks",
+                "the image does not fit the memory, and only GVTNets are predicted exactly: "
+                "predicting with %s in overlapping blocks",
                 self.name,
             )
         how = replace(how, tiling=tiling)
@@ -299,7 +298,7 @@ def choose_tiling(
     needed = whole_image_memory(config.network, size, DTYPES[how.dtype])
     if needed <= budget:
         return "whole"
-    return "exact" if isinstance(config.network, NetworkConfig) else "blocks"
+    return "exact" if config.exact else "blocks"
 
 
 def as_data_array(
