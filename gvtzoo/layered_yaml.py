@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 BASE_NAME = re.compile(r"[\w./-]{1,200}")
 
 
-def read_layered(path: Path, find: Callable[[str], Path]) -> dict[str, Any]:
+Combine = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+
+
+def read_layered(
+    path: Path, find: Callable[[str], Path], combine: Combine | None = None
+) -> dict[str, Any]:
     """A file's settings, on top of those of the file that it extends, if it does.
 
     Parameters
@@ -28,16 +33,20 @@ def read_layered(path: Path, find: Callable[[str], Path]) -> dict[str, Any]:
     path : Path
     find : callable
         The file of a name that is extended, where none of that name lies beside the extending one.
+    combine : callable, optional
+        ``combine(base, changes)``; by default `merge`.
 
     Raises
     ------
     GvtzooError
         When a file is missing, holds no settings, or extends itself.
     """
-    return _read(path, find, ())
+    return _read(path, find, combine or merge, ())
 
 
-def _read(path: Path, find: Callable[[str], Path], seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read(
+    path: Path, find: Callable[[str], Path], combine: Combine, seen: tuple[Path, ...]
+) -> dict[str, Any]:
     if path.resolve() in seen:
         raise GvtzooError(f"{path} extends itself")
     try:
@@ -58,7 +67,7 @@ def _read(path: Path, find: Callable[[str], Path], seen: tuple[Path, ...]) -> di
     parent = beside if beside.is_file() else find(base)
     if not parent.is_file():
         raise GvtzooError(f"{path}: extends {base!r}, but there is no {parent}")
-    return merge(_read(parent, find, (*seen, path.resolve())), values)
+    return combine(_read(parent, find, combine, (*seen, path.resolve())), values)
 
 
 # Sixteen models extend the same files, and PyYAML is slow.

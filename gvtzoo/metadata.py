@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -124,13 +124,67 @@ PAPER = Citation(
 )
 
 
-def default_metadata(name: str, task: Task) -> ModelMetadata:
+class Origin(NamedTuple):
+    """What a network's architecture is called, and the paper that it is from."""
+
+    title: str
+    paper: Citation
+
+
+CARE = Citation(
+    text=(
+        "Weigert, M. et al. Content-aware image restoration: pushing the limits of fluorescence "
+        "microscopy. Nature Methods 15, 1090-1097 (2018)"
+    ),
+    doi="10.1038/s41592-018-0216-7",
+)
+ORIGINS = {
+    "gvtnet": Origin("GVTNet", PAPER),
+    "projection": Origin("GVTNet", PAPER),
+    "fnet": Origin(
+        "FNet",
+        Citation(
+            text=(
+                "Ounkomol, C. et al. Label-free prediction of three-dimensional fluorescence "
+                "images from transmitted-light microscopy. Nature Methods 15, 917-920 (2018)"
+            ),
+            doi="10.1038/s41592-018-0111-2",
+        ),
+    ),
+    "care_unet": Origin("CARE U-Net", CARE),
+    "care_projection": Origin("CARE", CARE),
+    "rsgu_net": Origin(
+        "RSGU-Net",
+        Citation(
+            text=(
+                "Huang, J. et al. Range scaling global U-Net for perceptual image enhancement on "
+                "mobile devices. ECCV 2018 Workshops, LNCS 11133, 230-242 (2019)"
+            ),
+            doi="10.1007/978-3-030-11021-5_15",
+        ),
+    ),
+    "ce_net": Origin(
+        "CE-Net",
+        Citation(
+            text=(
+                "Gu, Z. et al. CE-Net: context encoder network for 2D medical image segmentation. "
+                "IEEE Transactions on Medical Imaging 38, 2281-2292 (2019)"
+            ),
+            doi="10.1109/TMI.2019.2903562",
+        ),
+    ),
+}
+"""By the architecture's name in recipes."""
+
+
+def default_metadata(name: str, task: Task, architecture: str = "gvtnet") -> ModelMetadata:
     """Metadata of a model that nobody has described yet, from its recipe's name."""
     identifier = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+    title, paper = ORIGINS[architecture]
     return ModelMetadata(
-        id=f"gvtnet-{identifier}",
-        name=f"GVTNet {re.sub(r'[^A-Za-z0-9]+', ' ', name).strip()}"[:128],
-        description=f"A GVTNet for {task.replace('_', '-')} ({name}).",
+        id=f"{re.sub('[^a-z]+', '-', title.lower())}-{identifier}",
+        name=f"{title} {re.sub(r'[^A-Za-z0-9]+', ' ', name).strip()}"[:128],
+        description=f"A {title} for {task.replace('_', '-')} ({name}).",
         authors=(Author(name="unknown"),),
-        cite=(PAPER,),
+        cite=(paper,),
     )

@@ -126,7 +126,7 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("normalization", _normalization(config.normalization)),
         ("uncertainty", "yes (--uncertainty)" if config.uncertainty else "no"),
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
-        ("tiling", _tiling(config.tiling)),
+        ("tiling", _tiling(config.tiling, config.exact)),
         *_origin_lines(metadata),
         *_metrics_lines(config.metrics),
     ]
@@ -138,7 +138,7 @@ def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
         *_description_lines(entry.metadata, entry.task),
         ("axes", _axes(entry.dimensions, entry.output_dimensions)),
         ("recipe", f"{entry.recipe} ({entry.network} network)"),
-        ("tiling", _tiling(None)),
+        ("tiling", _tiling(None, True)),
         *_origin_lines(entry.metadata),
         ("images", ", ".join(images)),
         *_metrics_lines(entry.metrics),
@@ -193,8 +193,11 @@ def _voxel_size(sizes: Mapping[Any, float], unit: str | None) -> str:
     return f"{', '.join(known)} {unit or ''}".strip() if known else ""
 
 
-def _tiling(hint: Any) -> str:
+def _tiling(hint: Any, exact: bool) -> str:
+    whole = "whole image"
+    if exact:
+        whole += " or --tiling exact (the same result)"
     if hint is None:
-        return "whole image, or --tiling exact (the same result)"
+        return whole if exact else f"{whole} or blocks"
     loss = f", max difference {hint.max_difference:.2g}" if hint.max_difference is not None else ""
-    return f"whole image or --tiling exact; blocks of {hint.tile}, halo {hint.halo}{loss}"
+    return f"{whole}; blocks of {hint.tile}, halo {hint.halo}{loss}"

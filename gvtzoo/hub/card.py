@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gvtzoo.hub.bibtex import bibtex
 from gvtzoo.hub.huggingface import REPOSITORY
+from gvtzoo.metadata import ORIGINS
 from gvtzoo.packaging.config import MetricRow, PackageConfig
 from gvtzoo.packaging.documentation import documentation
 
@@ -64,7 +65,7 @@ def card_metadata(config: PackageConfig, tags: Iterable[str] = ()) -> ModelCardD
     from huggingface_hub import ModelCardData
 
     metadata = config.metadata
-    results = evaluation_results(config.metrics)
+    results = evaluation_results(config.metrics, ORIGINS[config.network.architecture].title)
     datasets = [
         match[1] for source in metadata.data if (match := DATASET.fullmatch(source.url or ""))
     ]
@@ -92,8 +93,8 @@ def _base_model(parent: str | None) -> str | None:
     return match[1] if match else None
 
 
-def evaluation_results(metrics: Iterable[MetricRow]) -> list[EvalResult]:
-    """The network's own metrics; the baselines stay in the card's table."""
+def evaluation_results(metrics: Iterable[MetricRow], title: str = "GVTNet") -> list[EvalResult]:
+    """The metrics of methods named after the network; the others stay in the card's table."""
     from huggingface_hub import EvalResult
 
     return [
@@ -107,7 +108,7 @@ def evaluation_results(metrics: Iterable[MetricRow]) -> list[EvalResult]:
             metric_value=value,
         )
         for row in metrics
-        if "gvtnet" in row.method.lower()
+        if title.lower() in row.method.lower()
         for name, value in row.values.items()
         if math.isfinite(value)
     ]

@@ -1,5 +1,6 @@
-"""The paper's networks, as ``torch.nn.Module``s, and their configuration."""
+"""The paper's networks and the baselines, as ``torch.nn.Module``s, and their configurations."""
 
+from gvtzoo.networks.baselines import Baseline, CAREProjection
 from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
 from gvtzoo.networks.config import (
     DENOISING,
@@ -20,6 +21,9 @@ from gvtzoo.networks.operators import (
 )
 from gvtzoo.networks.projection import ProjectionGVTNet, ProjectionNet
 
+Network = GVTNet | ProjectionGVTNet | Baseline | CAREProjection
+"""Whatever recipes train and packages carry."""
+
 __all__ = [
     "DENOISING",
     "GVTO",
@@ -32,6 +36,7 @@ __all__ = [
     "DownSamplingResidualBlock",
     "GVTNet",
     "InPlaneUpSamplingGVTO",
+    "Network",
     "NetworkConfig",
     "ProjectionGVTNet",
     "ProjectionNet",

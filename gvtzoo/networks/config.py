@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -62,6 +62,7 @@ class NetworkConfig(BaseModel):
 
     The fields are the arguments of `gvtzoo.networks.GVTNet`; see there. `architecture` is
     ``"gvtnet"``, or ``"projection"`` for the 3D → 2D network, whose `dimensions` is 3 (the stack).
+    Networks of other papers have configurations of their own (`gvtzoo.networks.baseline_config`).
 
     Raises
     ------
@@ -71,6 +72,8 @@ class NetworkConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sees_whole_image: ClassVar[bool] = True
 
     architecture: Literal["gvtnet", "projection"] = "gvtnet"
     dimensions: Literal[2, 3] = 3
@@ -208,15 +211,19 @@ class NetworkConfig(BaseModel):
         """The keyword arguments of the network's class, in plain types (for YAML)."""
         return self.model_dump(mode="json", exclude={"architecture"})
 
-    def build(self) -> GVTNet | ProjectionGVTNet:
-        """The network, with freshly initialized weights, in training mode."""
+    def network_class(self) -> type[GVTNet] | type[ProjectionGVTNet]:
+        """The network's class."""
         if self.architecture == "projection":
             from gvtzoo.networks.projection import ProjectionGVTNet
 
-            return ProjectionGVTNet(**self.arguments())
+            return ProjectionGVTNet
         from gvtzoo.networks.gvtnet import GVTNet
 
-        return GVTNet(**self.arguments())
+        return GVTNet
+
+    def build(self) -> GVTNet | ProjectionGVTNet:
+        """The network, with freshly initialized weights, in training mode."""
+        return self.network_class()(**self.arguments())
 
 
 LABEL_FREE = NetworkConfig()

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
 from gvtzoo.networks.operators import (
@@ -22,10 +21,8 @@ from gvtzoo.networks.operators import (
     TransposedConvolution,
     UpSamplingGVTO,
     Version,
-    is_exporting,
 )
-
-SMALLEST_SIGMA = 1e-3
+from gvtzoo.networks.shared import check_sizes, positive
 
 Attention = Mapping[str, Mapping[str, Any]]
 
@@ -228,25 +225,7 @@ class GVTNet(nn.Module):
         """σ = softplus(1×1 convolution of the last features) + 0.001."""
         if self.sigma_convolution is None:
             raise ValueError("this network has no uncertainty head: build it with uncertainty=True")
-        return functional.softplus(self.sigma_convolution(features)) + SMALLEST_SIGMA
-
-
-def check_sizes(x: Tensor, multiple: Sequence[int]) -> None:
-    """Refuse an input whose spatial sizes the network cannot halve.
-
-    Raises
-    ------
-    ValueError
-    """
-    if is_exporting():
-        return
-    sizes = tuple(x.shape[2:])
-    if len(sizes) != len(multiple) or any(
-        size % m for size, m in zip(sizes, multiple, strict=True)
-    ):
-        raise ValueError(
-            f"spatial sizes {sizes} have to be multiples of {tuple(multiple)}: pad the image"
-        )
+        return positive(self.sigma_convolution(features))
 
 
 def down_sampling(

@@ -24,15 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gvtzoo.networks.shared import is_exporting
+
 Version = Literal["v1", "v2"]
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 1 - 0.997  # PyTorch's momentum is the weight of the new batch
-
-
-def is_exporting() -> bool:
-    """Whether the network is being traced into TorchScript or ONNX."""
-    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
 
 
 class Convolution(nn.Module):

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from gvtzoo.networks.gvtnet import Attention, GVTNet, bottom_block, check_sizes
+from gvtzoo.networks.gvtnet import Attention, GVTNet, bottom_block
 from gvtzoo.networks.operators import Activation, Convolution, InPlaneUpSamplingGVTO
+from gvtzoo.networks.shared import check_sizes
 
 PROJECTION_FEATURES = 8
 POOLING = 4

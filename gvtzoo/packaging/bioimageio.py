@@ -27,6 +27,7 @@ from gvtzoo.images.normalization import (
     ZScoreNormalization,
 )
 from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.metadata import ORIGINS
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.packaging.documentation import documentation
 from gvtzoo.packaging.weights import (
@@ -42,7 +43,7 @@ from gvtzoo.packaging.weights import (
 if TYPE_CHECKING:
     from bioimageio.spec import InvalidDescr, ResourceDescr
 
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 FORMAT_VERSION = "0.5.9"
 RDF = "rdf.yaml"
@@ -66,7 +67,7 @@ TAGS = {
 def write_package(
     path: str | Path,
     *,
-    network: GVTNet | ProjectionGVTNet,
+    network: Network,
     config: PackageConfig,
     example: np.ndarray,
     sample: tuple[np.ndarray, np.ndarray] | None = None,
@@ -79,7 +80,7 @@ def write_package(
     ----------
     path : path
         Of the zip.
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         `config.network`'s, with its weights, on the CPU.
     config : PackageConfig
     example : ndarray
@@ -158,7 +159,7 @@ def _test_input(example: np.ndarray, config: PackageConfig) -> np.ndarray:
     return np.ascontiguousarray(fitted[np.newaxis], np.float32)
 
 
-def _save_weights(folder: Path, network: GVTNet | ProjectionGVTNet, config: PackageConfig) -> None:
+def _save_weights(folder: Path, network: Network, config: PackageConfig) -> None:
     import torch
 
     sizes = [max(2, 2 * multiple) for multiple in config.network.multiple]
@@ -169,7 +170,8 @@ def _save_weights(folder: Path, network: GVTNet | ProjectionGVTNet, config: Pack
     save_safetensors(network, folder / SAFETENSORS)
     save_torchscript(network, small, folder / TORCHSCRIPT)
     save_onnx(network, small, folder / ONNX)
-    (folder / "architecture.py").write_text(architecture_source(), encoding="utf-8")
+    source = architecture_source(config.network.network_class())
+    (folder / "architecture.py").write_text(source, encoding="utf-8")
 
 
 def _save_samples(folder: Path, sample: Sequence[np.ndarray]) -> None:
@@ -218,7 +220,7 @@ def description(config: PackageConfig, folder: Path) -> dict[str, Any]:
     metadata = config.metadata
     version = torch.__version__.split("+")[0]
     arguments = config.network.arguments()
-    architecture = "ProjectionGVTNet" if config.network.architecture == "projection" else "GVTNet"
+    architecture = config.network.network_class().__name__
 
     def file(name: str) -> dict[str, str]:
         return {"source": name, "sha256": sha256((folder / name).read_bytes())}
@@ -273,7 +275,8 @@ def _citations(config: PackageConfig) -> Iterable[Any]:
 
 def _tags(config: PackageConfig) -> list[str]:
     dimensions = f"{config.network.dimensions}d"
-    general = ["gvtnet", "unet", "pytorch", dimensions, "fiji", "deepimagej"]
+    title = ORIGINS[config.network.architecture].title.lower().replace(" ", "-")
+    general = [title, "unet", "pytorch", dimensions, "fiji", "deepimagej"]
     if config.network.output_dimensions == config.network.dimensions:
         general.append("ilastik")
     return list(dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general]))

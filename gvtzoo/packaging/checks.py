@@ -33,7 +33,7 @@ from gvtzoo.packaging.weights import NEWEST_IR, TORCHSCRIPT_OPERATORS, torchscri
 if TYPE_CHECKING:
     from bioimageio.spec import ValidationSummary
 
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 WeightsFormat = Literal["pytorch_state_dict", "torchscript", "onnx"]
 WEIGHTS_FORMATS: tuple[WeightsFormat, ...] = ("pytorch_state_dict", "torchscript", "onnx")
@@ -113,9 +113,7 @@ def check_package(path: str | Path) -> list[CheckResult]:
         return [_run(name, check) for name, check in checks]
 
 
-def predict_normalized(
-    package: ModelPackage, image: np.ndarray, network: GVTNet | ProjectionGVTNet
-) -> np.ndarray:
+def predict_normalized(package: ModelPackage, image: np.ndarray, network: Network) -> np.ndarray:
     """gvtzoo's prediction of a whole image, left in normalized units.
 
     Parameters
@@ -123,7 +121,7 @@ def predict_normalized(
     package : ModelPackage
     image : ndarray
         Raw, (batch, channel, (z,) y, x), any spatial size.
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         `package.build_network()`.
 
     Returns

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gvtzoo.metadata import MetricRow, ModelMetadata, Task
+from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.training.recipe import NormalizationConfig
 
@@ -45,7 +46,7 @@ class PackageConfig(Packaged):
     format : {"1"}
         Of this mapping.
     task : {"label_free", "denoising", "projection"}
-    network : NetworkConfig
+    network : NetworkConfig or BaselineConfig
         With the uncertainty head, where the weights have one.
     normalization : NormalizationConfig
         Including whether predictions are brought back to the source's units.
@@ -64,7 +65,7 @@ class PackageConfig(Packaged):
 
     format: Literal["1"] = "1"
     task: Task
-    network: NetworkConfig
+    network: AnyNetworkConfig
     normalization: NormalizationConfig
     metadata: ModelMetadata
     recipe: dict[str, Any] | None = None
@@ -97,3 +98,8 @@ class PackageConfig(Packaged):
                 f"{self.network.uncertainty}"
             )
         return self
+
+    @property
+    def exact(self) -> bool:
+        """Whether images of any size can be predicted exactly: GVTNets can."""
+        return isinstance(self.network, NetworkConfig)

@@ -65,6 +65,7 @@ def _usage(config: PackageConfig) -> str:
         else "ilastik, *Neural Network Classification*: open the zip as the model. ilastik "
         "normalizes and predicts every tile by itself, so tiles may differ in brightness."
     )
+    tiling = " --tiling exact" if config.exact else ""
     return f"""\
 - gvtzoo, any image size, output in the image's units:
   `gvtzoo predict MODEL.zip image.tif -o out.tif`
@@ -79,7 +80,7 @@ def _usage(config: PackageConfig) -> str:
 
 - Fiji: unpack the zip into a folder of its own in Fiji's `models` folder, then run
   *Plugins › DeepImageJ › DeepImageJ Run*. Images above {FIJI_VOXELS} never finish there: predict
-  those with `gvtzoo predict --tiling exact`.
+  those with `gvtzoo predict{tiling}`.
 - {ilastik}
 - bioimageio.core: image sizes have to be `min + n · step` as in `rdf.yaml`; no blocks."""
 
@@ -111,11 +112,20 @@ def _operation(normalization: Normalization) -> str:
 
 
 def _tiling(config: PackageConfig) -> str:
-    text = (
+    seen = (
         "The network looks at the whole image at once, so cutting the image into tiles gives "
-        "another result; nothing warns of it. `gvtzoo predict` predicts whole images, and with "
-        "`--tiling exact` gives the same result in little memory."
+        "another result; nothing warns of it."
+        if config.network.sees_whole_image
+        else "The network looks at the surroundings of every voxel, so tiles have to overlap."
     )
+    large = (
+        "`gvtzoo predict` predicts whole images, and with `--tiling exact` gives the same result "
+        "in little memory."
+        if config.exact
+        else "`gvtzoo predict` predicts whole images; those that do not fit the memory, in "
+        "overlapping blocks."
+    )
+    text = f"{seen} {large}"
     hint = config.tiling
     if hint is None:
         return text

@@ -12,6 +12,7 @@ import numpy as np
 from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
 from gvtzoo.metadata import ModelMetadata, Task, default_metadata
+from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packaging.bioimageio import smallest_sizes, write_package
 from gvtzoo.packaging.config import PackageConfig
@@ -73,9 +74,14 @@ def import_checkpoint(
         if recipe is not None
         else _from_settings(config or {}, has_sigma(variables), Path(output).stem)
     )
-    network = packaged.network.build()
+    gvtnet = packaged.network
+    if not isinstance(gvtnet, NetworkConfig):
+        raise GvtzooError(
+            f"checkpoints hold GVTNets, but the recipe trains {gvtnet.architecture}: choose another"
+        )
+    network = gvtnet.build()
     # BatchNorm's counter of batches is the one thing that TensorFlow does not store.
-    network.load_state_dict(to_state_dict(variables, packaged.network), strict=False)
+    network.load_state_dict(to_state_dict(variables, gvtnet), strict=False)
     return write_package(
         output,
         network=network,
@@ -137,7 +143,7 @@ def reference_normalization(task: Task) -> NormalizationConfig:
     return NormalizationConfig(source=PERCENTILES, target=PERCENTILES, undo=True)
 
 
-def _with_uncertainty(network: NetworkConfig, uncertainty: bool) -> NetworkConfig:
+def _with_uncertainty(network: AnyNetworkConfig, uncertainty: bool) -> AnyNetworkConfig:
     return network.model_copy(update={"uncertainty": uncertainty})
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
     from gvtzoo.packaging.config import PackageConfig
 
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
@@ -97,7 +97,7 @@ class ModelPackage(Package):
 
     config: PackageConfig
 
-    def build_network(self) -> GVTNet | ProjectionGVTNet:
+    def build_network(self) -> Network:
         """The network with its weights, in evaluation mode, on the CPU.
 
         Raises

@@ -17,7 +17,7 @@ from gvtzoo.packaging.config import MetricRow, PackageConfig
 from gvtzoo.training.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 NEEDED = ("recipe.yaml", "best.safetensors", "example.npz")
 
@@ -77,7 +77,8 @@ def read_run_config(run: Path) -> PackageConfig:
             task=recipe.task,
             network=recipe.network,
             normalization=recipe.normalization,
-            metadata=recipe.model or default_metadata(recipe.name, recipe.task),
+            metadata=recipe.model
+            or default_metadata(recipe.name, recipe.task, recipe.network.architecture),
             recipe=recipe.model_dump(mode="json"),
             metrics=TypeAdapter(tuple[MetricRow, ...]).validate_python(rows),
             pixel_size=pixel_size.get("pixel_size") or {},
@@ -102,7 +103,7 @@ def _read_json(path: Path, default: Any) -> Any:
     return content
 
 
-def _network(run: Path, config: PackageConfig) -> GVTNet | ProjectionGVTNet:
+def _network(run: Path, config: PackageConfig) -> Network:
     from gvtzoo.training.run_folder import load_weights
 
     network = config.network.build()

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gvtzoo.networks import GVTNet, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 OPSET = 17
 NEWEST_IR = 8
 TOLERANCE = 1e-4  # of the output's range
 
-ARCHITECTURE_MODULES = ("operators", "blocks", "gvtnet", "projection")
+GVTNET_MODULES = ("shared", "operators", "blocks", "gvtnet", "projection")
+BASELINE_MODULES = ("shared", "baselines.base")  # and the baseline's own
 ARCHITECTURE_HEADER = """\
-# GVTNet, the architecture of this package's weights, in one file that needs PyTorch only.
+# {title}, the architecture of this package's weights, in one file that needs PyTorch only.
 # Made from gvtzoo {version} (gvtzoo/networks).
 # SPDX-License-Identifier: BSD-3-Clause
 """
@@ -50,6 +51,7 @@ TORCHSCRIPT_OPERATORS = frozenset(
         "floor_divide",
         "hardtanh",
         "matmul",
+        "max_pool2d",
         "max_pool3d",
         "mean",
         "mul",
@@ -59,25 +61,36 @@ TORCHSCRIPT_OPERATORS = frozenset(
         "size",
         "slice",
         "softmax",
+        "sum",
         "to",
         "transpose",
+        "upsample_bilinear2d",
+        "upsample_nearest2d",
         "upsample_nearest3d",
+        "upsample_trilinear3d",
     ]
 )
 
 
-def architecture_source() -> str:
-    """The networks' source in one Python file that imports nothing but torch.
+def architecture_source(network_class: type[nn.Module] | None = None) -> str:
+    """A network's source in one Python file that imports nothing but torch.
 
-    For environments without gvtzoo, such as ilastik's: the modules of ``gvtzoo.networks`` one
-    after the other, with their imports of each other left out.
+    For environments without gvtzoo, such as ilastik's: the modules of ``gvtzoo.networks`` that it
+    needs one after the other, with their imports of each other left out.
+
+    Parameters
+    ----------
+    network_class : type, optional
+        Such as `gvtzoo.networks.baselines.FNet`; by default a GVTNet.
     """
     from gvtzoo import __version__
 
     imports: dict[str, set[str]] = {}
     bodies = []
-    for name in ARCHITECTURE_MODULES:
-        source = files("gvtzoo.networks").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    title, modules = _architecture(network_class)
+    for name in modules:
+        path = f"{name.replace('.', '/')}.py"
+        source = files("gvtzoo.networks").joinpath(path).read_text(encoding="utf-8")
         module = ast.parse(source)
         lines = source.splitlines()
         for statement in module.body:
@@ -97,12 +110,20 @@ def architecture_source() -> str:
         if not module.startswith("gvtzoo")
     ]
     parts = [
-        ARCHITECTURE_HEADER.format(version=__version__).strip(),
+        ARCHITECTURE_HEADER.format(title=title, version=__version__).strip(),
         f"from __future__ import {', '.join(future)}",
         "\n".join(["import torch", *external]),
         *bodies,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _architecture(network_class: type[nn.Module] | None) -> tuple[str, tuple[str, ...]]:
+    """What the architecture is called, and the modules that it is made of."""
+    own = "" if network_class is None else network_class.__module__.partition("networks.")[2]
+    if network_class is None or own in GVTNET_MODULES:
+        return "GVTNet", GVTNET_MODULES
+    return network_class.__name__, (*BASELINE_MODULES, own)
 
 
 @contextmanager
@@ -150,12 +171,12 @@ def _check_state(network: nn.Module, stored: dict[str, torch.Tensor], path: Path
         raise GvtzooError(f"{path} does not hold the network's weights after writing: try again")
 
 
-def save_torchscript(network: GVTNet | ProjectionGVTNet, example: torch.Tensor, path: Path) -> None:
+def save_torchscript(network: Network, example: torch.Tensor, path: Path) -> None:
     """The network as TorchScript: traced in evaluation mode, any batch and spatial size.
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         On the CPU.
     example : Tensor
         (batch, channel, (z,) y, x), sizes that the network takes.
@@ -195,12 +216,12 @@ def _operators(block: torch.Graph | torch.Block) -> set[str]:
     return found
 
 
-def save_onnx(network: GVTNet | ProjectionGVTNet, example: torch.Tensor, path: Path) -> None:
+def save_onnx(network: Network, example: torch.Tensor, path: Path) -> None:
     """The network as one ONNX file: opset 17, any batch and spatial size.
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         On the CPU.
     example : Tensor
         (batch, channel, (z,) y, x), sizes that the network takes.
@@ -259,7 +280,7 @@ def _without_exporter_warnings() -> Iterator[None]:
 
 
 def _check_export(
-    network: GVTNet | ProjectionGVTNet,
+    network: Network,
     exported: Callable[[torch.Tensor], torch.Tensor],
     example: torch.Tensor,
     kind: str,

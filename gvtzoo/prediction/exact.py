@@ -41,14 +41,14 @@ from gvtzoo.prediction.features import (
     tiles,
 )
 from gvtzoo.prediction.memory import available_memory
-from gvtzoo.prediction.plan import Plan, levels, make_plans, stages, tile_on_map
+from gvtzoo.prediction.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_on_map
 from gvtzoo.prediction.runner import Partial, Runner, add_up, collect
 
 log = logging.getLogger(__name__)
 
 
 def predict_exact(
-    network: GVTNet | ProjectionGVTNet,
+    network: nn.Module,
     image: Any,
     *,
     memory: int | None = None,
@@ -93,8 +93,9 @@ def predict_exact(
     Raises
     ------
     GvtzooError
-        For sizes, tiles or outputs that do not suit the network.
+        For networks that are none of these, and sizes, tiles or outputs that do not suit them.
     """
+    network = as_gvtnet(network)
     _check(network, image.shape, tile, sigma)
     shape = _output_shape(network, image.shape)
     out = _outputs(shape, 2 if sigma else 1, out)

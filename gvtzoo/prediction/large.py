@@ -31,14 +31,14 @@ from gvtzoo.images.ome_zarr import Version, ZarrOptions
 from gvtzoo.prediction.exact import out_of_memory, predict_exact
 from gvtzoo.prediction.frames import Prepared
 from gvtzoo.prediction.journal import Journal
-from gvtzoo.prediction.plan import Plan, make_plans
+from gvtzoo.prediction.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.predictor import Model, Settings, budget_of, choose_tiling, prepare
 from gvtzoo.prediction.runner import Here, OnDisk, Progress, Runner
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-    from gvtzoo.prediction.predictor import Network
+    from gvtzoo.networks import GVTNet, Network, ProjectionGVTNet
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def predict_large(
     model.frames(image.array, image.dims)
     described = _describe(model, image, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
-    network = prepare(model.network, how)
+    network = prepare(as_gvtnet(model.network), how)
     who = _Who(client, device, network)
     with _told(output.path, partial), _alone(partial):
         _take_up(partial, output.path.name, _fingerprint(model, image, output, how, identity))
@@ -141,7 +141,7 @@ class _Who:
 
     client: Client | None
     device: str
-    network: Network
+    network: GVTNet | ProjectionGVTNet
 
     def runner(self, folder: Path, progress: Progress | None) -> Runner:
         """Who carries out the passes of a frame, with what is needed to continue in `folder`."""
@@ -289,7 +289,11 @@ def _take_up(partial: Path, name: str, fingerprint: str) -> None:
 
 
 def _planned(
-    partial: Path, model: Model, network: Network, frame: Any, how: Settings
+    partial: Path,
+    model: Model,
+    network: GVTNet | ProjectionGVTNet,
+    frame: Any,
+    how: Settings,
 ) -> list[Plan]:
     """How the tiles are cut: as when the prediction began."""
     note = partial / "plan.json"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from gvtzoo.networks.config import NetworkConfig
+from gvtzoo.networks.baseline_config import AnyNetworkConfig
 
 SAFE_SHARE = 0.6  # of what is free
 # Feature maps of the image's size that are alive at once in the widest place of the networks,
@@ -27,12 +27,12 @@ def available_memory(device: torch.device) -> int:
 
 
 def whole_image_memory(
-    network: NetworkConfig, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    network: AnyNetworkConfig, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> int:
     """Estimate of the bytes that the network takes for a whole image ((z,) y, x)."""
     from gvtzoo.networks.projection import PROJECTION_FEATURES
 
-    projection = network.architecture == "projection"
+    projection = network.output_dimensions < network.dimensions
     features = PROJECTION_FEATURES if projection else network.features
     return LIVE_FEATURE_MAPS * features * dtype.itemsize * math.prod(shape)
 

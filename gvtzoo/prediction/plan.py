@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 from torch import nn
 
+from gvtzoo.errors import GvtzooError
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.projection import (
     POOLING,
@@ -69,6 +70,21 @@ class Plan:
     finest_kept: int
     kept: int
     working: int
+
+
+def as_gvtnet(network: nn.Module) -> GVTNet | ProjectionGVTNet:
+    """The network, which is of those that are predicted exactly.
+
+    Raises
+    ------
+    GvtzooError
+        For networks of other papers.
+    """
+    if isinstance(network, (GVTNet, ProjectionGVTNet)):
+        return network
+    raise GvtzooError(
+        f"exact prediction is for GVTNets, not for a {type(network).__name__}: predict in blocks"
+    )
 
 
 def stages(network: GVTNet | ProjectionGVTNet) -> list[GVTNet | ProjectionNet]:

@@ -7,10 +7,11 @@ predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact`).
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -26,13 +27,13 @@ from gvtzoo.prediction.frames import Finished, Prepared, Target, frames_of, targ
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
 
 if TYPE_CHECKING:
-    from gvtzoo.networks.gvtnet import GVTNet
-    from gvtzoo.networks.projection import ProjectionGVTNet
+    from gvtzoo.networks import Network
     from gvtzoo.prediction.foreign import ForeignModel
 
-    Network = GVTNet | ProjectionGVTNet
+log = logging.getLogger(__name__)
 
 Tiling = Literal["auto", "whole", "exact", "blocks"]
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 Progress = Callable[[int, int], None]
 Results = tuple[np.ndarray, ...]
 
@@ -54,7 +55,7 @@ class Settings:
     tiling : {"auto", "whole", "exact", "blocks"}
         "whole": the network sees the image at once. "exact": the same result, tile by tile.
         "blocks": overlapping blocks, averaged; another result, with seams. "auto": whole where it
-        fits the memory, else exact.
+        fits the memory, else exact, or in blocks for networks that are no GVTNets.
     memory : int, optional
         Bytes that the prediction may take beyond the image and the result.
     block, overlap : tuple of int, optional
@@ -74,7 +75,7 @@ class Model:
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         In float32; it is switched to evaluation.
     config : PackageConfig
     name : str
@@ -229,7 +230,8 @@ class Model:
         prepared = self.prepare_frame(frame)
         finished = self.finish_frame(prepared, targets)
         budget = budget_of(network, how)
-        if choose_tiling(self.config, prepared.shape[1:], how, budget) == "exact":
+        tiling = choose_tiling(self.config, prepared.shape[1:], how, budget)
+        if tiling == "exact":
             from gvtzoo.prediction.exact import predict_exact
             from gvtzoo.prediction.runner import Runner
 
@@ -242,6 +244,13 @@ class Model:
                 runner=Runner(progress=progress),
             )
             return
+        if how.tiling == "auto" and tiling == "blocks":
+            log.warning(
+                "the image does not fit the memory, and only GVTNets are predicted exactly: "
+                "predicting with %s in overlapping blocks",
+                self.name,
+            )
+        how = replace(how, tiling=tiling)
         image = prepared[whole(prepared.shape)]
         results = predict_at_once(network, image, self.config, how, len(targets) > 1, progress)
         for place, result in zip(finished, results, strict=True):
@@ -287,7 +296,9 @@ def choose_tiling(
     if how.tiling != "auto":
         return how.tiling
     needed = whole_image_memory(config.network, size, DTYPES[how.dtype])
-    return "whole" if needed <= budget else "exact"
+    if needed <= budget:
+        return "whole"
+    return "exact" if config.exact else "blocks"
 
 
 def as_data_array(
@@ -314,7 +325,7 @@ def as_data_array(
     return xr.DataArray(image, dims=names)
 
 
-def prepare(network: Network, how: Settings) -> Network:
+def prepare(network: AnyModule, how: Settings) -> AnyModule:
     """The network on the device and in the type that the settings ask for."""
     device = choose_device(how.device)
     network = copy.deepcopy(network).to(device=device, dtype=DTYPES[how.dtype])
@@ -362,7 +373,7 @@ def predict_at_once(
             progress(1, 1)
         return results
     multiple = config.network.multiple
-    block = check_block(how.block or DEFAULT_BLOCK[config.network.dimensions], multiple)
+    block = check_block(how.block or default_block(config, image.shape[1:]), multiple)
     return predict_blocks(
         lambda part: run_network(network, part, uncertainty),
         image,
@@ -370,6 +381,15 @@ def predict_at_once(
         overlap=how.overlap or DEFAULT_OVERLAP[config.network.dimensions],
         progress=progress,
     )
+
+
+def default_block(config: PackageConfig, size: Sequence[int]) -> tuple[int, ...]:
+    """Blocks that a network can halve, with all planes of the surface that it may look for."""
+    network = config.network
+    block = DEFAULT_BLOCK[network.dimensions]
+    if network.output_dimensions < network.dimensions:
+        block = (size[0], *block[1:])
+    return tuple(-(-b // m) * m for b, m in zip(block, network.multiple, strict=True))
 
 
 def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 from torch import nn
 
+from gvtzoo.errors import GvtzooError
 from gvtzoo.images.lazy import boxes
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.projection import POOLING, ProjectionGVTNet, ProjectionNet
@@ -22,11 +23,20 @@ from gvtzoo.prediction.features import Sizes, per_axis, reach
 LAYERS_AND_SCALES = Iterator[tuple[nn.Module, Sizes]]
 
 
-def convolution_reach(network: GVTNet | ProjectionGVTNet) -> Sizes:
-    """How far the convolutions of a network look, in voxels of the image, (z,) y, x.
+def convolution_reach(network: nn.Module) -> Sizes:
+    """How far the convolutions of a GVTNet look, in voxels of the image, (z,) y, x.
 
     What the attention looks at is not counted: it has no limit.
+
+    Raises
+    ------
+    GvtzooError
+        For networks of other papers.
     """
+    if not isinstance(network, (GVTNet, ProjectionGVTNet)):
+        raise GvtzooError(
+            f"what tiles cost is measured for GVTNets, not for a {type(network).__name__}"
+        )
     layers: list[tuple[nn.Module, Sizes]] = []
     if isinstance(network, ProjectionGVTNet):
         layers += _projection_layers(network.projection)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gvtzoo.hub.index import Entry, read_index
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.metadata import MetricRow, Task
-from gvtzoo.networks.config import NetworkConfig
+from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.packaging.package import open_package
 from gvtzoo.site.pictures import Pictures, pictures_of
@@ -132,7 +132,7 @@ def card_of_package(name: str, path: Path) -> ModelCard:
     )
 
 
-def spatial_dimensions(network: NetworkConfig) -> str:
+def spatial_dimensions(network: AnyNetworkConfig) -> str:
     """``"2D"``, ``"3D"`` or ``"3D → 2D"``."""
     return _dimensions(network.dimensions, network.output_dimensions)
 

@@ -167,9 +167,15 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         },
     }
     try:
-        return build_recipe(changed, settings)
+        recipe = build_recipe(changed, settings)
     except ValidationError as error:
         raise GvtzooError(f"the settings do not suit {metadata.id}: {describe(error)}") from error
+    if recipe.network.architecture != config.network.architecture:
+        raise GvtzooError(
+            f"{metadata.id} is a {config.network.architecture}: train a "
+            f"{recipe.network.architecture} from the beginning, with gvtzoo train"
+        )
+    return recipe
 
 
 def _training_of(config: PackageConfig) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Recipes: everything that defines a training, in one YAML file checked on loading.
 
 A recipe may extend another (``extends: denoising/base``): mappings are merged, everything else is
-replaced. ``preset`` under ``network`` starts from one of the paper's networks.
+replaced. ``preset`` under ``network`` starts from one of the paper's networks; ``architecture``, or
+a bare name instead of the settings, chooses a network that the paper compares with.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from gvtzoo.errors import GvtzooError
 from gvtzoo.images.normalization import Normalization, PercentileNormalization
 from gvtzoo.layered_yaml import describe, merge
 from gvtzoo.metadata import ModelMetadata, Task
-from gvtzoo.networks.config import PRESETS, NetworkConfig
+from gvtzoo.networks.baseline_config import BASELINES, AnyNetworkConfig
+from gvtzoo.networks.config import PRESETS
 from gvtzoo.plain_yaml import DEEPEST, read_yaml
 from gvtzoo.training.recipe_files import find_recipe, read_recipe
+from gvtzoo.training.recipe_layers import layer, named
 
 
 class Strict(BaseModel):
@@ -262,7 +265,7 @@ class Recipe(Strict):
     name: str
     task: Task
     description: str = ""
-    network: NetworkConfig
+    network: AnyNetworkConfig
     data: DataConfig = DataConfig()
     normalization: NormalizationConfig = NormalizationConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -271,16 +274,19 @@ class Recipe(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _start_from_preset(cls, values: Any) -> Any:
-        network = values.get("network") if isinstance(values, dict) else None
-        if not isinstance(network, Mapping) or "preset" not in network:
+    def _start_network(cls, values: Any) -> Any:
+        """A bare name is an architecture; a preset is what its settings change."""
+        if not isinstance(values, Mapping):
             return values
-        settings = dict(network)
-        preset = settings.pop("preset")
-        if not isinstance(preset, str) or preset not in PRESETS:
-            raise ValueError(f"network.preset is {preset!r}: choose one of {', '.join(PRESETS)}")
-        base = PRESETS[preset].model_dump(mode="json")
-        return {**values, "network": merge(base, settings)}
+        values = named(values)
+        network = values.get("network")
+        if not isinstance(network, Mapping):
+            return values
+        if "preset" in network:
+            return {**values, "network": _from_preset(network)}
+        if "architecture" in network:
+            return {**values, "network": {**_dimensions(values), **network}}
+        return values
 
     @model_validator(mode="after")
     def _check_patch(self) -> Recipe:
@@ -311,6 +317,15 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_projection(self) -> Recipe:
+        if self.task == "projection" and self.network.output_dimensions != 2:
+            raise ValueError(
+                f"task projection needs a network that gives a 2D image, not "
+                f"{self.network.architecture}: choose projection or care_projection"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_surface(self) -> Recipe:
         if self.data.surface is None:
             return self
@@ -321,12 +336,37 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_freeze(self) -> Recipe:
+        if self.training.freeze != "none" and self.network.architecture in BASELINES:
+            raise ValueError(
+                f"training.freeze {self.training.freeze!r} is for GVTNets: "
+                f"{self.network.architecture} is trained as a whole"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_loss(self) -> Recipe:
         if self.training.loss.endswith("uncertainty") and not self.network.uncertainty:
             raise ValueError(
                 f"training.loss {self.training.loss!r} needs network.uncertainty: true"
             )
         return self
+
+
+def _from_preset(network: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one of the paper's networks, and what is changed of them."""
+    settings = dict(network)
+    preset = settings.pop("preset")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise ValueError(f"network.preset is {preset!r}: choose one of {', '.join(PRESETS)}")
+    return merge(PRESETS[preset].model_dump(mode="json"), settings)
+
+
+def _dimensions(values: Mapping[str, Any]) -> dict[str, int]:
+    """As many as the training patches have axes."""
+    training = values.get("training")
+    patch = training.get("patch") if isinstance(training, Mapping) else None
+    return {"dimensions": len(patch)} if isinstance(patch, (list, tuple)) else {}
 
 
 def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -362,7 +402,7 @@ def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Re
         When a setting is not of that form.
     """
     for override in overrides:
-        values = merge(values, parse_override(override))
+        values = layer(values, parse_override(override))
     return Recipe.model_validate(values)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gvtzoo.errors import GvtzooError
 from gvtzoo.layered_yaml import read_layered
 from gvtzoo.resources import recipes_folder
+from gvtzoo.training.recipe_layers import layer
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -34,4 +35,4 @@ def recipe_names() -> list[str]:
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """A recipe's settings, with those that it extends."""
-    return read_layered(path, find_recipe)
+    return read_layered(path, find_recipe, layer)
