@@ -18,6 +18,7 @@ from gvtzoo.training.recipe import load_recipe
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
+    from gvtzoo.prediction.predictor import Model
 
 NEEDED = ("recipe.yaml", "best.safetensors", "example.npz")
 
@@ -60,6 +61,21 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
         example=_example(run / "example.npz"),
         overwrite=overwrite,
     )
+
+
+def open_run(run: str | Path) -> Model:
+    """A run's best weights as a model that predicts, without packaging it.
+
+    Raises
+    ------
+    GvtzooError
+        When the run folder is not complete.
+    """
+    from gvtzoo.prediction.predictor import Model
+
+    run = Path(run)
+    config = read_run_config(run)
+    return Model(_network(run, config), config, config.metadata.id)
 
 
 def read_run_config(run: Path) -> PackageConfig:

@@ -1,0 +1,204 @@
+"""``gvtzoo evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
+from gvtzoo.cli.predict import TilingName
+from gvtzoo.cli.table import table_lines
+from gvtzoo.errors import GvtzooError
+
+if TYPE_CHECKING:
+    from gvtzoo.evaluation.results import ComparisonRow, Evaluation
+    from gvtzoo.prediction.predictor import Settings
+
+SHOWN = {"ssim": "SSIM", "nrmse": "NRMSE", "r": "r"}  # compared in words
+
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]MODEL|PREDICTIONS...",
+        help="Models as `gvtzoo predict` takes them, run folders, or folders of predictions that "
+        "have the images' names.",
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option("--data", help="Folder with source/ and target/, or a CSV with such columns."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="What a prediction may take beyond input and output, such as 4GB."),
+]
+TilingOption = Annotated[
+    TilingName, typer.Option(help="How models predict, as of `gvtzoo predict`.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    models: Models,
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The report's folder.")],
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Folders beside target/ in the place of source/: noise levels of one truth.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Test images as this recipe reads them: regions, simulated noise."),
+    ] = None,
+    resolution: Annotated[
+        bool, typer.Option("--resolution", help="Fourier ring or shell correlation, too.")
+    ] = False,
+    segmentation: Annotated[
+        bool, typer.Option("--segmentation", help="Overlap of thresholded objects, too.")
+    ] = False,
+    with_input: Annotated[
+        bool, typer.Option("--input", help="Compare with the input images, too.")
+    ] = False,
+    tiling: TilingOption = TilingName.AUTO,
+    memory: Memory = None,
+    device: Device = "auto",
+    trust: Trust = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure models on image pairs, compare them, and write a report.
+
+    The report's folder holds index.html, tables, and the predictions, which are not made again as
+    long as model, image and settings are the same.
+    """
+    from gvtzoo.evaluation import folder as report_folder
+    from gvtzoo.evaluation.evaluate import Options
+    from gvtzoo.evaluation.evaluate import evaluate as run_evaluation
+    from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
+    from gvtzoo.evaluation.predictions import Candidate, Inputs, open_candidate
+
+    if recipe is not None and conditions is not None:
+        raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
+    how = prediction_settings(tiling, memory, device)
+    chosen = [name for name in (conditions or "").split(",") if name]
+    pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
+    kept = output / report_folder.PREDICTIONS
+    candidates: list[Candidate] = [
+        open_candidate(text, kept, how, trust=trust) for text in models
+    ]
+    if with_input:
+        candidates.insert(0, Inputs())
+    settings: dict[str, Any] = {
+        "models": {candidate.name: candidate.identity for candidate in candidates},
+        "data": str(data.resolve()),
+        "conditions": chosen,
+        "recipe": recipe,
+        "resolution": resolution,
+        "segmentation": segmentation,
+    }
+    report_folder.claim(output, settings, overwrite=overwrite)
+    if recipe is not None:
+        from gvtzoo.training.recipe import load_recipe
+
+        pairs = write_recipe_pairs(load_recipe(recipe), data, output / report_folder.IMAGES)
+    with progress_bar("evaluating") as shown:
+        evaluation = run_evaluation(
+            candidates,
+            pairs,
+            output,
+            Options(resolution, segmentation),
+            data=str(data) if recipe is None else f"{data}, test images of {recipe}",
+            command=command_line(),
+            progress=shown,
+        )
+    report = report_folder.write_result(output, evaluation)
+    if as_json:
+        typer.echo(evaluation.model_dump_json(indent=1))
+        return
+    for line in summary_lines(evaluation):
+        typer.echo(line)
+    for row in evaluation.comparisons:
+        if row.metric in SHOWN and not row.structure:
+            typer.echo(in_words(row))
+    typer.echo(f"report: {report}", err=True)
+
+
+def prediction_settings(tiling: TilingName, memory: str | None, device: str) -> Settings:
+    """The options of predictions, checked."""
+    from gvtzoo.prediction.memory import parse_memory
+    from gvtzoo.prediction.predictor import Settings
+
+    try:
+        budget = None if memory is None else parse_memory(memory)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return Settings(device=device, tiling=tiling.value, memory=budget)
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    import shlex
+    import sys
+
+    return shlex.join(["gvtzoo", *sys.argv[1:]])
+
+
+def summary_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Mean ± deviation of each metric, a line for each model and group of images."""
+    from itertools import groupby
+
+    header = ["model", "images", "n", *evaluation.metrics]
+    rows = []
+    by_group = groupby(
+        evaluation.summaries, key=lambda row: (row.condition, row.structure, row.model)
+    )
+    for (condition, structure, model), group in by_group:
+        found = {row.metric: row for row in group}
+        values = [
+            f"{found[name].mean:.4g} ± {found[name].deviation:.2g}" for name in evaluation.metrics
+        ]
+        count = max(row.count for row in found.values())
+        rows.append([model, condition or structure or "all", str(count), *values])
+    yield from table_lines(header, rows)
+
+
+def in_words(row: ComparisonRow) -> str:
+    """A comparison as a sentence."""
+    from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
+
+    better = row.difference < 0 if row.metric in LOWER_IS_BETTER else row.difference > 0
+    verb = "better" if better else "not better"
+    where = f" ({row.condition})" if row.condition else ""
+    return (
+        f"{row.first} is {verb} than {row.second} in {SHOWN[row.metric]}{where}: "
+        f"difference {row.difference:+.4f}, one-tailed paired t-test p = {row.t_p_value:.2g}, "
+        f"Wilcoxon p = {row.wilcoxon_p_value:.2g}, d = {row.effect_size:.2f}, n = {row.count}"
+    )
+
+
+def named(values: list[str], what: str) -> dict[str, str]:
+    """``NAME=VALUE`` options by name.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    found: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise GvtzooError(f"{what} {text!r} is not of the form NAME=VALUE")
+        if name in found:
+            raise GvtzooError(f"{what} names {name} twice")
+        found[name] = value
+    return found

@@ -1,0 +1,392 @@
+"""Models, or predictions, measured on pairs: every number of a report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.evaluation.metrics import evaluate_pair, paper_normalize
+from gvtzoo.evaluation.pairs import EvaluationPair
+from gvtzoo.evaluation.predictions import Candidate, Prediction
+from gvtzoo.evaluation.results import (
+    CalibrationRow,
+    ComparisonRow,
+    Evaluation,
+    Histogram,
+    ImageResult,
+    SummaryRow,
+)
+from gvtzoo.evaluation.statistics import compare_paired, summarize
+from gvtzoo.evaluation.uncertainty import Calibration, calibrate, merge_calibrations
+from gvtzoo.images.files import open_image, read_image
+
+log = logging.getLogger(__name__)
+
+PAPER_METRICS = ("r", "nrmse", "psnr", "ssim", "mse", "mae", "r2")
+LARGE = 2 * 10**8  # voxels, from which on an image is not loaded to be measured
+HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
+LENGTH_UNITS = {
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+}
+
+Progress = Callable[[float, float, str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured beyond the paper's metrics.
+
+    Attributes
+    ----------
+    resolution : bool
+        Up to which detail prediction and truth agree (`gvtzoo.evaluation.resolution`): in µm where
+        the voxel size is known, else in voxels.
+    segmentation : bool
+        Overlap of what a threshold finds in both (`gvtzoo.evaluation.segmentation`).
+    """
+
+    resolution: bool = False
+    segmentation: bool = False
+
+
+@dataclass
+class _Found:
+    """What is gathered of one candidate."""
+
+    results: list[ImageResult]
+    calibrations: dict[str, list[Calibration]]
+    histograms: dict[str, np.ndarray]
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    pairs: Sequence[EvaluationPair],
+    folder: str | Path,
+    options: Options | None = None,
+    *,
+    data: str = "",
+    command: str = "",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Predict where it is needed, measure, summarize and compare.
+
+    Pairs that cannot be measured for every candidate (sizes that differ, a constant truth) are
+    named in a warning and left out for all, so that means are over the same images.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        With different names.
+    pairs : sequence of EvaluationPair
+    folder : path
+        Of the evaluation: paths in it are kept relative.
+    options : Options, optional
+    data, command : str
+        Kept in the result.
+    progress : callable, optional
+        ``progress(done, all, note)``.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    GvtzooError
+        When names are not unique, or no pair could be measured.
+    """
+    names = [candidate.name for candidate in candidates]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise GvtzooError(f"two models are called {twice}: give them names, as first={twice}")
+    options, folder = options or Options(), Path(folder)
+    truth_histograms: dict[str, np.ndarray] = {}
+    found = {name: _Found([], {}, {}) for name in names}
+    calibration: dict[str, Any] = {}
+    failures = 0
+    for number, pair in enumerate(pairs):
+        report = _share(progress, number, len(pairs), len(candidates))
+        try:
+            rows = list(_measured(candidates, pair, options, folder, report))
+        except GvtzooError as error:
+            failures += 1
+            log.warning("%s is left out: %s", pair.place, error)
+            continue
+        calibration = calibration or _voxel_size(pair.target)
+        _gather(found, truth_histograms, pair, rows)
+    if failures == len(pairs):
+        raise GvtzooError(f"none of the {len(pairs)} images could be evaluated")
+    results = tuple(row for name in names for row in found[name].results)
+    metrics = tuple(dict.fromkeys(key for row in results for key in row.metrics))
+    evaluation = Evaluation(
+        models=tuple(names),
+        metrics=metrics,
+        results=results,
+        calibrations=tuple(_calibration_rows(found)),
+        histograms=tuple(_histograms(found, truth_histograms)),
+        pixel_size=calibration.get("pixel_size") or {},
+        unit=calibration.get("unit") or None,
+        data=data,
+        command=command,
+        versions=_versions(),
+    )
+    return evaluation.model_copy(
+        update={
+            "summaries": tuple(_summaries(evaluation)),
+            "comparisons": tuple(_comparisons(evaluation)),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One candidate on one pair."""
+
+    result: ImageResult
+    calibration: Calibration | None
+    histograms: tuple[np.ndarray, np.ndarray] | None  # of the truth and of the prediction
+
+
+def _measured(
+    candidates: Sequence[Candidate],
+    pair: EvaluationPair,
+    options: Options,
+    folder: Path,
+    report: Callable[[int], Callable[[int, int], None] | None],
+) -> Iterator[_Measured]:
+    for number, candidate in enumerate(candidates):
+        prediction = candidate.predict(pair, report(number))
+        metrics, calibration, histograms = measure(pair, prediction, options)
+        result = ImageResult(
+            model=candidate.name,
+            image=pair.name,
+            condition=pair.condition,
+            structure=pair.structure,
+            metrics=metrics,
+            source=_kept(pair.source, folder),
+            target=_kept(pair.target, folder),
+            prediction=_kept(prediction.path, folder),
+            sigma=_kept(prediction.sigma, folder) if prediction.sigma else None,
+        )
+        yield _Measured(result, calibration, histograms)
+
+
+def measure(
+    pair: EvaluationPair, prediction: Prediction, options: Options
+) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray] | None]:
+    """Metrics, σ's calibration, and histograms of the truth and the prediction.
+
+    σ is that of predictions in the truth's units. Where the units differ, both are brought to the
+    truth's by the linear fit with the least squared error. Images of more than 2·10⁸ voxels are
+    measured slab by slab, and give metrics only.
+
+    Raises
+    ------
+    GvtzooError
+        When the images cannot be read or compared.
+    """
+    opened = open_image(pair.target, channel=pair.target_channel)
+    if int(np.prod(opened.array.shape)) > LARGE:
+        from gvtzoo.evaluation.streaming import evaluate_slabs
+        from gvtzoo.images.lazy import View
+
+        given = open_image(prediction.path)
+        arrays = (View(image.array, tuple(range(len(image.dims)))) for image in (opened, given))
+        return evaluate_slabs(*arrays), None, None
+    truth = np.squeeze(read_image(pair.target, channel=pair.target_channel).to_numpy())
+    image = read_image(prediction.path, channel=_channel(pair, prediction))
+    values = np.squeeze(image.to_numpy())
+    metrics = evaluate_pair(truth, values)
+    if options.resolution:
+        metrics["resolution"] = _resolution(truth, values, pair.target)
+    if options.segmentation:
+        from gvtzoo.evaluation.segmentation import evaluate_segmentation
+
+        metrics |= evaluate_segmentation(truth, values)
+    normalized, fitted = paper_normalize(truth, values)
+    histograms = (_histogram(normalized), _histogram(fitted))
+    if prediction.sigma is None:
+        return metrics, None, histograms
+    sigma = np.squeeze(read_image(prediction.sigma).to_numpy()).astype(np.float64)
+    slope, offset = _linear_fit(values, truth)
+    if slope <= 0:
+        return metrics, None, histograms
+    calibration = calibrate(truth, slope * values.astype(np.float64) + offset, slope * sigma)
+    return metrics, calibration, histograms
+
+
+def _channel(pair: EvaluationPair, prediction: Prediction) -> str | None:
+    return pair.channel if prediction.path == pair.source else None
+
+
+def _linear_fit(values: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Slope and offset that bring values closest to the truth."""
+    first, second = values.astype(np.float64), truth.astype(np.float64)
+    centred = first - first.mean()
+    variance = float((centred**2).mean())
+    slope = float((centred * (second - second.mean())).mean()) / variance if variance else 0.0
+    return slope, float(second.mean() - slope * first.mean())
+
+
+def _resolution(truth: np.ndarray, values: np.ndarray, path: Path) -> float:
+    from gvtzoo.evaluation.resolution import fourier_correlation
+
+    known = _voxel_size(path)
+    scale = LENGTH_UNITS.get(known.get("unit") or "")
+    sizes = known.get("pixel_size") or {}
+    axes = "zyx"[-truth.ndim :]
+    if scale is None or not set(axes) <= set(sizes):
+        return fourier_correlation(truth, values).resolution()
+    voxel = tuple(scale * sizes[axis] for axis in axes)
+    return fourier_correlation(truth, values, pixel_size=voxel).resolution()
+
+
+def _voxel_size(path: Path) -> dict[str, Any]:
+    image = open_image(path, keep_channels=True)
+    sizes = {axis: size for axis, size in image.pixel_size.items() if axis in "zyx"}
+    return {"pixel_size": sizes, "unit": image.unit}
+
+
+def _histogram(image: np.ndarray) -> np.ndarray:
+    inside = np.clip(image, HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1])
+    return np.histogram(inside, HISTOGRAM_EDGES)[0]
+
+
+def _gather(
+    found: Mapping[str, _Found],
+    truths: dict[str, np.ndarray],
+    pair: EvaluationPair,
+    rows: Sequence[_Measured],
+) -> None:
+    for number, row in enumerate(rows):
+        of_model = found[row.result.model]
+        of_model.results.append(row.result)
+        if row.calibration is not None:
+            of_model.calibrations.setdefault(pair.condition, []).append(row.calibration)
+        if row.histograms is None:
+            continue
+        truth, prediction = row.histograms
+        if number == 0:
+            truths[pair.condition] = truths.get(pair.condition, 0) + truth
+        known = of_model.histograms.get(pair.condition, 0)
+        of_model.histograms[pair.condition] = known + prediction
+
+
+def _calibration_rows(found: Mapping[str, _Found]) -> Iterator[CalibrationRow]:
+    for name, of_model in found.items():
+        for condition, calibrations in of_model.calibrations.items():
+            merged = merge_calibrations(calibrations)
+            yield CalibrationRow(
+                model=name,
+                condition=condition,
+                nominal=tuple(map(float, merged.nominal)),
+                observed=tuple(map(float, merged.observed)),
+                sigma=tuple(map(float, merged.sigma)),
+                error=tuple(map(float, merged.error)),
+                voxels=merged.voxels,
+            )
+
+
+def _histograms(
+    found: Mapping[str, _Found], truths: Mapping[str, np.ndarray]
+) -> Iterator[Histogram]:
+    edges = tuple(map(float, HISTOGRAM_EDGES))
+    for name, histograms in (("", truths), *((name, f.histograms) for name, f in found.items())):
+        for condition, counts in histograms.items():
+            shares = tuple(map(float, counts / counts.sum()))
+            yield Histogram(model=name, condition=condition, edges=edges, shares=shares)
+
+
+def groups(evaluation: Evaluation) -> list[tuple[str | None, str | None]]:
+    """All images (None, None), then each condition and each structure where there are several.
+
+    Given as (condition, structure).
+    """
+    found: list[tuple[str | None, str | None]] = [(None, None)]
+    if len(evaluation.conditions) > 1:
+        found += [(condition, None) for condition in evaluation.conditions]
+    if len(evaluation.structures) > 1:
+        found += [(None, structure) for structure in evaluation.structures]
+    return found
+
+
+def _summaries(evaluation: Evaluation) -> Iterator[SummaryRow]:
+    for condition, structure in groups(evaluation):
+        for model in evaluation.models:
+            rows = evaluation.of(model, condition, structure)
+            for metric in evaluation.metrics:
+                summary = summarize([row.metrics[metric] for row in rows])
+                yield SummaryRow(
+                    model=model,
+                    condition=condition or "",
+                    structure=structure or "",
+                    metric=metric,
+                    **asdict(summary),
+                )
+
+
+def _comparisons(evaluation: Evaluation) -> Iterator[ComparisonRow]:
+    for condition, structure in groups(evaluation):
+        for first, second in combinations(evaluation.models, 2):
+            for metric in evaluation.metrics:
+                values = (
+                    [row.metrics[metric] for row in evaluation.of(model, condition, structure)]
+                    for model in (first, second)
+                )
+                compared = compare_paired(*values, metric=metric, first=first, second=second)
+                yield ComparisonRow(
+                    condition=condition or "", structure=structure or "", **asdict(compared)
+                )
+
+
+def _kept(path: Path, folder: Path) -> str:
+    """Below the evaluation's folder, or absolute."""
+    resolved = path.resolve()
+    if resolved.is_relative_to(folder.resolve()):
+        return resolved.relative_to(folder.resolve()).as_posix()
+    return str(resolved)
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    import torch
+
+    import gvtzoo
+
+    return {
+        "gvtzoo": gvtzoo.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "xarray": xr.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _share(
+    progress: Progress | None, pair: int, pairs: int, candidates: int
+) -> Callable[[int], Callable[[int, int], None] | None]:
+    """Progress of one candidate's prediction of one pair, as a share of all."""
+
+    def of_candidate(number: int) -> Callable[[int, int], None] | None:
+        if progress is None:
+            return None
+        before = pair * candidates + number
+        return lambda done, total: progress(
+            before + done / max(total, 1), pairs * candidates, f"image {pair + 1} of {pairs}"
+        )
+
+    return of_candidate

@@ -1,0 +1,78 @@
+"""The folder of an evaluation: what is in it, and when it may be written again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.files import write_atomically
+
+SETTINGS = "settings.json"
+RESULT = "evaluation.json"
+METRICS, SUMMARY = "metrics.csv", "summary.csv"
+PREDICTIONS, IMAGES = "predictions", "images"
+
+
+def claim(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Make the folder an evaluation's, or make sure that it is this evaluation's already.
+
+    An interrupted or repeated evaluation goes on in its folder; predictions in it are kept anyway.
+
+    Raises
+    ------
+    GvtzooError
+        When the folder holds other things, or another evaluation and `overwrite` is not given.
+    """
+    path = folder / SETTINGS
+    if folder.exists() and not folder.is_dir():
+        raise GvtzooError(f"{folder} is a file: name a folder for the evaluation")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not path.is_file():
+            raise GvtzooError(f"{folder} holds other files: choose a new folder")
+        if _read(path) != json.loads(json.dumps(settings)) and not overwrite:
+            raise GvtzooError(
+                f"{folder} holds an evaluation of other models, data or settings: choose another "
+                "folder, or --overwrite (predictions are kept)"
+            )
+    _write(path, json.dumps(settings, indent=1) + "\n")
+
+
+def write_result(folder: Path, evaluation: Evaluation) -> Path:
+    """The evaluation as JSON and CSV tables, and its report; the report's path."""
+    from gvtzoo.evaluation.report import write_report
+
+    _write(folder / RESULT, evaluation.model_dump_json(indent=1) + "\n")
+    _write(folder / METRICS, evaluation.table())
+    _write(folder / SUMMARY, evaluation.summary_table())
+    return write_report(evaluation, folder)
+
+
+def read_result(folder: str | Path) -> Evaluation:
+    """The evaluation that a folder holds.
+
+    Raises
+    ------
+    GvtzooError
+        When there is none.
+    """
+    path = Path(folder) / RESULT
+    try:
+        return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GvtzooError(f"{folder} holds no evaluation that can be read: {path}") from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

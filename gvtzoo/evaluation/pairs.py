@@ -1,0 +1,228 @@
+"""Image files and their truths that models are measured on."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.images.files import find_images
+
+if TYPE_CHECKING:
+    from gvtzoo.training.recipe import Recipe
+
+TRUTH_FOLDERS = ("target", "GT")  # CARE's data sets call it GT
+SOURCE_FOLDER = "source"
+SPLITS = ("test", "val")  # the first that there is
+NOISE_SEED = 1
+
+
+@dataclass(frozen=True)
+class EvaluationPair:
+    """A source image and its truth.
+
+    Attributes
+    ----------
+    name : str
+        Together with `structure` and `condition` it is unique.
+    source, target : Path
+    condition : str
+        Such as the noise level, of several sources of the same truth; may be empty.
+    structure : str
+        What is to be seen, or the data set; may be empty.
+    channel, target_channel : str, optional
+        To be read, of files that have several.
+    """
+
+    name: str
+    source: Path
+    target: Path
+    condition: str = ""
+    structure: str = ""
+    channel: str | None = None
+    target_channel: str | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where files about this pair go, relative to some folder; without suffix."""
+        return Path(*(_file_name(part) for part in (self.structure, self.condition) if part)) / (
+            _file_name(self.name)
+        )
+
+
+def find_pairs(
+    data: str | Path, *, conditions: Sequence[str] = (), structure: str = ""
+) -> list[EvaluationPair]:
+    """The pairs of a data folder or CSV file.
+
+    Parameters
+    ----------
+    data : path
+        A folder with ``source/`` and ``target/`` (or CARE's ``GT/``) that hold images of the same
+        names, possibly below ``test/``, ``val/`` or ``test_data/``; or a CSV file with columns
+        ``source``, ``target`` and, where there are any, ``split``, ``condition``, ``structure``,
+        ``channel``, ``target_channel``, with paths relative to it. Images for training are not
+        taken where there are others.
+    conditions : sequence of str
+        Folders beside the truths' that take the place of ``source/``, or conditions of the CSV to
+        be taken; CARE's ``condition_1``, … are found by themselves.
+    structure : str
+        For all pairs that name none.
+
+    Raises
+    ------
+    GvtzooError
+        When there are no pairs, or files are missing or have no partner.
+    """
+    data = Path(data)
+    if data.suffix == ".csv":
+        pairs = list(_of_csv(data, conditions, structure))
+    else:
+        pairs = list(_of_folder(_test_folder(data), conditions, structure))
+    if not pairs:
+        raise GvtzooError(f"{data} holds no pairs to evaluate on")
+    places = [pair.place for pair in pairs]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise GvtzooError(f"{data} has two images {twice}: give them different names or conditions")
+    return pairs
+
+
+def write_recipe_pairs(
+    recipe: Recipe, data: str | Path, folder: Path, *, structure: str = ""
+) -> list[EvaluationPair]:
+    """The test images of a recipe as its training reads them, as files.
+
+    Regions are cut, images resampled, and camera noise is made, always the same. A name such as
+    "surface, 20 photons" becomes the image ``surface`` in the condition ``20 photons``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : path
+        As `gvtzoo.training.data.load_images` takes it.
+    folder : Path
+        For the files; those of the same content stay as they are.
+    structure : str
+        Of all pairs.
+
+    Raises
+    ------
+    GvtzooError
+        When the data have no test images.
+    """
+    from gvtzoo.training.data import load_images
+
+    images = load_images(data, "test", recipe)
+    if not images:
+        raise GvtzooError(f"{data} has no test images for the recipe {recipe.name}")
+    pairs = []
+    for number, image in enumerate(images):
+        name, _, condition = image.name.partition(", ")
+        place = EvaluationPair(name, folder, folder, condition, structure).place
+        source, target = (folder / kind / f"{place}.tif" for kind in ("source", "target"))
+        arrays = image.raw(np.random.default_rng([NOISE_SEED, number]))
+        for path, array in zip((source, target), arrays, strict=True):
+            _write_once(path, array, image.calibration)
+        pairs.append(EvaluationPair(name, source, target, condition, structure))
+    return pairs
+
+
+def _write_once(path: Path, array: np.ndarray, calibration: Mapping[str, object]) -> None:
+    """An image (channel, (z,) y, x) as TIFF; several channels of planes become a stack."""
+    import xarray as xr
+
+    from gvtzoo.images.files import read_image, write_image
+
+    values = array[0] if len(array) == 1 else array
+    axes = "czyx"[-values.ndim :] if values.ndim > 3 else "zyx"[-values.ndim :]
+    if path.is_file() and np.array_equal(read_image(path, keep_channels=True).to_numpy(), values):
+        return
+    known = {key: value for key, value in calibration.items() if value}
+    sizes = known.get("pixel_size")
+    if isinstance(sizes, dict):
+        known["pixel_size"] = {axis: size for axis, size in sizes.items() if axis in axes}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, xr.DataArray(values, dims=tuple(axes), attrs=known), overwrite=True)
+
+
+def _test_folder(data: Path) -> Path:
+    if not data.is_dir():
+        raise GvtzooError(f"there is no data folder {data}: it needs source/ and target/, or a CSV")
+    for name in (*SPLITS, "test_data"):
+        if (data / name).is_dir() and _truths(data / name):
+            return data / name
+    return data
+
+
+def _truths(folder: Path) -> Path | None:
+    return next((folder / name for name in TRUTH_FOLDERS if (folder / name).is_dir()), None)
+
+
+def _of_folder(root: Path, conditions: Sequence[str], structure: str) -> Iterator[EvaluationPair]:
+    truths = _truths(root)
+    if truths is None:
+        raise GvtzooError(f"{root} has no folder target/ (or GT/): put the true images there")
+    if conditions:
+        for name in conditions:
+            yield from _of_condition(root / name, truths, name, structure)
+    elif (root / SOURCE_FOLDER).is_dir():
+        yield from _of_condition(root / SOURCE_FOLDER, truths, "", structure)
+    else:
+        for folder in sorted(root.iterdir()):
+            if folder.is_dir() and folder != truths:
+                yield from _of_condition(folder, truths, folder.name, structure)
+
+
+def _of_condition(
+    sources: Path, truths: Path, condition: str, structure: str
+) -> Iterator[EvaluationPair]:
+    if not sources.is_dir():
+        raise GvtzooError(f"there is no folder {sources} with source images")
+    for source in find_images(sources):
+        target = truths / source.name
+        if not target.exists():
+            raise GvtzooError(f"{source} has no partner {target}")
+        yield EvaluationPair(source.stem, source, target, condition, structure)
+
+
+def _of_csv(path: Path, conditions: Sequence[str], structure: str) -> Iterator[EvaluationPair]:
+    if not path.is_file():
+        raise GvtzooError(f"there is no file {path}")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    missing = {"source", "target"} - set(rows[0] if rows else ())
+    if missing:
+        raise GvtzooError(f"{path} lacks the column {min(missing)!r}: it needs source,target")
+    splits = {row.get("split") for row in rows}
+    split = next((name for name in SPLITS if name in splits), None)
+    for row in rows:
+        if split is not None and row.get("split") != split:
+            continue
+        condition = row.get("condition") or ""
+        if conditions and condition not in conditions:
+            continue
+        files = [path.parent / row[kind] for kind in ("source", "target")]
+        absent = next((file for file in files if not file.exists()), None)
+        if absent is not None:
+            raise GvtzooError(f"{path} names {absent}, which is not there")
+        yield EvaluationPair(
+            files[0].stem,
+            *files,
+            condition,
+            row.get("structure") or structure,
+            row.get("channel") or None,
+            row.get("target_channel") or None,
+        )
+
+
+def _file_name(name: str) -> str:
+    """A name that every file system takes."""
+    kept = re.sub(r"[^\w.+-]+", "_", name).strip("._")
+    return kept or "image"

@@ -1,0 +1,288 @@
+"""Predictions of the images of an evaluation: given as files, or made by a model and kept.
+
+A prediction is made once: as long as the model, the image and the settings stay what they are, the
+file is taken again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import gvtzoo
+from gvtzoo.errors import GvtzooError
+from gvtzoo.evaluation.pairs import EvaluationPair
+from gvtzoo.files import write_atomically
+from gvtzoo.images.files import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from gvtzoo.prediction.foreign import ForeignModel
+    from gvtzoo.prediction.predictor import Model, Settings
+
+INPUT = "input"
+DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Files of a prediction, and of its σ where there is one."""
+
+    path: Path
+    sigma: Path | None = None
+
+
+class Candidate(Protocol):
+    """What is evaluated.
+
+    Attributes
+    ----------
+    name : str
+    identity : str
+        Changes with everything that predictions depend on, but the image.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        """The prediction of a pair's source.
+
+        Raises
+        ------
+        GvtzooError
+            When there is none.
+        """
+
+
+@dataclass(frozen=True)
+class GivenPredictions:
+    """Predictions that somebody made: files with the names of the sources.
+
+    They are in a folder, or below it in one of the condition's and structure's names; σ, where
+    there is any, in files that end in ``_sigma``.
+    """
+
+    name: str
+    folder: Path
+
+    @property
+    def identity(self) -> str:
+        return str(self.folder.resolve())
+
+    def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        parts = [part for part in (pair.structure, pair.condition) if part]
+        for place in (self.folder.joinpath(*parts), self.folder / pair.place.parent, self.folder):
+            found = _image(place, pair.source.stem) or _image(place, pair.name)
+            if found is not None:
+                return Prediction(found, _image(place, f"{found.stem}_sigma"))
+        raise GvtzooError(f"{self.folder} has no prediction of {pair.source.name}: name it so")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The sources themselves: what one has without any model."""
+
+    name: str = INPUT
+    identity: str = INPUT
+
+    def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        return Prediction(pair.source)
+
+
+@dataclass(frozen=True)
+class ModelPredictions:
+    """Predictions that a model makes, kept in a folder.
+
+    Attributes
+    ----------
+    name : str
+    model : str or Path
+        As `gvtzoo.load` takes it, or a run folder.
+    folder : Path
+    how : Settings
+    trust : bool
+        Whether code may run that a package of others brings along.
+    """
+
+    name: str
+    model: str | Path
+    folder: Path
+    how: Settings = field(default_factory=lambda: _default_settings())
+    trust: bool = False
+
+    @cached_property
+    def path(self) -> Path:
+        """The model's package or run folder."""
+        from gvtzoo.hub.registry import find_model
+
+        return Path(self.model) if is_run(Path(self.model)) else find_model(self.model)
+
+    @cached_property
+    def identity(self) -> str:
+        settings = {key: value for key, value in asdict(self.how).items() if key != "device"}
+        parts = [gvtzoo.__version__, json.dumps(settings, sort_keys=True), digest_of(self.path)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def loaded(self) -> Model | ForeignModel:
+        """The model."""
+        from gvtzoo.packaging.run import open_run
+        from gvtzoo.prediction.predictor import load
+
+        return open_run(self.path) if is_run(self.path) else load(self.path, trust=self.trust)
+
+    def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        path = self.folder / f"{pair.place}.tif"
+        sigma = path.with_name(f"{path.stem}_sigma.tif")
+        record = path.with_suffix(".json")
+        made_of = {
+            "model": self.identity,
+            "source": digest_of(pair.source),
+            "channel": pair.channel,
+        }
+        if _read_record(record).get("made_of") == made_of and _is_intact(record):
+            return Prediction(path, sigma if sigma.is_file() else None)
+        for old in (record, path, sigma):
+            old.unlink(missing_ok=True)
+        has_sigma = self._make(pair, path, sigma, progress)
+        files = [path, sigma] if has_sigma else [path]
+        content = {"made_of": made_of, "files": {file.name: digest_of(file) for file in files}}
+        with write_atomically(record) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return Prediction(path, sigma if has_sigma else None)
+
+    def _make(
+        self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
+    ) -> bool:
+        """Predict into files; whether σ is one of them."""
+        from gvtzoo.images.files import open_image, read_image, write_image
+        from gvtzoo.prediction.large import Output, identity_of, is_large, predict_large
+        from gvtzoo.prediction.predictor import Model
+
+        model = self.loaded
+        several = "c" in model.axes
+        uncertainty = isinstance(model, Model) and model.config.uncertainty
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reading: Any = {"channel": pair.channel, "keep_channels": several and pair.channel is None}
+        image = open_image(pair.source, **reading)
+        if isinstance(model, Model) and is_large(model, image, self.how):
+            output = Output(path, sigma if uncertainty else None)
+            predict_large(
+                model,
+                image,
+                output,
+                self.how,
+                identity=identity_of(pair.source),
+                progress=progress,
+            )
+            return uncertainty
+        results = model.predict(
+            read_image(pair.source, **reading),
+            uncertainty=uncertainty,
+            progress=progress,
+            **vars(self.how),
+        )
+        files = (path, sigma) if uncertainty else (path,)
+        for file, result in zip(files, results if uncertainty else [results], strict=True):
+            write_image(file, result)
+        return uncertainty
+
+
+def open_candidate(
+    text: str, folder: Path, how: Settings | None = None, *, trust: bool = False
+) -> Candidate:
+    """A model, a run folder or a folder of predictions, possibly with a name: ``NAME=WHAT``.
+
+    Parameters
+    ----------
+    text : str
+    folder : Path
+        In which a model's predictions are kept, in a folder of its name.
+    how : Settings, optional
+        How a model predicts.
+    trust : bool
+        As of `gvtzoo.load`.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such model or folder.
+    """
+    name, equals, what = text.partition("=")
+    if not equals or Path(text).exists():
+        name, what = "", text
+    path = Path(what)
+    if path.is_dir() and not is_run(path) and not _is_package(path):
+        return GivenPredictions(name or path.resolve().name, path)
+    found = ModelPredictions("", what, folder).path
+    name = name or (path.resolve().name if is_run(path) else _package_name(found, what))
+    kept = folder / EvaluationPair(name, path, path).place
+    return ModelPredictions(name, what, kept, how or _default_settings(), trust)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a training's run folder, with weights."""
+    return (path / "best.safetensors").is_file() and (path / "recipe.yaml").is_file()
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file; of a folder, of its files' names and contents."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    if is_run(path):
+        files = [path / "best.safetensors", path / "recipe.yaml"]
+    for file in files:
+        digest.update(file.relative_to(path.parent).as_posix().encode())
+        with file.open("rb") as content:
+            for piece in iter(lambda: content.read(2**22), b""):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def _default_settings() -> Settings:
+    from gvtzoo.prediction.predictor import Settings
+
+    return Settings()
+
+
+def _is_package(path: Path) -> bool:
+    return any((path / name).is_file() for name in DESCRIPTIONS)
+
+
+def _package_name(path: Path, text: str) -> str:
+    """The id that a package gives itself, or else its file's name."""
+    from gvtzoo.packaging.package import read_description
+
+    identity = read_description(path).get("id")
+    return str(identity) if identity else Path(text).stem
+
+
+def _image(folder: Path, stem: str) -> Path | None:
+    names = (folder / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES)
+    return next((path for path in names if path.exists()), None)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_intact(record: Path) -> bool:
+    """Whether the files of a record are what they were."""
+    files = _read_record(record).get("files")
+    return isinstance(files, dict) and all(
+        (path := record.with_name(name)).is_file() and digest_of(path) == digest
+        for name, digest in files.items()
+    )
