@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 from urllib.parse import quote
 
 import matplotlib
@@ -17,7 +17,7 @@ TRUTH = "#7f7f7f"
 INK, INK_IN_THE_DARK = "#16202a", "#e6ebf0"
 LONGEST_LABEL = 44  # characters
 SMALL = 8  # points
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -39,7 +39,7 @@ STYLE = {
     "grid.alpha": 0.3,
     "axes.axisbelow": True,
 }
-SVG = {"svg.fonttype": "path", "svg.hashsalt": "gvtzoo"}
+SVG: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "gvtzoo"}
 
 Arguments = ParamSpec("Arguments")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ __all__ = [
     "transfer_matrix",
 ]
 
-WIDTH = 7.5  # inches
+WIDTH = 6.6  # inches
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -193,7 +193,7 @@ def paired_differences(evaluation: Evaluation, metric: str, first: str, second: 
         raise GvtzooError(f"{first} and {second} have no image with finite {metric!r} in common")
     sign = -1 if describe(metric).better == "lower" else 1
     colors = colors_of(evaluation.models)
-    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
     for values in pairs:
         better = first if sign * (values[0] - values[1]) > 0 else second
@@ -267,13 +267,15 @@ def calibration_curve(evaluation: Evaluation) -> Figure:
         raise GvtzooError("no model gives σ: there is no calibration to draw")
     models = [model for model in evaluation.models if any(row.model == model for row in rows)]
     conditions = list(dict.fromkeys(row.condition for row in rows))
-    dashes = {name: DASHES[place % len(DASHES)] for place, name in enumerate(conditions)}
+    dashes: dict[str, Any] = {
+        name: DASHES[place % len(DASHES)] for place, name in enumerate(conditions)
+    }
     figure = Figure(
         figsize=(WIDTH, 4 + 0.2 * max(len(models), len(conditions))), layout="constrained"
     )
     coverage, error = figure.subplots(1, 2)
     for row in rows:
-        style = {
+        style: dict[str, Any] = {
             "color": colors_of(evaluation.models)[row.model],
             "linestyle": dashes[row.condition],
             "marker": "o",
@@ -454,7 +456,7 @@ def _draw_box(
         low, middle, high = np.percentile(values, (25, 50, 75))
         reach = 1.5 * (high - low)
         inside = [value for value in values if low - reach <= value <= high + reach]
-        style = {"color": color, "linewidth": 1.3}
+        style: dict[str, Any] = {"color": color, "linewidth": 1.3}
         axes.hlines(place, min(inside), low, **style)
         axes.hlines(place, high, max(inside), **style)
         axes.vlines((min(inside), max(inside)), place - 0.15, place + 0.15, **style)

@@ -67,7 +67,8 @@ class Fit:
         return (part - self.low) / self.span
 
     def prediction(self, part: np.ndarray) -> np.ndarray:
-        return self.truth(self.target_mean) + self.factor * (part - self.prediction_mean)
+        offset = (self.target_mean - self.low) / self.span
+        return offset + self.factor * (part - self.prediction_mean)
 
     def sigma(self, part: np.ndarray) -> np.ndarray:
         return abs(self.factor) * part
@@ -203,6 +204,11 @@ def round_length(width: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= width / 4))
 
 
+def unit_symbol(unit: str) -> str:
+    """Such as µm for micrometer; others stay as they are."""
+    return UNITS.get(unit, unit)
+
+
 class _Grid:
     """Places of images in inches, so that pixels keep their shape and nothing overlaps."""
 
@@ -322,7 +328,7 @@ def _scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
     axes.text(
         start,
         level - 0.035 * height,
-        f"{length:g} {UNITS.get(unit, unit)}",
+        f"{length:g} {unit_symbol(unit)}",
         color="white",
         fontsize=SMALL,
         va="bottom",

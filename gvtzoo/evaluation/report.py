@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,8 @@ def render(evaluation: Evaluation, folder: Path) -> str:
         "conditions": conditions if any(conditions) else (),
         "structures": structures if any(structures) else (),
         "describe": describe,
+        "explained": [name for name in evaluation.metrics if describe(name).meaning],
+        "voxel_size": _voxel_size(evaluation),
         "summary": _summary_tables(evaluation)[:1],
         "parts": _summary_tables(evaluation)[1:],
         "ranking": ranking,
@@ -122,7 +125,12 @@ def render(evaluation: Evaluation, folder: Path) -> str:
         "calibration": _calibration(evaluation),
         "downloads": {name: text for name, text in DOWNLOADS.items() if (folder / name).is_file()},
     }
-    filters = {"number": number, "p": p_value, "where": where, "sortable": _sortable}
+    filters: dict[str, Callable[..., Any]] = {
+        "number": number,
+        "p": p_value,
+        "where": where,
+        "sortable": _sortable,
+    }
     return fill(_template("report.html"), filters, values)
 
 
@@ -132,8 +140,10 @@ def number(value: float | None, digits: int = 4) -> str:
         return "–"
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
-    text = f"{value:.{digits}g}" if abs(value) < 1e5 else f"{value:.{digits - 1}e}"
-    return text.replace("-", "−")
+    if isinstance(value, int):
+        return str(value)
+    text = f"{value:#.{digits}g}" if abs(value) < 1e5 else f"{value:.{digits - 1}e}"
+    return text.rstrip(".").replace("-", "−")
 
 
 def p_value(value: float) -> str:
@@ -153,6 +163,15 @@ def _sortable(value: float | None) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def _voxel_size(evaluation: Evaluation) -> str:
+    """Such as ``z 0.29, y 0.26, x 0.26 µm``; empty where it is not known."""
+    from gvtzoo.evaluation.panels import unit_symbol
+
+    sizes = evaluation.pixel_size
+    named = [f"{axis} {sizes[axis]:.4g}" for axis in "zyx" if axis in sizes]
+    return f"{', '.join(named)} {unit_symbol(evaluation.unit or '')}".strip() if named else ""
 
 
 def _pair(row: ImageResult) -> tuple[str, str, str]:
@@ -225,31 +244,23 @@ def _metric_figures(evaluation: Evaluation, metrics: Sequence[str]) -> list[Pict
     pictures = []
     for metric in metrics:
         label = describe(metric).label
-        groups = "structure" if len(evaluation.structures) > 1 else "condition"
-        several = len(evaluation.structures) > 1 or len(evaluation.conditions) > 1
         medians = _listed(
-            [f"{m} {number(_median(evaluation, m, metric))}" for m in evaluation.models]
+            [f"{model} {number(_median(evaluation, model, metric))}" for model in evaluation.models]
         )
-        compared = any(row.metric == metric for row in evaluation.comparisons)
         pictures.append(
             _picture(
-                lambda metric=metric: box_and_whiskers(evaluation, metric),
+                partial(box_and_whiskers, evaluation, metric),
                 f"Box plot of {label}. Medians: {medians}.",
-                f"{label}{f' by {groups}' if several else ''}. Boxes: quartiles and median; "
-                "whiskers: the last image within 1.5 times the box; dots: images."
-                + (
-                    f" p: one-tailed paired t-test of {evaluation.models[0]} against each."
-                    * compared
-                ),
+                label,
             )
         )
         if len(evaluation.conditions) > 1:
             pictures.append(
                 _picture(
-                    lambda metric=metric: metric_by_condition(evaluation, metric),
+                    partial(metric_by_condition, evaluation, metric),
                     f"{label} of each model in the conditions {_listed(evaluation.conditions)}. "
                     "The numbers are in the tables by condition.",
-                    f"{label} by condition: means and bootstrap intervals.",
+                    f"{label} by condition: means and their bootstrap intervals.",
                 )
             )
     return [picture for picture in pictures if picture]
@@ -270,11 +281,11 @@ def _difference_figures(evaluation: Evaluation, ranking: str | None) -> list[Pic
     first, *others = evaluation.models
     pictures = [
         _picture(
-            lambda other=other: paired_differences(evaluation, ranking, first, other),
+            partial(paired_differences, evaluation, ranking, first, other),
             f"{describe(ranking).label} of every image for {first} and {other}, joined by lines. "
             "The numbers are in the table of images.",
             f"{describe(ranking).label}: {first} and {other}. A line for each image in the colour "
-            "of the better model; black: the mean.",
+            "of the better model; thick: the mean.",
         )
         for other in others
         if len(evaluation.of(other)) > 1
@@ -302,7 +313,8 @@ def _panels(evaluation: Evaluation, ranking: str | None, folder: Path) -> list[P
         shown = "input, truth, predictions and errors" + " and σ" * bool(images.sigmas)
         pictures.append(
             _picture(
-                lambda images=images: image_panel(
+                partial(
+                    image_panel,
                     images.source,
                     images.target,
                     images.predictions,
@@ -321,7 +333,7 @@ def _histograms(evaluation: Evaluation) -> Picture | None:
     from gvtzoo.evaluation.figures import intensity_histograms
 
     return _picture(
-        lambda: intensity_histograms(evaluation),
+        partial(intensity_histograms, evaluation),
         f"Histograms of intensities: the truth and {_listed(evaluation.models)}.",
         "Intensities of the truth and of predictions, which are fitted to it.",
     )
@@ -331,13 +343,14 @@ def _calibration(evaluation: Evaluation) -> Picture | None:
     from gvtzoo.evaluation.figures import calibration_curve
 
     told = [
-        f"{', '.join(filter(None, (row.model, row.condition)))}: of intervals that promise "
-        f"{number(100 * row.nominal[-1], 2)} %, {number(100 * row.observed[-1], 2)} % hold the truth"
+        f"{', '.join(filter(None, (row.model, row.condition)))}: "
+        f"{number(100 * row.observed[-1], 2)} % of the intervals that promise "
+        f"{number(100 * row.nominal[-1], 2)} % hold the truth"
         for row in evaluation.calibrations
         if row.nominal
     ]
     return _picture(
-        lambda: calibration_curve(evaluation),
+        partial(calibration_curve, evaluation),
         f"Calibration of σ. {'; '.join(told)}.",
         "Left: how many voxels’ truth lies in the intervals that σ gives, against how many "
         "should; below the diagonal, σ is too small. Right: the mean error where σ is of a size.",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.metadata import MODEL_ID, MetricRow
@@ -61,7 +62,11 @@ def build_site(cards: Iterable[ModelCard], folder: str | Path) -> Path:
 
 def render(cards: Sequence[ModelCard]) -> str:
     """The page's HTML; every text of a card is escaped."""
-    filters = {"size": _size, "number": "{:#.4g}".format, "measures": measures}
+    filters: dict[str, Callable[..., Any]] = {
+        "size": _size,
+        "number": "{:#.4g}".format,
+        "measures": measures,
+    }
     tasks = {card.task for card in cards}
     values = {
         "by_data": by_data,
