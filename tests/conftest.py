@@ -1,4 +1,8 @@
-"""What tests share: the reference implementation's cases, as models."""
+"""What tests share: the reference implementation's cases, as models, and a browser.
+
+Tests that need the browser are marked ``browser``, and run only where that is asked for:
+``pytest -m browser``. They need Chromium, its driver, and selenium.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,18 @@ from gvtzoo.prediction.predictor import Model
 from gvtzoo.training.recipe import NormalizationConfig
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs Chromium; run with -m browser")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "browser" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 class GoldenCase:
@@ -86,3 +102,11 @@ def empty_home(tmp_path_factory):
 def golden_case():
     """Loader of golden cases by name."""
     return GoldenCase
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    from browser import chromium
+
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver

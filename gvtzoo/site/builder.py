@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.metadata import MODEL_ID, MetricRow
 from gvtzoo.packaging.documentation import FIJI_VOXELS
+from gvtzoo.pages import base_style, fill
 from gvtzoo.site.cards import ModelCard
 
 PAGE = "index.html"
@@ -60,28 +62,26 @@ def build_site(cards: Iterable[ModelCard], folder: str | Path) -> Path:
 
 def render(cards: Sequence[ModelCard]) -> str:
     """The page's HTML; every text of a card is escaped."""
-    from jinja2 import BaseLoader, Environment, StrictUndefined
-
-    environment = Environment(
-        loader=BaseLoader(),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(size=_size, number="{:#.4g}".format, measures=measures)
-    environment.globals.update(
-        by_data=by_data, own=own_metrics, search_text=search_text, spdx_link=spdx_link
-    )
-    return environment.from_string(_template(PAGE)).render(
-        cards=cards,
-        generator=GENERATOR,
-        tasks=[choice for choice in TASKS.items() if choice[0] in {card.task for card in cards}],
-        structures=_choices(card.structure for card in cards if card.structure),
-        dimensions=_choices(card.dimensions for card in cards),
-        titles=TASKS,
-        fiji_voxels=FIJI_VOXELS,
-    )
+    filters: dict[str, Callable[..., Any]] = {
+        "size": _size,
+        "number": "{:#.4g}".format,
+        "measures": measures,
+    }
+    tasks = {card.task for card in cards}
+    values = {
+        "by_data": by_data,
+        "own": own_metrics,
+        "search_text": search_text,
+        "spdx_link": spdx_link,
+        "cards": cards,
+        "generator": GENERATOR,
+        "tasks": [choice for choice in TASKS.items() if choice[0] in tasks],
+        "structures": _choices(card.structure for card in cards if card.structure),
+        "dimensions": _choices(card.dimensions for card in cards),
+        "titles": TASKS,
+        "fiji_voxels": FIJI_VOXELS,
+    }
+    return fill(_template(PAGE), filters, values)
 
 
 def search_text(card: ModelCard) -> str:
@@ -168,9 +168,13 @@ def _write(cards: Sequence[ModelCard], folder: Path) -> None:
             (own / "prediction.png").write_bytes(card.pictures.after)
         if card.package is not None:
             shutil.copyfile(card.package, own / f"{card.id}.zip")
-    for name in ("style.css", "page.js"):
-        (folder / name).write_text(_template(name), encoding="utf-8", newline="\n")
-    (folder / PAGE).write_text(render(cards), encoding="utf-8", newline="\n")
+    texts = {
+        "style.css": f"{base_style()}\n{_template('style.css')}",
+        "page.js": _template("page.js"),
+        PAGE: render(cards),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _move(staged: Path, folder: Path) -> None:

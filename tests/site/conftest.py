@@ -1,8 +1,4 @@
-"""Cards, the page made of them, and a browser that shows it.
-
-Tests that need the browser are marked ``browser``, and run only where that is asked for:
-``pytest -m browser``. They need Chromium, its driver, and selenium.
-"""
+"""Cards, the page made of them, and a browser that shows it."""
 
 from __future__ import annotations
 
@@ -16,18 +12,6 @@ from gvtzoo.metadata import MetricRow
 from gvtzoo.site.builder import build_site
 from gvtzoo.site.cards import Command, ModelCard
 from gvtzoo.site.pictures import compare
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: needs Chromium; run with -m browser")
-
-
-def pytest_collection_modifyitems(config, items):
-    if "browser" in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker("browser")]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
 
 
 def _nuclei() -> ModelCard:
@@ -104,24 +88,9 @@ def site(cards, tmp_path_factory) -> Path:
     return build_site(cards, tmp_path_factory.mktemp("site"))
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory):
-    from browser import chromium
-
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
-
-
 @pytest.fixture
 def page(chromium, site):
     """The page, freshly opened from its file, 1280 pixels wide, in light colours."""
     from browser import Page
 
-    page = Page(chromium)
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    page.prefer()
-    chromium.get("about:blank")
-    page.messages()
-    page.requests()
-    chromium.get(site.as_uri())
-    return page
+    return Page.opened(chromium, site)

@@ -27,6 +27,18 @@ class Page:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
+    @classmethod
+    def opened(cls, driver: webdriver.Chrome, path: Path) -> Page:
+        """A file, freshly opened, 1280 pixels wide, in light colours."""
+        page = cls(driver)
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.prefer()
+        driver.get("about:blank")
+        page.messages()
+        page.requests()
+        driver.get(path.as_uri())
+        return page
+
     def find(self, selector: str) -> WebElement:
         return self.driver.find_element("css selector", selector)
 
