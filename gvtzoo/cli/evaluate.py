@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
-from gvtzoo.cli.predict import TilingName
+from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
 from gvtzoo.errors import GvtzooError
 
@@ -35,9 +35,7 @@ Memory = Annotated[
     str | None,
     typer.Option(help="What a prediction may take beyond input and output, such as 4GB."),
 ]
-TilingOption = Annotated[
-    TilingName, typer.Option(help="How models predict, as of `gvtzoo predict`.")
-]
+TilingOption = Annotated[Tiling, typer.Option(help="How models predict, as of `gvtzoo predict`.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +67,7 @@ def evaluate(
     with_input: Annotated[
         bool, typer.Option("--input", help="Compare with the input images, too.")
     ] = False,
-    tiling: TilingOption = TilingName.AUTO,
+    tiling: TilingOption = Tiling.auto,
     memory: Memory = None,
     device: Device = "auto",
     trust: Trust = False,
@@ -93,11 +91,9 @@ def evaluate(
     chosen = [name for name in (conditions or "").split(",") if name]
     pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
     kept = output / report_folder.PREDICTIONS
-    candidates: list[Candidate] = [
-        open_candidate(text, kept, how, trust=trust) for text in models
-    ]
+    candidates: list[Candidate] = [open_candidate(text, kept, how, trust=trust) for text in models]
     if with_input:
-        candidates.insert(0, Inputs())
+        candidates.append(Inputs())
     settings: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
         "data": str(data.resolve()),
@@ -133,7 +129,7 @@ def evaluate(
     typer.echo(f"report: {report}", err=True)
 
 
-def prediction_settings(tiling: TilingName, memory: str | None, device: str) -> Settings:
+def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:
     """The options of predictions, checked."""
     from gvtzoo.prediction.memory import parse_memory
     from gvtzoo.prediction.predictor import Settings

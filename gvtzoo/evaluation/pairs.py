@@ -208,13 +208,14 @@ def _of_csv(path: Path, conditions: Sequence[str], structure: str) -> Iterator[E
         condition = row.get("condition") or ""
         if conditions and condition not in conditions:
             continue
-        files = [path.parent / row[kind] for kind in ("source", "target")]
-        absent = next((file for file in files if not file.exists()), None)
+        source, target = (path.parent / row[kind] for kind in ("source", "target"))
+        absent = next((file for file in (source, target) if not file.exists()), None)
         if absent is not None:
             raise GvtzooError(f"{path} names {absent}, which is not there")
         yield EvaluationPair(
-            files[0].stem,
-            *files,
+            source.stem,
+            source,
+            target,
             condition,
             row.get("structure") or structure,
             row.get("channel") or None,
