@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import gvtzoo
-from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, train
+from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, studies, train
 from gvtzoo.errors import GvtzooError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, models, predict, evaluate, train, data, packages, hub, site):
+for module in (demo, models, predict, evaluate, studies, train, data, packages, hub, site):
     module.register(app)
 
 

@@ -20,6 +20,7 @@ from gvtzoo.packaging.config import TilingHint
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gvtzoo.evaluation.pairs import EvaluationPair
     from gvtzoo.prediction.frames import Prepared
     from gvtzoo.prediction.predictor import Model
 
@@ -142,6 +143,31 @@ def sweep_tiles(
         if progress is not None:
             progress(done, len(all_rows))
     return rows
+
+
+def sweep_pair(
+    model: Model,
+    pair: EvaluationPair,
+    tiles: Sequence[Sequence[int]] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[SweepRow]:
+    """`sweep_tiles` of image files with every method, by default over `tile_sizes`."""
+    from gvtzoo.images.files import read_image
+
+    source = read_image(pair.source, channel=pair.channel, keep_channels="c" in model.axes)
+    truth = read_image(pair.target, channel=pair.target_channel).to_numpy().squeeze()
+    suited = model.suit(LazyImage.of(source))
+    size = [suited.sizes[axis] for axis in model.axes if axis != "c"]
+    return sweep_tiles(
+        model,
+        source,
+        tiles or tile_sizes(model, size),
+        truth,
+        methods=METHODS,
+        device=device,
+        progress=progress,
+    )
 
 
 def mean_rows(sweeps: Iterable[Sequence[SweepRow]]) -> list[SweepRow]:

@@ -126,10 +126,10 @@ def write_package(
         _save_weights(folder, network, config)
         (folder / "README.md").write_text(documentation(config), encoding="utf-8")
         rdf = description(config, folder)
-        (folder / RDF).write_text(_to_yaml(rdf), encoding="utf-8")
+        (folder / RDF).write_text(to_yaml(rdf), encoding="utf-8")
         check_description(folder / RDF, rdf)
         with write_atomically(path) as temporary:
-            _zip(folder, temporary)
+            zip_folder(folder, temporary)
     return path
 
 
@@ -360,7 +360,8 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def _to_yaml(content: dict[str, Any]) -> str:
+def to_yaml(content: dict[str, Any]) -> str:
+    """The text of ``rdf.yaml``."""
     return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
 
@@ -400,7 +401,7 @@ def check_description(path: Path, rdf: dict[str, Any]) -> None:
         raise GvtzooError(f"the package's description is not valid: {place}: {problem}")
 
 
-def _zip(folder: Path, path: Path) -> None:
+def zip_folder(folder: Path, path: Path) -> None:
     """The folder's files, the description first."""
     names = sorted(file.name for file in folder.iterdir())
     names.sort(key=lambda name: name != RDF)

@@ -1,0 +1,101 @@
+"""Every model on every data set: the paper's Fig. 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.evaluation.evaluate import Options, Progress, evaluate
+from gvtzoo.evaluation.pairs import EvaluationPair
+from gvtzoo.evaluation.predictions import Candidate
+from gvtzoo.evaluation.results import Evaluation
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What every model reaches on every data set.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        With the data sets as its structures.
+    """
+
+    evaluation: Evaluation
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.evaluation.models
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        return self.evaluation.structures
+
+    def matrix(self, metric: str) -> np.ndarray:
+        """Means over images, (models, data sets).
+
+        Raises
+        ------
+        GvtzooError
+            When there is no such metric.
+        """
+        if metric not in self.evaluation.metrics:
+            known = ", ".join(self.evaluation.metrics)
+            raise GvtzooError(f"there is no metric {metric!r}: choose one of {known}")
+        return np.array(
+            [
+                [
+                    np.mean(
+                        [row.metrics[metric] for row in self.evaluation.of(model, None, data_set)]
+                    )
+                    for data_set in self.data_sets
+                ]
+                for model in self.models
+            ]
+        )
+
+
+def transfer(
+    candidates: Sequence[Candidate],
+    data_sets: Mapping[str, Sequence[EvaluationPair]],
+    folder: str | Path,
+    *,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Transfer:
+    """Measure models on data sets that they were, and were not, trained for.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    data_sets : mapping of str to sequence of EvaluationPair
+        Pairs whose structure is the data set's name.
+    folder : path
+        As of `gvtzoo.evaluation.evaluate.evaluate`.
+    command : str
+        Kept in the result.
+    progress : callable, optional
+
+    Raises
+    ------
+    GvtzooError
+        As `gvtzoo.evaluation.evaluate.evaluate`, or when a data set has no pair left.
+    """
+    pairs = [pair for pairs in data_sets.values() for pair in pairs]
+    evaluation = evaluate(
+        candidates,
+        pairs,
+        folder,
+        Options(),
+        data=", ".join(data_sets),
+        command=command,
+        progress=progress,
+    )
+    lost = next((name for name in data_sets if name not in evaluation.structures), None)
+    if lost is not None:
+        raise GvtzooError(f"no image of {lost} could be evaluated with all models")
+    return Transfer(evaluation)
