@@ -262,7 +262,7 @@ def calibration_curve(evaluation: Evaluation) -> Figure:
     GvtzooError
         When no model gives σ.
     """
-    rows = evaluation.calibrations
+    rows = [row for row in evaluation.calibrations if row.model in evaluation.models]
     if not rows:
         raise GvtzooError("no model gives σ: there is no calibration to draw")
     models = [model for model in evaluation.models if any(row.model == model for row in rows)]
