@@ -71,7 +71,11 @@ def evaluation(evaluations) -> Evaluation:
 @pytest.mark.parametrize("count", [1, 2, 6])
 @pytest.mark.parametrize(
     "groups",
-    [{}, {"structures": ("tom20", LONG, "dna")}, {"conditions": ("2 photons", "8 photons")}],
+    [
+        {},
+        {"structures": ("tom20", LONG, "dna")},
+        {"conditions": ("2 photons", "8 photons", f"16 photons, {LONG}")},
+    ],
     ids=["all", "structures", "conditions"],
 )
 def test_labels_stay_apart(evaluations, count, groups):
