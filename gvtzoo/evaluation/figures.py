@@ -245,7 +245,7 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title)
-    figure.supxlabel("intensity (0 and 1: the truth’s 0.1 and 99.9 percentiles)", fontsize=9.5)
+    figure.supxlabel("intensity less its mean (share of the truth’s range)", fontsize=9.5)
     figure.supylabel("share of voxels", fontsize=9.5)
     truth = [Patch(facecolor=TRUTH, alpha=0.4, label="truth")]
     _model_legend(figure, models, colors=colors_of(evaluation.models), others=truth)
@@ -313,7 +313,8 @@ def sweep_curve(
     Parameters
     ----------
     rows : sequence of SweepRow, or mapping of labels to them
-        Of one method, or of several.
+        A line for each method in the sequence, or for each label. Rows of the whole image belong
+        to all methods.
     metric : str
         Of the rows' metrics against the truth; ``"pearson_r"`` and ``"max_difference"`` are against
         the prediction of the whole image.
@@ -323,7 +324,7 @@ def sweep_curve(
     GvtzooError
         When no row has the metric.
     """
-    methods = rows if isinstance(rows, Mapping) else {"": rows}
+    methods = rows if isinstance(rows, Mapping) else _by_method(rows)
     sizes = sorted(
         {row.tile for part in methods.values() for row in part if row.tile},
         key=lambda tile: (np.prod(tile), tile),
@@ -412,10 +413,26 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
+_METHODS = {
+    "halo": "tiles with a halo",
+    "blocks": "overlapping blocks, averaged",
+    "exact": "exact tiles",
+    "whole": "whole image",
+}
 _SWEEP_LABELS = {
     "pearson_r": "Pearson r with the whole image’s",
     "max_difference": "largest difference to the whole image’s (share of range)",
 }
+
+
+def _by_method(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
+    whole = [row for row in rows if row.tile is None]
+    tiled = [row for row in rows if row.tile is not None]
+    methods = dict.fromkeys(row.method for row in tiled) or {"whole": None}
+    return {
+        _METHODS[method]: [row for row in tiled if row.method == method] + whole
+        for method in methods
+    }
 
 
 def _sweep_value(row: SweepRow, metric: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluations import make_evaluation
@@ -10,8 +12,10 @@ from matplotlib.colors import to_rgba
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation import figures
+from gvtzoo.evaluation.descriptions import DESCRIPTIONS
 from gvtzoo.evaluation.figure_style import COLORS, INK, label_of, svg_address, to_svg
 from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
 from gvtzoo.evaluation.sweep import SweepRow
 
 LONG = "a model with a name that is longer than any legend could ever show in one line"
@@ -160,6 +164,10 @@ def test_sweep_ends_with_the_whole_image():
     assert len(figure.axes[0].lines[1].get_ydata()) == 2
     assert "tile size (voxels, z×y×x)" in texts(figure)
     assert list(figures.sweep_curve(rows).axes[0].lines[0].get_ydata()) == [0.45, 0.475, 0.5]
+    exact = [replace(row, method="exact") for row in rows[:2]]
+    both = figures.sweep_curve([*rows, *exact])
+    assert [len(line.get_ydata()) for line in both.axes[0].lines] == [3, 3]
+    assert {"tiles with a halo", "exact tiles"} <= set(texts(both))
     with pytest.raises(GvtzooError, match="'psnr'"):
         figures.sweep_curve(rows, "psnr")
 
@@ -181,6 +189,11 @@ def test_names_are_shown_as_they_are(evaluations, name):
     figure = figures.box_and_whiskers(found, "ssim")
     assert label_of(name) in texts(figure)
     ElementTree.fromstring(to_svg(figure))
+
+
+def test_descriptions_and_tests_agree_on_what_is_better():
+    lower = {name for name, text in DESCRIPTIONS.items() if text.better == "lower"}
+    assert lower == LOWER_IS_BETTER
 
 
 def test_svg_is_light_and_dark_and_always_the_same(evaluation):

@@ -288,3 +288,12 @@ def test_of_several_planes_one_is_shown(tmp_path, shape, axes, shown):
     assert read_image(path, keep_channels=True).dims[0] == axes[0].lower()
     images = read_pair(found.results, tmp_path)
     np.testing.assert_array_equal(images.source, planes[shown])
+
+
+def test_a_truth_of_several_channels_is_not_guessed(tmp_path):
+    from tifffile import imwrite
+
+    found = make_evaluation(tmp_path, images=("a",), shape=(20, 16))
+    planes = np.zeros((3, 20, 16), np.uint16)
+    imwrite(tmp_path / found.results[0].target, planes, imagej=True, metadata={"axes": "CYX"})
+    assert "images" not in report_of(found, tmp_path).sections
