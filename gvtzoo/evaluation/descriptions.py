@@ -77,8 +77,8 @@ DESCRIPTIONS = {
     "resolution": Description(
         "Resolution",
         "lower",
-        "The finest period at which prediction and truth still agree (Fourier ring or shell "
-        "correlation).",
+        "The finest detail (period) at which prediction and truth still agree, by Fourier ring or "
+        "shell correlation; in µm where the voxel size is known, else in voxels.",
     ),
     "foreground_iou": Description(
         "Foreground IoU",

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 TRUTH = "#7f7f7f"
 INK, INK_IN_THE_DARK = "#16202a", "#e6ebf0"
-LONGEST_LABEL = 44  # characters
+LONGEST_LABEL = 36  # characters
 SMALL = 8  # points
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -76,7 +76,7 @@ def label_of(name: str, longest: int = LONGEST_LABEL) -> str:
 def columns_for(labels: Sequence[str], width: float) -> int:
     """Of a legend that is not wider than a figure of `width` inches."""
     longest = max(map(len, labels), default=1)
-    return max(1, min(len(labels), int(width * 12 / (longest + 7))))
+    return max(1, min(len(labels), int(width * 13.5 / (longest + 7))))
 
 
 def to_svg(figure: Figure) -> str:

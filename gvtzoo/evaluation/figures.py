@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.descriptions import describe
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 WIDTH = 6.6  # inches
-DASHES = ("-", "--", ":", "-.")
+DASHES, MARKERS = ("-", "--", ":", "-."), "os^vDP*"
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,8 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
     if not evaluation.histograms:
         raise GvtzooError("the evaluation has no histograms to draw")
     conditions = list(dict.fromkeys(row.condition for row in evaluation.histograms))
-    columns = min(len(conditions), 3)
+    titles = [label_of(name, 30) for name in conditions]
+    columns = min(len(conditions), 3 if max(map(len, titles)) < 18 else 2)
     lines = -(-len(conditions) // columns)
     models = [
         model
@@ -233,7 +234,7 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
         layout="constrained",
     )
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, condition in zip_longest(panels.flat, conditions):
+    for axes, condition, title in zip_longest(panels.flat, conditions, titles):
         if condition is None:
             axes.set_visible(False)
             continue
@@ -243,8 +244,8 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_title(label_of(condition, 30))
-    figure.supxlabel("intensity (0 and 1: the truth’s 0.1 and 99.9 percentiles)", fontsize=9.5)
+        axes.set_title(title)
+    figure.supxlabel("intensity less its mean (share of the truth’s range)", fontsize=9.5)
     figure.supylabel("share of voxels", fontsize=9.5)
     truth = [Patch(facecolor=TRUTH, alpha=0.4, label="truth")]
     _model_legend(figure, models, colors=colors_of(evaluation.models), others=truth)
@@ -255,32 +256,32 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
 def calibration_curve(evaluation: Evaluation) -> Figure:
     """How well σ says the error: coverage of intervals, and the mean error against σ.
 
-    On the dashed diagonals σ is right. Dashes tell conditions apart.
+    On the dashed diagonals σ is right. Dashes and markers tell conditions apart.
 
     Raises
     ------
     GvtzooError
         When no model gives σ.
     """
-    rows = evaluation.calibrations
+    rows = [row for row in evaluation.calibrations if row.model in evaluation.models]
     if not rows:
         raise GvtzooError("no model gives σ: there is no calibration to draw")
     models = [model for model in evaluation.models if any(row.model == model for row in rows)]
     conditions = list(dict.fromkeys(row.condition for row in rows))
-    dashes: dict[str, Any] = {
-        name: DASHES[place % len(DASHES)] for place, name in enumerate(conditions)
+    lines: dict[str, Any] = {
+        name: {
+            "linestyle": DASHES[place % len(DASHES)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "markersize": 4,
+        }
+        for place, name in enumerate(conditions)
     }
     figure = Figure(
         figsize=(WIDTH, 4 + 0.2 * max(len(models), len(conditions))), layout="constrained"
     )
     coverage, error = figure.subplots(1, 2)
     for row in rows:
-        style: dict[str, Any] = {
-            "color": colors_of(evaluation.models)[row.model],
-            "linestyle": dashes[row.condition],
-            "marker": "o",
-            "markersize": 3,
-        }
+        style = {"color": colors_of(evaluation.models)[row.model], **lines[row.condition]}
         coverage.plot(row.nominal, row.observed, **style)
         error.plot(row.sigma, row.error, **style)
     coverage.plot((0, 1), (0, 1), color=INK, linestyle=(0, (4, 4)), linewidth=1)
@@ -295,7 +296,7 @@ def calibration_curve(evaluation: Evaluation) -> Figure:
     error.set_xlabel("σ (in the image’s units)")
     error.set_ylabel("mean absolute error")
     told = [
-        Line2D([], [], color=INK, linestyle=dashes[name], label=label_of(name or "all"))
+        Line2D([], [], color=INK, label=label_of(name or "all"), **lines[name])
         for name in conditions
     ]
     others = told if len(conditions) > 1 else []
@@ -312,7 +313,8 @@ def sweep_curve(
     Parameters
     ----------
     rows : sequence of SweepRow, or mapping of labels to them
-        Of one method, or of several.
+        A line for each method in the sequence, or for each label. Rows of the whole image belong
+        to all methods.
     metric : str
         Of the rows' metrics against the truth; ``"pearson_r"`` and ``"max_difference"`` are against
         the prediction of the whole image.
@@ -322,7 +324,7 @@ def sweep_curve(
     GvtzooError
         When no row has the metric.
     """
-    methods = rows if isinstance(rows, Mapping) else {"": rows}
+    methods = rows if isinstance(rows, Mapping) else _by_method(rows)
     sizes = sorted(
         {row.tile for part in methods.values() for row in part if row.tile},
         key=lambda tile: (np.prod(tile), tile),
@@ -411,10 +413,26 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
+_METHODS = {
+    "halo": "tiles with a halo",
+    "blocks": "overlapping blocks, averaged",
+    "exact": "exact tiles",
+    "whole": "whole image",
+}
 _SWEEP_LABELS = {
     "pearson_r": "Pearson r with the whole image’s",
     "max_difference": "largest difference to the whole image’s (share of range)",
 }
+
+
+def _by_method(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
+    whole = [row for row in rows if row.tile is None]
+    tiled = [row for row in rows if row.tile is not None]
+    methods = dict.fromkeys(row.method for row in tiled) or {"whole": None}
+    return {
+        _METHODS[method]: [row for row in tiled if row.method == method] + whole
+        for method in methods
+    }
 
 
 def _sweep_value(row: SweepRow, metric: str) -> float:
@@ -499,6 +517,7 @@ def _compare_logarithmically(axes: Axes, values: Sequence[float]) -> None:
     ends = min(positive) / 1.2, max(positive) * 1.2
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ends[1] < 30 * ends[0] else (1,)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     axes.plot(ends, ends, color=INK, linestyle=(0, (4, 4)), linewidth=1)

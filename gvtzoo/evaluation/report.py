@@ -15,6 +15,7 @@ import numpy as np
 
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.descriptions import describe
+from gvtzoo.evaluation.folder import METRICS, RESULT, SUMMARY
 from gvtzoo.evaluation.report_images import (
     ranked_images,
     ranking_metric,
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 PAGE = "index.html"
 DOWNLOADS = {
-    "evaluation.json": "everything on this page as JSON",
-    "metrics.csv": "metrics of each image",
-    "summary.csv": "the summary",
+    RESULT: "everything on this page as JSON",
+    METRICS: "metrics of each image",
+    SUMMARY: "the summary",
 }
 MAIN_METRICS = ("ssim", "r", "nrmse", "psnr")  # the paper's; drawn first
 PIXELS_PER_INCH = 96  # of CSS

@@ -80,7 +80,7 @@ def read_pair(rows: Sequence[ImageResult], folder: Path) -> PairImages:
     )
     if source is None or target is None:
         raise GvtzooError("the evaluation names no files of the source and the truth")
-    truth = _read(folder / target)
+    truth = _read(folder / target, choose_plane=False)
     predictions, sigmas = {}, {}
     for row in rows:
         prediction = _read_if_there(row.prediction, folder)
@@ -92,30 +92,33 @@ def read_pair(rows: Sequence[ImageResult], folder: Path) -> PairImages:
             sigmas[row.model] = sigma
     if not predictions:
         raise GvtzooError("no prediction has a file that can be read")
-    return PairImages(_read(folder / source), truth, predictions, sigmas)
+    return PairImages(_read(folder / source, choose_plane=True), truth, predictions, sigmas)
 
 
 def _read_if_there(name: str | None, folder: Path) -> np.ndarray | None:
     if name is None:
         return None
     try:
-        return _read(folder / name)
+        return _read(folder / name, choose_plane=False)
     except GvtzooError:
         return None
 
 
-def _read(path: Path) -> np.ndarray:
-    """(z,) y, x of an image: its first time and position, of channels the middle one.
+def _read(path: Path, *, choose_plane: bool) -> np.ndarray:
+    """(z,) y, x of an image: its first time and position.
 
-    Networks that take planes as channels were trained on stacks: the middle one is in focus.
+    Of a source's channels, the middle one is taken: networks that take planes as channels were
+    made for stacks, and the middle is in focus. Which channel of a truth was meant is not known.
     """
     from gvtzoo.images.files import open_image
 
     image = open_image(path, keep_channels=True)
     if math.prod(image.sizes.values()) > MOST_VOXELS:
         raise GvtzooError(f"{path} is too large for a panel")
-    middle = image.sizes.get("c", 1) // 2
-    array = image.load().isel(t=0, p=0, c=middle, missing_dims="ignore")
+    channels = image.sizes.get("c", 1)
+    if channels > 1 and not choose_plane:
+        raise GvtzooError(f"{path} has {channels} channels")
+    array = image.load().isel(t=0, p=0, c=channels // 2, missing_dims="ignore")
     stack = array.transpose("z", "y", "x", missing_dims="ignore").to_numpy()
     return stack[0] if stack.ndim == 3 and len(stack) == 1 else stack
 
