@@ -210,7 +210,7 @@ def test_another_architecture_is_another_model():
     ("overrides", "message"),
     [
         (["network=unet"], "no architecture 'unet': choose one of gvtnet, projection, fnet"),
-        (["network=[fnet]"], "network"),
+        (["network=[fnet]"], "name of an architecture are needed"),
         (["network={architecture: [fnet]}"], "no architecture"),
         (["network=fnet", "network.bottom=[residual]"], "bottom is not a setting of fnet"),
         (["network=ce_net", "training.freeze=encoder"], "is for GVTNets: ce_net is trained as"),
