@@ -16,7 +16,6 @@ from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.prediction.exact import predict_exact
 from gvtzoo.prediction.large import Output, is_large, predict_large
 from gvtzoo.prediction.predictor import Model, Settings, as_data_array
-from gvtzoo.prediction.tiling import convolution_reach
 from gvtzoo.training.recipe import NormalizationConfig
 
 
@@ -87,5 +86,3 @@ def test_exact_prediction_is_for_gvtnets(tmp_path):
     with pytest.raises(GvtzooError, match=message):
         predict_large(model, lazy, Output(tmp_path / "out.zarr"), Settings(), identity="image")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(GvtzooError, match="measured for GVTNets"):
-        convolution_reach(model.network)
