@@ -184,7 +184,7 @@ def default_metadata(name: str, task: Task, architecture: str = "gvtnet") -> Mod
     return ModelMetadata(
         id=f"{re.sub('[^a-z]+', '-', title.lower())}-{identifier}",
         name=f"{title} {re.sub(r'[^A-Za-z0-9]+', ' ', name).strip()}"[:128],
-        description=f"A {title} for {task.replace('_', '-')} ({name}).",
+        description=f"{title} for {task.replace('_', '-')} ({name}).",
         authors=(Author(name="unknown"),),
         cite=(paper,),
     )

@@ -182,7 +182,7 @@ BASELINES: dict[str, type[BaselineConfig]] = {
 GVTNETS = ("gvtnet", "projection")
 
 
-def network_config(values: Any) -> Any:
+def network_config(values: Any) -> NetworkConfig | BaselineConfig:
     """The configuration of the architecture that settings name; GVTNet's without a name.
 
     Raises
@@ -192,13 +192,16 @@ def network_config(values: Any) -> Any:
     """
     if isinstance(values, str):
         values = {"architecture": values}
-    if not isinstance(values, Mapping):
+    if isinstance(values, (NetworkConfig, BaselineConfig)):
         return values
+    if not isinstance(values, Mapping):
+        raise ValueError("settings or the name of an architecture are needed")
     name = values.get("architecture", "gvtnet")
     if not isinstance(name, str) or name not in (*GVTNETS, *BASELINES):
         known = ", ".join((*GVTNETS, *BASELINES))
         raise ValueError(f"there is no architecture {name!r}: choose one of {known}")
-    return BASELINES.get(name, NetworkConfig).model_validate(values)
+    chosen: type[NetworkConfig] | type[BaselineConfig] = BASELINES.get(name, NetworkConfig)
+    return chosen.model_validate(values)
 
 
 AnyNetworkConfig = Annotated[

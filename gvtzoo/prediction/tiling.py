@@ -7,36 +7,36 @@ result, however wide the halo; packages say how far off it is.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from gvtzoo.errors import GvtzooError
 from gvtzoo.images.lazy import boxes
+from gvtzoo.networks import Network
+from gvtzoo.networks.baselines import Baseline, CAREProjection
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.projection import POOLING, ProjectionGVTNet, ProjectionNet
 from gvtzoo.packaging.config import TilingHint
 from gvtzoo.prediction.features import Sizes, per_axis, reach
 
+LAYERS_WITH_KERNELS = (
+    *(nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.MaxPool2d, nn.MaxPool3d),
+)
 LAYERS_AND_SCALES = Iterator[tuple[nn.Module, Sizes]]
 
 
-def convolution_reach(network: nn.Module) -> Sizes:
-    """How far the convolutions of a GVTNet look, in voxels of the image, (z,) y, x.
+def convolution_reach(network: Network) -> Sizes:
+    """How far the convolutions of a network look, in voxels of the image, (z,) y, x.
 
-    What the attention looks at is not counted: it has no limit.
-
-    Raises
-    ------
-    GvtzooError
-        For networks of other papers.
+    What the attention looks at, or a mean over the image, is not counted: it has no limit.
     """
-    if not isinstance(network, (GVTNet, ProjectionGVTNet)):
-        raise GvtzooError(
-            f"what tiles cost is measured for GVTNets, not for a {type(network).__name__}"
-        )
+    if isinstance(network, (Baseline, CAREProjection)):
+        return _reach_of_layers(network)
     layers: list[tuple[nn.Module, Sizes]] = []
     if isinstance(network, ProjectionGVTNet):
         layers += _projection_layers(network.projection)
@@ -49,6 +49,34 @@ def convolution_reach(network: nn.Module) -> Sizes:
         # The 2D network behind a projection does not reach along z.
         total += np.array((0, *own) if len(own) < len(scale) else own) * scale
     return tuple(map(int, total))
+
+
+def _reach_of_layers(network: Baseline | CAREProjection) -> Sizes:
+    """The sum over all layers, as if even those beside each other stood one behind the other."""
+    total = np.zeros(len(network.multiple), int)
+
+    def add(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kernel, stride = (np.array(_per_axis(layer, name)) for name in ("kernel_size", "stride"))
+        axes = len(kernel)
+        finer = np.maximum(inputs[0].shape[2:], output.shape[2:])
+        scale = np.array(network.multiple[-axes:]) // finer
+        if (stride > 1).any():
+            total[-axes:] += (kernel - 1) * scale
+        else:
+            total[-axes:] += getattr(layer, "dilation", (1,))[0] * (kernel // 2) * scale
+
+    shadow = copy.deepcopy(network).to("meta").eval()
+    for layer in shadow.modules():
+        if isinstance(layer, LAYERS_WITH_KERNELS):
+            layer.register_forward_hook(add)
+    shadow(torch.zeros(1, network.input_channels, *network.multiple, device="meta"))
+    return tuple(map(int, total))
+
+
+def _per_axis(layer: Any, name: str) -> Sizes:
+    value: Sizes | int = getattr(layer, name)
+    dimensions = 3 if "3d" in type(layer).__name__ else 2
+    return per_axis(value, dimensions)
 
 
 def _gvtnet_layers(network: GVTNet) -> LAYERS_AND_SCALES:
@@ -120,14 +148,12 @@ def predict_with_halo(
     return result
 
 
-def measure_tiling(
-    network: GVTNet | ProjectionGVTNet, image: np.ndarray, tile: Sizes
-) -> TilingHint:
+def measure_tiling(network: Network, image: np.ndarray, tile: Sizes) -> TilingHint:
     """Compare tiles, with a halo as wide as the convolutions reach, with the whole image.
 
     Parameters
     ----------
-    network : GVTNet or ProjectionGVTNet
+    network : Network
         In evaluation mode.
     image : ndarray
         (channel, (z,) y, x), normalized and padded; larger than a tile.
@@ -143,7 +169,7 @@ def measure_tiling(
     halo = tuple(
         -(-r // m) * m for r, m in zip(convolution_reach(network), network.multiple, strict=True)
     )
-    if isinstance(network, ProjectionGVTNet):
+    if isinstance(network, (ProjectionGVTNet, CAREProjection)):
         # The surface may be anywhere in the stack: only tiles with all of z make sense.
         tile = (image.shape[1], *tile[1:])
     whole, tiled = predict(image), predict_with_halo(predict, image, tile, halo)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
+from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.packaging.bioimageio import sha256
 from gvtzoo.packaging.checks import (
     CheckResult,
@@ -26,6 +27,18 @@ def test_imported_packages_pass_every_check(imported, case):
     results = check_package(imported[case])
     assert [result for result in results if not result.passed] == []
     assert len(results) == CHECKS
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_packages_of_baselines_pass_every_check(tiny_config, write_tiny, tmp_path, architecture):
+    dimensions = 2 if architecture in ("fnet", "rsgu_net") else 3
+    network = BASELINES[architecture](dimensions=dimensions, depth=2, features=2, uncertainty=True)
+    path = write_tiny(tmp_path / "model.zip", tiny_config(network=network))
+    assert [result for result in check_package(path) if not result.passed] == []
+    architecture_entry = open_package(path).rdf["weights"]["pytorch_state_dict"]["architecture"]
+    assert architecture_entry["callable"] == network.network_name
+    tags = open_package(path).rdf["tags"]
+    assert "gvtnet" not in tags
 
 
 def test_nothing_is_looked_up_on_the_network(tiny, monkeypatch):

@@ -1,6 +1,7 @@
 import pytest
 
 from gvtzoo.images.normalization import FixedNormalization, NoNormalization, ZScoreNormalization
+from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.packaging.config import MetricRow, TilingHint
 from gvtzoo.packaging.documentation import documentation
 from gvtzoo.training.recipe import NormalizationConfig
@@ -57,3 +58,11 @@ def test_states_limits_data_licence_and_citation(tiny_config):
     for words in ("50 million voxels", "--tiling exact", "Blobs; licence CC0-1.0", "Weights: BSD"):
         assert words in text
     assert "- A page. https://example.org/paper" in text
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_other_networks_are_not_described_as_gvtnets(tiny_config, architecture):
+    text = documentation(tiny_config(network=BASELINES[architecture]()))
+    assert "exact" not in text
+    assert "GVT" not in text
+    assert ("whole image at once" in text) == (architecture == "rsgu_net")

@@ -1,5 +1,6 @@
 import ast
 import sys
+from itertools import product
 
 import numpy as np
 import onnx
@@ -10,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from gvtzoo import GvtzooError
+from gvtzoo.networks.baseline_config import network_config
+from gvtzoo.networks.baselines import FNet
 from gvtzoo.networks.config import AttentionConfig, AttentionConfigs, NetworkConfig
 from gvtzoo.packaging.weights import (
     TORCHSCRIPT_OPERATORS,
@@ -49,6 +52,21 @@ NETWORKS = {
         activation="relu",
         input_channels=2,
     ),
+    **{
+        f"{architecture}, {dimensions}d": network_config(
+            {
+                "architecture": architecture,
+                "dimensions": dimensions,
+                "depth": 3,
+                "features": 2,
+                "input_channels": 1 if architecture == "care_projection" else 2,
+            }
+        )
+        for architecture, dimensions in [
+            *product(["fnet", "care_unet", "rsgu_net", "ce_net"], [2, 3]),
+            ("care_projection", 3),
+        ]
+    },
 }
 
 
@@ -116,8 +134,9 @@ def test_state_dicts_are_plain_and_complete(tmp_path):
             torch.testing.assert_close(stored[key], value, rtol=0, atol=0)
 
 
-def test_architecture_imports_nothing_but_torch_and_python():
-    tree = ast.parse(architecture_source())
+@pytest.mark.parametrize("name", NETWORKS)
+def test_architecture_imports_nothing_but_torch_and_python(name):
+    tree = ast.parse(architecture_source(NETWORKS[name].network_class()))
     imported = {
         alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
     } | {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
@@ -128,7 +147,7 @@ def test_architecture_imports_nothing_but_torch_and_python():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_architecture_builds_the_same_network(name):
-    source = architecture_source()
+    source = architecture_source(NETWORKS[name].network_class())
     assert "SPDX-License-Identifier: BSD-3-Clause" in source
     namespace = {"__name__": "architecture"}
     exec(compile(source, "architecture.py", "exec"), namespace)
@@ -137,6 +156,17 @@ def test_architecture_builds_the_same_network(name):
     copy.load_state_dict(network.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(copy(example), network(example), rtol=0, atol=0)
+
+
+def test_architecture_holds_its_own_network_only():
+    own, gvtnets = architecture_source(FNet), architecture_source()
+    assert own.startswith("# FNet, ")
+    assert not {"GVTNet", "GVTO", "CAREUNet", "CENet"} & set(defined(own))
+    assert not {"FNet", "Baseline"} & set(defined(gvtnets))
+
+
+def defined(source: str) -> list[str]:
+    return [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
 
 
 class Odd(nn.Module):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gvtzoo.networks import DENOISING, LABEL_FREE, PROJECTION
+from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.prediction.predictor import run_network
 from gvtzoo.prediction.tiling import convolution_reach, measure_tiling, predict_with_halo
 
@@ -70,4 +71,40 @@ def test_tiles_are_not_exact_with_attention(preset):
 def test_a_projection_is_tiled_in_the_plane_only():
     network = build(PROJECTION.model_copy(update={"features": 4}))
     hint = measure_tiling(network, random_image(6, 64, 64), (2, 32, 32))
+    assert hint.tile == (6, 32, 32)
+
+
+@pytest.mark.parametrize("architecture", ["fnet", "care_unet", "ce_net", "rsgu_net"])
+def test_a_change_is_not_seen_beyond_the_reach_of_a_baseline(architecture):
+    network = build(BASELINES[architecture](dimensions=2, depth=3, features=4))
+    if architecture == "rsgu_net":
+        network.bottom = torch.nn.Identity()  # sees everything
+    limit = convolution_reach(network)
+    found = [0, 0]
+    for offset in range(4):  # voxels see differently far, by where they lie in a coarser one
+        seen = response(network, random_image(256, 256), (128 + offset, 128 + offset))
+        found = np.maximum(found, seen)
+    assert all(f <= r for f, r in zip(found, limit, strict=True))
+    assert max(found) > 0.4 * limit[0]
+
+
+@pytest.mark.parametrize("architecture", ["fnet", "care_unet"])
+def test_tiles_of_local_networks_are_exact(architecture):
+    network = build(BASELINES[architecture](depth=2, features=2))
+    halo = tuple(-(-r // 2) * 2 for r in convolution_reach(network))
+    image = random_image(8, 64, 80)
+    hint = measure_tiling(network, image, (8, 16, 32))
+    assert hint.halo == halo
+    assert hint.max_difference < 1e-5
+
+
+def test_tiles_of_a_network_with_global_pooling_are_not_exact():
+    network = build(BASELINES["rsgu_net"](depth=2, features=8))
+    hint = measure_tiling(network, random_image(8, 64, 80), (8, 16, 32))
+    assert hint.max_difference > 1e-4
+
+
+def test_care_s_projection_is_tiled_in_the_plane_only():
+    network = build(BASELINES["care_projection"](depth=2, features=2))
+    hint = measure_tiling(network, random_image(6, 128, 64), (2, 32, 32))
     assert hint.tile == (6, 32, 32)

@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.errors import GvtzooError
+from gvtzoo.metadata import default_metadata
+from gvtzoo.packaging.bioimageio import write_package
+from gvtzoo.packaging.config import PackageConfig
 from gvtzoo.packaging.run import read_run_config
 from gvtzoo.training.finetune import finetune, finetuning_recipe
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.training.recipe import NormalizationConfig, load_recipe
 
 QUICK = ["training.patch=[16, 16]", "training.steps=40", "training.learning_rate=0.01"]
 
@@ -108,3 +111,26 @@ def test_the_command_says_when_it_did_not_help(package, tmp_path):
     assert result.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert "before  r " in result.stdout
     assert "not better than the original" in result.stderr
+
+
+def test_a_baseline_is_fine_tuned_as_a_whole(tmp_path):
+    data = save_pairs(tmp_path / "data", 2)
+    network = {"architecture": "care_unet", "dimensions": 2, "depth": 2, "features": 2}
+    config = PackageConfig(
+        task="denoising",
+        network=network,
+        normalization=NormalizationConfig(),
+        metadata=default_metadata("small", "denoising", "care_unet"),
+    )
+    package = write_package(
+        tmp_path / "model.zip",
+        network=config.network.build(),
+        config=config,
+        example=np.random.default_rng(0).normal(size=(32, 32)),
+    )
+    run = finetune(package, data, tmp_path / "run", settings=[*QUICK[:1], "training.steps=3"]).run
+    assert load_recipe(run / "recipe.yaml").network == config.network
+    with pytest.raises(GvtzooError, match="freeze 'encoder' is for GVTNets"):
+        finetuning_recipe(config, ["training.freeze=encoder"])
+    with pytest.raises(GvtzooError, match="is a care_unet: train a fnet from the beginning"):
+        finetuning_recipe(config, ["network=fnet"])

@@ -7,6 +7,7 @@ import csv
 import pytest
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.networks.baseline_config import CAREUNetConfig, FNetConfig
 from gvtzoo.resources import recipes_folder
 from gvtzoo.training.recipe import load_recipe, parse_override, to_yaml
 from gvtzoo.training.recipe_files import recipe_names
@@ -142,3 +143,83 @@ def test_overrides_are_yaml():
     assert parse_override("a=one") == {"a": "one"}
     with pytest.raises(GvtzooError, match=r"key\.sub=value"):
         parse_override("a.b")
+
+
+BASELINES = ("fnet", "care_unet", "rsgu_net", "ce_net")
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("denoising/exposures", 1), ("denoising/nuclei", 1), ("label_free/phase_to_dapi", 13)],
+)
+def test_every_recipe_can_train_a_baseline(name, channels, architecture):
+    recipe, original = load_recipe(name, [f"network={architecture}"]), load_recipe(name)
+    assert recipe.network.architecture == architecture
+    assert recipe.network.dimensions == original.network.dimensions
+    assert recipe.network.input_channels == channels
+    assert recipe.network.uncertainty == original.network.uncertainty
+    assert recipe.network.features == 32  # the paper's, not the recipe's
+    assert (recipe.data, recipe.training) == (original.data, original.training)
+
+
+def test_projections_train_care_s_projection():
+    network = load_recipe("projection/notum", ["network=care_projection"]).network
+    assert (network.dimensions, network.output_dimensions) == (3, 2)
+    with pytest.raises(GvtzooError, match="gives a 2D image, not fnet"):
+        load_recipe("projection/notum", ["network=fnet"])
+
+
+def test_a_recipe_extends_another_with_another_architecture(recipe_file):
+    child = recipe_file.with_name("child.yaml")
+    child.write_text("extends: small\nnetwork: {architecture: fnet, depth: 3, features: 16}\n")
+    network = load_recipe(child, ["network.features=2"]).network
+    assert network == FNetConfig(depth=3, features=2)
+    child.write_text("extends: small\nnetwork: care_unet\n")
+    assert load_recipe(child).network == CAREUNetConfig()
+    grandchild = recipe_file.with_name("grandchild.yaml")
+    grandchild.write_text("extends: child\nnetwork: {preset: denoising, features: 4}\n")
+    assert load_recipe(grandchild).network == load_recipe(recipe_file).network
+
+
+def test_dimensions_follow_from_the_patch(recipe_file):
+    overrides = ["network=fnet", "training.patch=[16, 32]"]
+    assert load_recipe(recipe_file, overrides).network.dimensions == 2
+
+
+def test_a_resolved_recipe_of_a_baseline_is_the_same(tmp_path):
+    recipe = load_recipe("label_free/phase_to_dapi", ["network=rsgu_net"])
+    (tmp_path / "resolved.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "resolved.yaml") == recipe
+
+
+def test_another_architecture_is_another_model():
+    original = load_recipe("denoising/exposures").model
+    model = load_recipe("denoising/exposures", ["network=care_unet"]).model
+    assert model.id == "care-u-net-denoising-exposures"
+    assert "gvtnet" not in model.model_dump_json().lower()
+    assert [entry.doi for entry in model.cite] == [
+        "10.1038/s41592-018-0216-7",  # CARE
+        "10.1093/gigascience/giab032",  # the images
+    ]
+    assert (model.data, model.intended_use) == (original.data, original.intended_use)
+    assert model.limitations == ""  # were seen with the other network
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["network=unet"], "no architecture 'unet': choose one of gvtnet, projection, fnet"),
+        (["network=[fnet]"], "name of an architecture are needed"),
+        (["network={architecture: [fnet]}"], "no architecture"),
+        (["network=fnet", "network.bottom=[residual]"], "bottom is not a setting of fnet"),
+        (["network=ce_net", "training.freeze=encoder"], "is for GVTNets: ce_net is trained as"),
+        (["network=fnet"], r"z has to be a multiple of 16 \(depth 5\), not 8"),
+        (["network=ce_net", "network.depth=5"], r"network\.depth .*less than or equal to 4"),
+        (["network=care_unet", "training.loss=mae_with_uncertainty"], "needs network.uncertainty"),
+    ],
+)
+def test_mistakes_with_baselines_are_named(recipe_file, overrides, message):
+    with pytest.raises(GvtzooError, match=message) as caught:
+        load_recipe(recipe_file, overrides)
+    assert "\n" not in str(caught.value)

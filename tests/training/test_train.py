@@ -16,6 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from gvtzoo.errors import GvtzooError
+from gvtzoo.metadata import ORIGINS
+from gvtzoo.packaging.run import package_run
+from gvtzoo.prediction.predictor import load_own
 from gvtzoo.training.data import PatchDataset, load_images
 from gvtzoo.training.pairs import Pair, find_pairs
 from gvtzoo.training.recipe import DataConfig, Recipe, load_recipe
@@ -366,3 +369,18 @@ def test_images_are_the_same_from_a_cache_on_disk(pairs, recipe, tmp_path):
         for expected, found in zip(one, other, strict=True):
             np.testing.assert_array_equal(expected, found)
     assert all(isinstance(image.source, np.memmap) for image in cached)
+
+
+@pytest.mark.parametrize("architecture", ["fnet", "care_unet", "rsgu_net", "ce_net"])
+def test_baselines_train_and_are_packaged(pairs, tmp_path, architecture):
+    network = {"architecture": architecture, "depth": 2, "features": 2, "uncertainty": True}
+    recipe = Recipe.model_validate({**RECIPE, "network": network})
+    assert recipe.network.dimensions == 2
+    run = train(recipe, pairs, tmp_path / "run", device="cpu")
+    built, trained = recipe.network.build().state_dict(), load_file(run / "best.safetensors")
+    assert built.keys() == trained.keys()
+    model = load_own(package_run(run, tmp_path / "model.zip"))
+    image = tifffile.imread(pairs / "val" / "source" / "0.tif")
+    prediction, sigma = model.predict(image, uncertainty=True, device="cpu")
+    assert prediction.shape == sigma.shape == image.shape
+    assert ORIGINS[architecture].title in model.config.metadata.name

@@ -21,6 +21,7 @@ class Baseline(nn.Module, ABC):
     Parameters
     ----------
     dimensions : {2, 3}
+    input_channels : int
     depth : int
         Number of levels; spatial sizes have to be multiples of ``2^(depth-1)``.
     output : Module
@@ -30,10 +31,16 @@ class Baseline(nn.Module, ABC):
     """
 
     def __init__(
-        self, dimensions: int, depth: int, output: nn.Module, sigma: nn.Module | None
+        self,
+        dimensions: int,
+        input_channels: int,
+        depth: int,
+        output: nn.Module,
+        sigma: nn.Module | None,
     ) -> None:
         super().__init__()
         self.dimensions = dimensions
+        self.input_channels = input_channels
         self.depth = depth
         self.output = output
         self.sigma_convolution = sigma

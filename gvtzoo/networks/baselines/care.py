@@ -65,6 +65,7 @@ class CAREUNet(Baseline):
     ) -> None:
         super().__init__(
             dimensions,
+            input_channels,
             depth,
             convolve(dimensions, features, output_channels, 1),
             sigma_head(dimensions, features, output_channels, uncertainty),
@@ -180,6 +181,7 @@ class CAREProjection(nn.Module):
                 "surfaces are projected out of stacks of one channel: dimensions 3 and "
                 f"input_channels 1, not {dimensions} and {input_channels}"
             )
+        self.input_channels = input_channels
         self.projection = SurfaceProjection()
         self.network = CAREUNet(
             2,

@@ -57,6 +57,7 @@ class FNet(Baseline):
     ) -> None:
         super().__init__(
             dimensions,
+            input_channels,
             depth,
             convolve(dimensions, features, output_channels),
             sigma_head(dimensions, features, output_channels, uncertainty),

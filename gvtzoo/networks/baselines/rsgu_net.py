@@ -88,6 +88,7 @@ class RSGUNet(Baseline):
     ) -> None:
         super().__init__(
             dimensions,
+            input_channels,
             depth,
             convolve(dimensions, features, output_channels),
             sigma_head(dimensions, features, output_channels, uncertainty),
