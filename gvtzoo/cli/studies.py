@@ -60,7 +60,7 @@ def sweep(
     training patch to the whole image.
     """
     from gvtzoo.evaluation.figures import sweep_curve
-    from gvtzoo.evaluation.sweep import METHODS, mean_rows, sweep_pair, tiling_hint
+    from gvtzoo.evaluation.sweep import mean_rows, sweep_pair, tiling_hint
     from gvtzoo.prediction.predictor import load_own
 
     if package is not None:
@@ -79,11 +79,8 @@ def sweep(
         ]
     rows = mean_rows(sweeps)
     _write(output / "sweep.csv", _sweep_csv(rows))
-    by_method: dict[str, list[SweepRow]] = {
-        method: [row for row in rows if row.method in (method, "whole")] for method in METHODS
-    }
-    _save(sweep_curve(by_method, "ssim"), output / "sweep.png")
-    _save(sweep_curve(by_method, "pearson_r"), output / "sweep_r.png")
+    _save(sweep_curve(rows, "ssim"), output / "sweep.png")
+    _save(sweep_curve(rows, "pearson_r"), output / "sweep_r.png")
     for line in _sweep_lines(rows):
         typer.echo(line)
     typer.echo(f"{len(pairs)} images; pictures and table in {output}", err=True)

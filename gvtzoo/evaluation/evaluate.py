@@ -143,6 +143,11 @@ def evaluate(
         command=command,
         versions=_versions(),
     )
+    return summarized(evaluation)
+
+
+def summarized(evaluation: Evaluation) -> Evaluation:
+    """The evaluation with summaries and comparisons of its results."""
     return evaluation.model_copy(
         update={
             "summaries": tuple(_summaries(evaluation)),
