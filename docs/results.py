@@ -122,7 +122,8 @@ STUDIES = (
             baseline("RSGU-Net", "phase_to_dapi", DAPI,
                      "architecture: rsgu_net, dimensions: 2, features: 12, input_channels: 13"),
             baseline("FNet", "phase_to_dapi", DAPI,
-                     "architecture: fnet, dimensions: 2, features: 13, depth: 4, input_channels: 13"),
+                     "architecture: fnet, dimensions: 2, features: 13, depth: 4, "
+                     "input_channels: 13"),
             baseline("CE-Net", "phase_to_dapi", DAPI,
                      "architecture: ce_net, dimensions: 2, features: 6, input_channels: 13"),
         ),
@@ -230,11 +231,7 @@ def add_study(page: Page, study: Study, data: Path, runs: Path) -> None:
     pairs = study_pairs(study, data, folder)
     found = evaluate(list(candidates_of(study, runs, folder)), pairs, folder)
     page.add(f"## {study.title}", study.text)
-    page.add(
-        "```bash\n"
-        + "\n".join(dict.fromkeys(commands(study, variant) for variant in study.variants))
-        + "\n```"
-    )
+    page.add("\n".join(["```bash", *(command(study, v) for v in study.variants), "```"]))
     add_table(page, study, found)
     first = by_image(found, study.variants[0])
     if len(pairs) > 1 and len(study.variants[0].seeds) > 1:
@@ -255,7 +252,8 @@ def add_study(page: Page, study: Study, data: Path, runs: Path) -> None:
     add_panel(page, study, found, folder)
 
 
-def commands(study: Study, variant: Variant) -> str:
+def command(study: Study, variant: Variant) -> str:
+    """What trains a variant."""
     settings = [] if study.steps is None else [f"training.steps={study.steps}"]
     if len(variant.seeds) > 1:
         settings.append("training.seed=SEED")
@@ -407,24 +405,24 @@ def add_resolution_and_segmentation(page: Page, data: Path, runs: Path) -> None:
             candidates.append(Inputs())
         found = evaluate(candidates, pairs, folder, Options(resolution=True, segmentation=True))
         means = {(row.model, row.metric): row.mean for row in found.summaries}
-        for name in found.models:
-            rows.append(
-                [
-                    name if name == model else f"{name} of the same images",
-                    f"{means[name, 'resolution']:.2f}",
-                    f"{means[name, 'foreground_iou']:.3f}",
-                    f"{means[name, 'object_f1']:.3f}",
-                    f"{means[name, 'count']:.0f} / {means[name, 'count_target']:.0f}",
-                ]
-            )
+        rows += [
+            [
+                name if name == model else f"{name} of the same images",
+                f"{means[name, 'resolution']:.2f}",
+                f"{means[name, 'foreground_iou']:.3f}",
+                f"{means[name, 'object_f1']:.3f}",
+                f"{means[name, 'count']:.0f} / {means[name, 'count_target']:.0f}",
+            ]
+            for name in found.models
+        ]
     page.table(["", "resolution", "foreground IoU", "object F1", "objects / in truth"], rows)
 
 
 def add_sweep(page: Page, data: Path, runs: Path) -> None:
     """The paper's Fig. 3d with the zoo's models."""
-    import gvtzoo
     from gvtzoo.evaluation.figures import sweep_curve
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair
+    from gvtzoo.prediction.predictor import load_own
 
     page.add(
         "## Tiles against the whole image",
@@ -439,7 +437,7 @@ def add_sweep(page: Page, data: Path, runs: Path) -> None:
          ((16, 16, 16), (32, 32, 32), (60, 32, 32), (60, 64, 64))),
     )  # fmt: skip
     for name, folder, recipe, tiles in cases:
-        loaded = gvtzoo.load(name)
+        loaded = load_own(name)
         place = runs / "evaluations" / f"sweep_{name}" / "images"
         pairs = write_recipe_pairs(load_recipe(recipe), data / folder, place)[:3]
         rows = mean_rows([sweep_pair(loaded, pair, tiles) for pair in pairs])
