@@ -13,6 +13,7 @@ from gvtzoo.errors import GvtzooError
 
 TARGET_PERCENTILES = 0.1, 99.9
 SSIM_WINDOW = 7  # scikit-image's default
+CONSTANT_TARGET = "the target is constant: no metric is defined for it"
 
 
 def pearson_r(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -55,11 +56,7 @@ def paper_normalize(target: np.ndarray, prediction: np.ndarray) -> tuple[np.ndar
     check_pair(target, prediction)
     target, prediction = target.astype(np.float64), prediction.astype(np.float64)
     low, high = np.percentile(target, TARGET_PERCENTILES)
-    if low == high:
-        raise GvtzooError(
-            f"the target is {low:g} at both its 0.1 and its 99.9 percentile: it cannot be "
-            "normalized; crop it to where the structure is"
-        )
+    check_percentiles(low, high)
     target = (target - low) / (high - low)
     target -= target.mean()
     prediction -= prediction.mean()
@@ -119,15 +116,56 @@ def ssim(target: np.ndarray, prediction: np.ndarray, *, data_range: float) -> fl
     GvtzooError
         When the images cannot be compared (`check_pair`), or have an axis of two voxels.
     """
-    from skimage.metrics import structural_similarity
-
     check_pair(target, prediction)
-    target, prediction = np.squeeze(target), np.squeeze(prediction)
-    smallest = min(target.shape)
+    return _ssim(target, prediction, data_range)
+
+
+def ssim_by_slice(target: np.ndarray, prediction: np.ndarray, *, data_range: float) -> float:
+    """Mean over z of the structural similarity of each plane, as that of 2D images (`ssim`).
+
+    Parameters
+    ----------
+    target, prediction : ndarray
+        z, y, x, the same shape. Single planes may be constant.
+    data_range : float
+        What the intensities span, in units of the images; the same for all planes.
+
+    Raises
+    ------
+    GvtzooError
+        When the images cannot be compared (`check_pair`), are not z, y, x, or have two voxels
+        along y or x.
+    """
+    check_pair(target, prediction)
+    if target.ndim != 3:
+        raise GvtzooError(f"slices are those of an image z, y, x, not of the shape {target.shape}")
+    planes = zip(target, prediction, strict=True)
+    return float(np.mean([_ssim(*plane, data_range) for plane in planes]))
+
+
+def ssim_window(shape: tuple[int, ...]) -> int:
+    """Width of the SSIM window: 7 voxels, or the largest odd number that fits all axes but those
+    of length 1.
+
+    Raises
+    ------
+    GvtzooError
+        When an axis has two voxels, or none has more than one.
+    """
+    lengths = tuple(length for length in shape if length > 1)
+    smallest = min(lengths, default=1)
     window = min(SSIM_WINDOW, smallest if smallest % 2 else smallest - 1)
     if window < 3:
-        raise GvtzooError(f"SSIM needs at least 3 voxels along each axis, not {target.shape}")
-    return float(structural_similarity(target, prediction, win_size=window, data_range=data_range))
+        raise GvtzooError(f"SSIM needs at least 3 voxels along each axis, not {lengths}")
+    return window
+
+
+def _ssim(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
+    from skimage.metrics import structural_similarity
+
+    window = ssim_window(target.shape)
+    pair = np.squeeze(target), np.squeeze(prediction)
+    return float(structural_similarity(*pair, win_size=window, data_range=data_range))
 
 
 def evaluate_pair(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -170,12 +208,29 @@ def check_pair(target: np.ndarray, prediction: np.ndarray) -> None:
     GvtzooError
         When shapes differ, voxels are not finite, or the target is empty or constant.
     """
-    if target.shape != prediction.shape:
-        raise GvtzooError(
-            f"target {target.shape} and prediction {prediction.shape} differ in shape"
-        )
-    for name, image in (("target", target), ("prediction", prediction)):
-        if not np.isfinite(image).all():
-            raise GvtzooError(f"the {name} has voxels that are not finite (NaN or infinite)")
+    check_shapes(target.shape, prediction.shape)
+    check_finite("target", target)
+    check_finite("prediction", prediction)
     if target.size == 0 or target.min() == target.max():
-        raise GvtzooError("the target is constant: no metric is defined for it")
+        raise GvtzooError(CONSTANT_TARGET)
+
+
+def check_shapes(target: tuple[int, ...], prediction: tuple[int, ...]) -> None:
+    """Refuse images of different shapes."""
+    if target != prediction:
+        raise GvtzooError(f"target {target} and prediction {prediction} differ in shape")
+
+
+def check_finite(name: str, image: np.ndarray) -> None:
+    """Refuse NaN and infinite voxels in the image of this name."""
+    if not np.isfinite(image).all():
+        raise GvtzooError(f"the {name} has voxels that are not finite (NaN or infinite)")
+
+
+def check_percentiles(low: float, high: float) -> None:
+    """Refuse a target whose two percentiles are equal."""
+    if low == high:
+        raise GvtzooError(
+            f"the target is {low:g} at both its 0.1 and its 99.9 percentile: it cannot be "
+            "normalized; crop it to where the structure is"
+        )

@@ -20,6 +20,7 @@ from gvtzoo.evaluation.metrics import (
     psnr,
     r2,
     ssim,
+    ssim_by_slice,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -135,6 +136,33 @@ def test_ssim_of_one_plane_is_that_of_the_image():
 def test_ssim_of_two_planes_is_refused():
     with pytest.raises(GvtzooError, match=r"at least 3 voxels.*\(2, 12, 13\)"):
         ssim(*pair((2, 12, 13)), data_range=500)
+
+
+def test_ssim_by_slice_is_the_mean_over_planes():
+    target, prediction = pair((3, 12, 16))
+    planes = [
+        structural_similarity(*plane, data_range=500)
+        for plane in zip(target, prediction, strict=True)
+    ]
+    assert ssim_by_slice(target, prediction, data_range=500) == pytest.approx(np.mean(planes))
+
+
+def test_ssim_by_slice_of_one_plane_is_that_of_the_image():
+    target, prediction = pair((1, 12, 16))
+    expected = ssim(target[0], prediction[0], data_range=500)
+    assert ssim_by_slice(target, prediction, data_range=500) == pytest.approx(expected)
+
+
+def test_ssim_by_slice_takes_stacks_of_two_planes_and_constant_planes():
+    target, prediction = pair((2, 12, 16))
+    target[0] = prediction[0] = 7
+    expected = (1 + ssim(target[1], prediction[1], data_range=500)) / 2
+    assert ssim_by_slice(target, prediction, data_range=500) == pytest.approx(expected)
+
+
+def test_slices_are_those_of_a_stack():
+    with pytest.raises(GvtzooError, match=r"z, y, x, not of the shape \(12, 16\)"):
+        ssim_by_slice(*pair((12, 16)), data_range=1)
 
 
 def test_a_constant_prediction_has_no_correlation():
