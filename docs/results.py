@@ -29,6 +29,7 @@ from gvtzoo.training.recipe import Recipe, load_recipe
 METRICS = {"ssim": "SSIM", "nrmse": "NRMSE", "r": "r"}
 SEEDS = (0, 1, 2)
 STEPS = 1500
+IMAGES = 2  # of a sweep
 GVTNET = "GVTNet"
 
 
@@ -188,11 +189,11 @@ def main(
         "size and on these images; for the paper's sizes and data sets see its figures.",
     )
     for study in STUDIES:
+        typer.echo(study.title, err=True)
         add_study(page, study, data / study.data, runs)
-    add_resolution_and_segmentation(page, data, runs)
-    add_sweep(page, data, runs)
-    add_transfer(page, data, runs)
-    add_calibration(page, data, runs)
+    for section in (add_resolution_and_segmentation, add_transfer, add_calibration, add_sweep):
+        typer.echo(section.__name__, err=True)
+        section(page, data, runs)
     output.write_text("\n".join(page.lines).rstrip() + "\n", encoding="utf-8")
 
 
@@ -434,14 +435,16 @@ def add_sweep(page: Page, data: Path, runs: Path) -> None:
         ("gvtnet-denoising-exposures", "exposure_pairs", "denoising/exposures", ()),
         ("gvtnet-label-free-phase-to-dapi", "phase_to_fluorescence", DAPI, ()),
         ("gvtnet-denoising-nuclei", "nuclei_3d", "denoising/nuclei",
-         ((16, 16, 16), (32, 32, 32), (60, 32, 32), (60, 64, 64))),
+         ((32, 32, 32), (60, 32, 32), (60, 64, 64))),
     )  # fmt: skip
     for name, folder, recipe, tiles in cases:
         loaded = load_own(name)
         place = runs / "evaluations" / f"sweep_{name}" / "images"
-        pairs = write_recipe_pairs(load_recipe(recipe), data / folder, place)[:3]
+        pairs = write_recipe_pairs(load_recipe(recipe), data / folder, place)[:IMAGES]
         rows = mean_rows([sweep_pair(loaded, pair, tiles) for pair in pairs])
-        page.add(f"```bash\ngvtzoo sweep {name} --recipe {recipe} --data {folder}/ -o sweep/\n```")
+        page.add(
+            f"```bash\ngvtzoo sweep {name} --images {IMAGES} --recipe {recipe} --data {folder}/ -o sweep/\n```"
+        )
         page.table(
             ["method", "tile", "r with the whole image", "largest difference", "SSIM"],
             [

@@ -67,9 +67,9 @@ def sweep(
         _check_new(package, overwrite)
     _check_new(output / "sweep.csv", overwrite)
     loaded = load_own(model)
-    if not loaded.config.exact:
+    if not loaded.config.network.sees_whole_image:
         raise GvtzooError(
-            f"{model} does not look at the whole image: tiles with a halo are its whole image"
+            f"{model} does not look at the whole image: tiles with a halo lose nothing"
         )
     pairs = _spread(_pairs(data, recipe, output / "images"), images)
     with progress_bar("sweeping") as shown:

@@ -152,7 +152,7 @@ def sweep_pair(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[SweepRow]:
-    """`sweep_tiles` of image files with every method, by default over `tile_sizes`."""
+    """`sweep_tiles` of image files with every method that the network has, over `tile_sizes`."""
     from gvtzoo.images.files import read_image
 
     source = read_image(pair.source, channel=pair.channel, keep_channels="c" in model.axes)
@@ -164,7 +164,7 @@ def sweep_pair(
         source,
         tiles or tile_sizes(model, size),
         truth,
-        methods=METHODS,
+        methods=[name for name in METHODS if name != "exact" or model.config.exact],
         device=device,
         progress=progress,
     )
