@@ -442,9 +442,8 @@ def add_sweep(page: Page, data: Path, runs: Path) -> None:
         place = runs / "evaluations" / f"sweep_{name}" / "images"
         pairs = write_recipe_pairs(load_recipe(recipe), data / folder, place)[:IMAGES]
         rows = mean_rows([sweep_pair(loaded, pair, tiles) for pair in pairs])
-        page.add(
-            f"```bash\ngvtzoo sweep {name} --images {IMAGES} --recipe {recipe} --data {folder}/ -o sweep/\n```"
-        )
+        options = f"--images {IMAGES} --recipe {recipe} --data {folder}/"
+        page.add(f"```bash\ngvtzoo sweep {name} {options} -o sweep/\n```")
         page.table(
             ["method", "tile", "r with the whole image", "largest difference", "SSIM"],
             [

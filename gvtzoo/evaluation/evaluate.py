@@ -31,6 +31,7 @@ from gvtzoo.images.files import open_image, read_image
 log = logging.getLogger(__name__)
 
 PAPER_METRICS = ("r", "nrmse", "psnr", "ssim", "mse", "mae", "r2")
+AXES = "tpczyx"
 LARGE = 2 * 10**8  # voxels, from which on an image is not loaded to be measured
 HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
 LENGTH_UNITS = {
@@ -211,9 +212,8 @@ def measure(
         given = open_image(prediction.path)
         arrays = (View(image.array, tuple(range(len(image.dims)))) for image in (opened, given))
         return evaluate_slabs(*arrays), None, None
-    truth = np.squeeze(read_image(pair.target, channel=pair.target_channel).to_numpy())
-    image = read_image(prediction.path, channel=_channel(pair, prediction))
-    values = np.squeeze(image.to_numpy())
+    truth = ordered(read_image(pair.target, channel=pair.target_channel))
+    values = ordered(read_image(prediction.path, channel=_channel(pair, prediction)))
     metrics = evaluate_pair(truth, values)
     if options.resolution:
         metrics["resolution"] = _resolution(truth, values, pair.target)
@@ -225,12 +225,22 @@ def measure(
     histograms = (_histogram(normalized), _histogram(fitted))
     if prediction.sigma is None:
         return metrics, None, histograms
-    sigma = np.squeeze(read_image(prediction.sigma).to_numpy()).astype(np.float64)
+    sigma = ordered(read_image(prediction.sigma)).astype(np.float64)
     slope, offset = _linear_fit(values, truth)
     if slope <= 0:
         return metrics, None, histograms
     calibration = calibrate(truth, slope * values.astype(np.float64) + offset, slope * sigma)
     return metrics, calibration, histograms
+
+
+def ordered(image: xr.DataArray) -> np.ndarray:
+    """The voxels with axes in the order t, p, c, z, y, x, without those of length 1.
+
+    y and x stay, so that a single row is not taken for something else.
+    """
+    single = [axis for axis, size in image.sizes.items() if size == 1 and axis not in ("y", "x")]
+    kept = image.squeeze(single, drop=True)
+    return kept.transpose(*(axis for axis in AXES if axis in kept.dims)).to_numpy()
 
 
 def _channel(pair: EvaluationPair, prediction: Prediction) -> str | None:

@@ -1,0 +1,166 @@
+"""What an evaluation says is what its images say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tifffile
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gvtzoo.errors import GvtzooError
+from gvtzoo.evaluation.evaluate import Options, evaluate, groups, ordered
+from gvtzoo.evaluation.metrics import evaluate_pair
+from gvtzoo.evaluation.pairs import find_pairs
+from gvtzoo.evaluation.predictions import GivenPredictions
+from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.evaluation.segmentation import evaluate_segmentation
+from gvtzoo.evaluation.statistics import compare_paired, summarize
+
+SHAPE = (40, 48)
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    axes = "ZYX"[-image.ndim :]
+    metadata = {"axes": axes, "unit": "um"}
+    tifffile.imwrite(
+        path, image.astype(np.float32), imagej=True, resolution=(4, 4), metadata=metadata
+    )
+
+
+@pytest.fixture
+def truths(tmp_path):
+    """Four images in two conditions; predictions of a good and a bad model with known errors."""
+    generator = np.random.default_rng(0)
+    found = {}
+    for name in "ab":
+        truth = generator.gamma(1, 100, SHAPE).astype(np.float32)
+        save(tmp_path / "data" / "target" / f"{name}.tif", truth)
+        for condition in ("dim", "bright"):
+            save(tmp_path / "data" / condition / f"{name}.tif", truth)
+            for model, noise in (("good", 10), ("bad", 80)):
+                noisy = (truth + generator.normal(0, noise, SHAPE)).astype(np.float32)
+                save(tmp_path / model / condition / f"{name}.tif", noisy)
+                found[model, condition, name] = truth, noisy
+    return found
+
+
+@pytest.fixture
+def evaluation(tmp_path, truths):
+    models = [GivenPredictions(name, tmp_path / name) for name in ("good", "bad")]
+    pairs = find_pairs(tmp_path / "data", conditions=["dim", "bright"])
+    return evaluate(models, pairs, tmp_path / "report", Options(resolution=True, segmentation=True))
+
+
+def test_metrics_are_those_of_the_pair(evaluation, truths):
+    assert evaluation.models == ("good", "bad")
+    assert len(evaluation.results) == 8
+    for row in evaluation.results:
+        truth, noisy = truths[row.model, row.condition, row.image]
+        expected = evaluate_pair(truth, noisy) | evaluate_segmentation(truth, noisy)
+        assert {name: row.metrics[name] for name in expected} == pytest.approx(expected)
+        # The pixel is 0.25 µm wide, so the best there can be is 0.5 µm.
+        assert row.metrics["resolution"] >= 0.5
+    assert evaluation.pixel_size == pytest.approx({"y": 0.25, "x": 0.25})
+
+
+def test_summaries_and_comparisons(evaluation):
+    assert groups(evaluation) == [(None, None), ("dim", None), ("bright", None)]
+    values = {
+        model: [row.metrics["ssim"] for row in evaluation.of(model, "dim")]
+        for model in evaluation.models
+    }
+    (summary,) = (
+        row
+        for row in evaluation.summaries
+        if (row.model, row.condition, row.metric) == ("good", "dim", "ssim")
+    )
+    expected = summarize(values["good"])
+    assert (summary.count, summary.mean, summary.high) == (2, expected.mean, expected.high)
+    (comparison,) = (
+        row for row in evaluation.comparisons if (row.condition, row.metric) == ("dim", "ssim")
+    )
+    compared = compare_paired(*values.values(), metric="ssim", first="good", second="bad")
+    assert comparison.t_p_value == compared.t_p_value
+    assert comparison.difference == compared.difference > 0
+
+
+def test_histograms_are_shares(evaluation):
+    assert {(row.model, row.condition) for row in evaluation.histograms} == {
+        (model, condition) for model in ("", "good", "bad") for condition in ("dim", "bright")
+    }
+    for row in evaluation.histograms:
+        assert sum(row.shares) == pytest.approx(1)
+        assert len(row.edges) == len(row.shares) + 1
+
+
+def test_tables_and_json(evaluation):
+    lines = evaluation.table().splitlines()
+    assert len(lines) == 1 + 8
+    assert lines[0].startswith("model,structure,condition,image,r,nrmse,psnr,ssim,mse,mae,r2")
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+
+
+def test_endless_metrics_stay_in_the_json(evaluation):
+    row = evaluation.results[0].model_copy(update={"metrics": {"psnr": math.inf, "r": math.nan}})
+    endless = evaluation.model_copy(update={"results": (row,)})
+    text = endless.model_dump_json()
+    assert "Infinity" in text
+    metrics = Evaluation.model_validate_json(text).results[0].metrics
+    assert math.isinf(metrics["psnr"])
+    assert math.isnan(metrics["r"])
+
+
+def test_what_cannot_be_measured_is_left_out_for_all(tmp_path, truths, caplog):
+    save(tmp_path / "good" / "dim" / "a.tif", np.zeros((8, 8)))
+    models = [GivenPredictions(name, tmp_path / name) for name in ("good", "bad")]
+    pairs = find_pairs(tmp_path / "data", conditions=["dim", "bright"])
+    found = evaluate(models, pairs, tmp_path)
+    assert [len(found.of(name)) for name in ("good", "bad")] == [3, 3]
+    assert "dim/a is left out: target (40, 48) and prediction (8, 8) differ" in caplog.text
+    with pytest.raises(GvtzooError, match="none of the 1 images could be evaluated"):
+        evaluate(models, pairs[:1], tmp_path)
+
+
+def test_two_models_of_one_name(tmp_path, truths):
+    model = GivenPredictions("good", tmp_path / "good")
+    pairs = find_pairs(tmp_path / "data", conditions=["dim"])
+    with pytest.raises(GvtzooError, match="two models are called good: give them names"):
+        evaluate([model, model], pairs, tmp_path)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (0.01, -3)])
+def test_sigma_is_calibrated_in_any_units(tmp_path, scale, offset):
+    generator = np.random.default_rng(0)
+    truth = generator.gamma(2, 500, (200, 200))
+    sigma = generator.uniform(5, 20, truth.shape)
+    prediction = truth + generator.laplace(0, sigma)
+    save(tmp_path / "data" / "source" / "a.tif", truth)
+    save(tmp_path / "data" / "target" / "a.tif", truth)
+    save(tmp_path / "model" / "a.tif", scale * prediction + offset)
+    save(tmp_path / "model" / "a_sigma.tif", scale * sigma)
+    found = evaluate(
+        [GivenPredictions("model", tmp_path / "model")], find_pairs(tmp_path / "data"), tmp_path
+    )
+    (row,) = found.calibrations
+    assert row.voxels == truth.size
+    np.testing.assert_allclose(row.observed, row.nominal, atol=0.01)
+    np.testing.assert_allclose(row.error, row.sigma, rtol=0.15)
+
+
+@given(order=st.permutations("tzyx"), single=st.sets(st.sampled_from("tz")))
+def test_axes_are_matched_by_name(order, single):
+    sizes = {axis: 1 if axis in single else size for axis, size in zip("tzyx", (2, 3, 4, 5))}
+    image = xr.DataArray(
+        np.arange(math.prod(sizes.values())).reshape(*sizes.values()), dims=tuple("tzyx")
+    )
+    expected = image.to_numpy().reshape([s for a, s in sizes.items() if a not in single])
+    np.testing.assert_array_equal(ordered(image.transpose(*order)), expected)
+
+
+def test_a_row_stays_a_row():
+    assert ordered(xr.DataArray(np.zeros((1, 1, 9)), dims=("z", "y", "x"))).shape == (1, 9)
