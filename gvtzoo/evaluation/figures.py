@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.descriptions import describe
+from gvtzoo.evaluation.descriptions import describe, has_winner
 from gvtzoo.evaluation.figure_style import (
     COLORS,
     INK,
@@ -117,7 +117,7 @@ def box_and_whiskers(evaluation: Evaluation, metric: str) -> Figure:
             values = _values(evaluation.of(model), metric, group)
             _draw_box(axes, place, values, colors_of(models)[model], generator)
             found = group.compared(evaluation, metric, models[0], model)
-            if found is not None and np.isfinite(found.t_p_value):
+            if found and has_winner(metric) and np.isfinite(found.t_p_value):
                 _beside(axes, place, p_text(found.t_p_value))
     middles = [number * step + (len(models) - 1) / 2 for number in range(len(groups))]
     axes.set_yticks(middles, [label_of(group.name, 24) for group in groups])

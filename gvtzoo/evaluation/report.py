@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.descriptions import describe
+from gvtzoo.evaluation.descriptions import describe, has_winner
 from gvtzoo.evaluation.folder import METRICS, RESULT, SUMMARY
 from gvtzoo.evaluation.report_images import (
     ranked_images,
@@ -117,7 +117,8 @@ def render(evaluation: Evaluation, folder: Path) -> str:
         "summary": _summary_tables(evaluation)[:1],
         "parts": _summary_tables(evaluation)[1:],
         "ranking": ranking,
-        "comparisons": _main_comparisons(evaluation, ranking),
+        "comparisons": [row for row in evaluation.comparisons if has_winner(row.metric)],
+        "main_comparisons": _main_comparisons(evaluation, ranking),
         "figures": _metric_figures(evaluation, main),
         "other_figures": _metric_figures(evaluation, others),
         "differences": _difference_figures(evaluation, ranking),

@@ -307,3 +307,12 @@ def test_a_truth_of_several_channels_is_not_guessed(tmp_path):
     planes = np.zeros((3, 20, 16), np.uint16)
     imwrite(tmp_path / found.results[0].target, planes, imagej=True, metadata={"axes": "CYX"})
     assert "images" not in report_of(short(found), tmp_path).sections
+
+
+def test_counts_have_no_winner(brief, tmp_path):
+    rows = [row for row in brief.comparisons if row.metric == "ssim" and not row.condition]
+    counts = [row.model_copy(update={"metric": "count"}) for row in rows]
+    found = brief.model_copy(update={"comparisons": tuple(rows + counts)})
+    cells = report_of(found, tmp_path).text.partition("All comparisons")[2].partition("Boxes")[0]
+    assert "SSIM" in cells
+    assert "Objects" not in cells
