@@ -144,13 +144,18 @@ def number(value: float | None, digits: int = 4) -> str:
         return "∞" if value > 0 else "−∞"
     if isinstance(value, int):
         return str(value)
-    text = f"{value:#.{digits}g}" if abs(value) < 1e5 else f"{value:.{digits - 1}e}"
+    if abs(value) >= 1e5:
+        text = f"{value:.{digits - 1}e}"
+    elif abs(value) >= 10**digits:
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:#.{digits}g}"
     return text.rstrip(".").replace("-", "−")
 
 
 def p_value(value: float) -> str:
     """Two digits, and not smaller than what a test of few images can say."""
-    return "< 0.0001" if value < 0.0001 else number(value, 2)
+    return "<\u00a00.0001" if value < 0.0001 else number(value, 2)
 
 
 def where(row: SummaryRow | ComparisonRow | ImageResult) -> str:
