@@ -91,9 +91,26 @@ DESCRIPTIONS = {
         "Overlap of the bright regions of both images (twice the intersection over the sum): 1 is "
         "perfect.",
     ),
+    "count": Description(
+        "Objects", None, "How many objects a threshold (Otsu’s) finds in the prediction."
+    ),
+    "count_target": Description("Objects in the truth", None, "How many it finds in the truth."),
+    "object_f1": Description(
+        "Object F1",
+        "higher",
+        "Share of objects that are found in both images at the same place: 1 is perfect.",
+    ),
+    "mean_matched_iou": Description(
+        "Object IoU", "higher", "Mean overlap of the objects that are found in both images."
+    ),
 }
 
 
 def describe(metric: str) -> Description:
     """A metric's description; one that is not known keeps its name."""
     return DESCRIPTIONS.get(metric, Description(metric))
+
+
+def has_winner(metric: str) -> bool:
+    """Whether one of two values is better: not so of counts."""
+    return metric not in DESCRIPTIONS or DESCRIPTIONS[metric].better is not None

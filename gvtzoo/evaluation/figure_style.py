@@ -31,8 +31,6 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
     "legend.frameon": False,
     "legend.fontsize": SMALL + 0.5,
     "grid.color": TRUTH,
@@ -83,7 +81,9 @@ def to_svg(figure: Figure) -> str:
     """SVG whose ink is dark on light pages and light on dark ones; the same for the same figure."""
     file = io.StringIO()
     with matplotlib.rc_context(SVG):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            file, format="svg", facecolor="none", metadata={"Date": None, "Creator": None}
+        )
     svg = file.getvalue().replace(INK, "var(--ink)")
     style = (
         f"<style>svg{{--ink:{INK}}}"

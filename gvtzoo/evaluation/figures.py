@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.descriptions import describe
+from gvtzoo.evaluation.descriptions import describe, has_winner
 from gvtzoo.evaluation.figure_style import (
     COLORS,
     INK,
@@ -117,7 +117,7 @@ def box_and_whiskers(evaluation: Evaluation, metric: str) -> Figure:
             values = _values(evaluation.of(model), metric, group)
             _draw_box(axes, place, values, colors_of(models)[model], generator)
             found = group.compared(evaluation, metric, models[0], model)
-            if found is not None and np.isfinite(found.t_p_value):
+            if found and has_winner(metric) and np.isfinite(found.t_p_value):
                 _beside(axes, place, p_text(found.t_p_value))
     middles = [number * step + (len(models) - 1) / 2 for number in range(len(groups))]
     axes.set_yticks(middles, [label_of(group.name, 24) for group in groups])
@@ -243,7 +243,7 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
                 _draw_histogram(axes, row, colors_of(evaluation.models))
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.minorticks_off()
         axes.set_title(title)
     figure.supxlabel("intensity less its mean (share of the truth’s range)", fontsize=9.5)
     figure.supylabel("share of voxels", fontsize=9.5)
@@ -519,7 +519,7 @@ def _compare_logarithmically(axes: Axes, values: Sequence[float]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ends[1] < 30 * ends[0] else (1,)))
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
     axes.plot(ends, ends, color=INK, linestyle=(0, (4, 4)), linewidth=1)
 
 

