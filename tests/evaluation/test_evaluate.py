@@ -154,7 +154,9 @@ def test_sigma_is_calibrated_in_any_units(tmp_path, scale, offset):
 
 @given(order=st.permutations("tzyx"), single=st.sets(st.sampled_from("tz")))
 def test_axes_are_matched_by_name(order, single):
-    sizes = {axis: 1 if axis in single else size for axis, size in zip("tzyx", (2, 3, 4, 5), strict=True)}
+    sizes = {
+        axis: 1 if axis in single else size for axis, size in zip("tzyx", (2, 3, 4, 5), strict=True)
+    }
     image = xr.DataArray(
         np.arange(math.prod(sizes.values())).reshape(*sizes.values()), dims=tuple("tzyx")
     )
