@@ -175,9 +175,14 @@ def in_words(row: ComparisonRow) -> str:
     better = row.difference < 0 if row.metric in LOWER_IS_BETTER else row.difference > 0
     verb = "better" if better else "not better"
     where = f" ({row.condition})" if row.condition else ""
-    return (
+    found = (
         f"{row.first} is {verb} than {row.second} in {SHOWN[row.metric]}{where}: "
-        f"difference {row.difference:+.4f}, one-tailed paired t-test p = {row.t_p_value:.2g}, "
+        f"difference {row.difference:+.4f}"
+    )
+    if row.count < 2:
+        return f"{found}, on a single image, which proves nothing"
+    return (
+        f"{found}, one-tailed paired t-test p = {row.t_p_value:.2g}, "
         f"Wilcoxon p = {row.wilcoxon_p_value:.2g}, d = {row.effect_size:.2f}, n = {row.count}"
     )
 

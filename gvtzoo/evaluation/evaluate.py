@@ -31,7 +31,6 @@ from gvtzoo.images.files import open_image, read_image
 log = logging.getLogger(__name__)
 
 PAPER_METRICS = ("r", "nrmse", "psnr", "ssim", "mse", "mae", "r2")
-AXES = "tpczyx"
 LARGE = 2 * 10**8  # voxels, from which on an image is not loaded to be measured
 HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
 LENGTH_UNITS = {
@@ -175,7 +174,10 @@ def _measured(
 ) -> Iterator[_Measured]:
     for number, candidate in enumerate(candidates):
         prediction = candidate.predict(pair, report(number))
-        metrics, calibration, histograms = measure(pair, prediction, options)
+        try:
+            metrics, calibration, histograms = measure(pair, prediction, options)
+        except GvtzooError as error:
+            raise GvtzooError(f"{candidate.name}: {error}") from error
         result = ImageResult(
             model=candidate.name,
             image=pair.name,
@@ -196,8 +198,9 @@ def measure(
     """Metrics, σ's calibration, and histograms of the truth and the prediction.
 
     σ is that of predictions in the truth's units. Where the units differ, both are brought to the
-    truth's by the linear fit with the least squared error. Images of more than 2·10⁸ voxels are
-    measured slab by slab, and give metrics only.
+    truth's by the linear fit with the least squared error. Of several times, positions or channels,
+    metrics are the mean. Images of more than 2·10⁸ voxels are measured slab by slab, and give
+    metrics only.
 
     Raises
     ------
@@ -205,15 +208,42 @@ def measure(
         When the images cannot be read or compared.
     """
     opened = open_image(pair.target, channel=pair.target_channel)
-    if int(np.prod(opened.array.shape)) > LARGE:
+    if int(np.prod(opened.array.shape)) > LARGE and set(opened.dims) <= set("zyx"):
         from gvtzoo.evaluation.streaming import evaluate_slabs
         from gvtzoo.images.lazy import View
 
         given = open_image(prediction.path)
         arrays = (View(image.array, tuple(range(len(image.dims)))) for image in (opened, given))
         return evaluate_slabs(*arrays), None, None
-    truth = ordered(read_image(pair.target, channel=pair.target_channel))
-    values = ordered(read_image(prediction.path, channel=_channel(pair, prediction)))
+    truths = frames(read_image(pair.target, channel=pair.target_channel))
+    predictions = frames(read_image(prediction.path, channel=_channel(pair, prediction)))
+    if len(truths) != len(predictions):
+        raise GvtzooError(
+            f"the truth has {len(truths)} times, positions or channels, the prediction "
+            f"{len(predictions)}"
+        )
+    sigmas = frames(read_image(prediction.sigma)) if prediction.sigma else [None] * len(truths)
+    measured = [
+        _measure_frame(*images, pair, options)
+        for images in zip(truths, predictions, sigmas, strict=True)
+    ]
+    metrics = {
+        name: float(np.mean([found[0][name] for found in measured])) for name in measured[0][0]
+    }
+    calibrations = [found[1] for found in measured if found[1] is not None]
+    calibration = merge_calibrations(calibrations) if calibrations else None
+    counts = np.sum([found[2] for found in measured], axis=0)
+    return metrics, calibration, (counts[0], counts[1])
+
+
+def _measure_frame(
+    truth: np.ndarray,
+    values: np.ndarray,
+    sigma: np.ndarray | None,
+    pair: EvaluationPair,
+    options: Options,
+) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray]]:
+    """One time and position, ((z,) y, x)."""
     metrics = evaluate_pair(truth, values)
     if options.resolution:
         metrics["resolution"] = _resolution(truth, values, pair.target)
@@ -223,24 +253,20 @@ def measure(
         metrics |= evaluate_segmentation(truth, values)
     normalized, fitted = paper_normalize(truth, values)
     histograms = (_histogram(normalized), _histogram(fitted))
-    if prediction.sigma is None:
-        return metrics, None, histograms
-    sigma = ordered(read_image(prediction.sigma)).astype(np.float64)
     slope, offset = _linear_fit(values, truth)
-    if slope <= 0:
+    if sigma is None or slope <= 0:
         return metrics, None, histograms
-    calibration = calibrate(truth, slope * values.astype(np.float64) + offset, slope * sigma)
-    return metrics, calibration, histograms
+    brought = slope * values.astype(np.float64) + offset
+    return metrics, calibrate(truth, brought, slope * sigma.astype(np.float64)), histograms
 
 
-def ordered(image: xr.DataArray) -> np.ndarray:
-    """The voxels with axes in the order t, p, c, z, y, x, without those of length 1.
-
-    y and x stay, so that a single row is not taken for something else.
-    """
+def frames(image: xr.DataArray) -> list[np.ndarray]:
+    """Every time, position and channel of an image, ((z,) y, x); z of length 1 is left out."""
     single = [axis for axis, size in image.sizes.items() if size == 1 and axis not in ("y", "x")]
     kept = image.squeeze(single, drop=True)
-    return kept.transpose(*(axis for axis in AXES if axis in kept.dims)).to_numpy()
+    looped, spatial = ([a for a in axes if a in kept.dims] for axes in ("tpc", "zyx"))
+    array = kept.transpose(*looped, *spatial).to_numpy()
+    return list(array.reshape(-1, *array.shape[len(looped) :]))
 
 
 def _channel(pair: EvaluationPair, prediction: Prediction) -> str | None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.evaluate import Options, evaluate, groups, ordered
+from gvtzoo.evaluation.evaluate import Options, evaluate, frames, groups
 from gvtzoo.evaluation.metrics import evaluate_pair
 from gvtzoo.evaluation.pairs import find_pairs
 from gvtzoo.evaluation.predictions import GivenPredictions
@@ -121,7 +121,7 @@ def test_what_cannot_be_measured_is_left_out_for_all(tmp_path, truths, caplog):
     pairs = find_pairs(tmp_path / "data", conditions=["dim", "bright"])
     found = evaluate(models, pairs, tmp_path)
     assert [len(found.of(name)) for name in ("good", "bad")] == [3, 3]
-    assert "dim/a is left out: target (40, 48) and prediction (8, 8) differ" in caplog.text
+    assert "dim/a is left out: good: target (40, 48) and prediction (8, 8) differ" in caplog.text
     with pytest.raises(GvtzooError, match="none of the 1 images could be evaluated"):
         evaluate(models, pairs[:1], tmp_path)
 
@@ -160,9 +160,30 @@ def test_axes_are_matched_by_name(order, single):
     image = xr.DataArray(
         np.arange(math.prod(sizes.values())).reshape(*sizes.values()), dims=tuple("tzyx")
     )
-    expected = image.to_numpy().reshape([s for a, s in sizes.items() if a not in single])
-    np.testing.assert_array_equal(ordered(image.transpose(*order)), expected)
+    expected = image.to_numpy().reshape(sizes["t"], *(s for a, s in sizes.items() if a in "zyx"))
+    for number, frame in enumerate(frames(image.transpose(*order))):
+        np.testing.assert_array_equal(frame, expected[number].reshape(frame.shape))
+        assert frame.ndim == (2 if "z" in single else 3)
 
 
 def test_a_row_stays_a_row():
-    assert ordered(xr.DataArray(np.zeros((1, 1, 9)), dims=("z", "y", "x"))).shape == (1, 9)
+    (frame,) = frames(xr.DataArray(np.zeros((1, 1, 9)), dims=("z", "y", "x")))
+    assert frame.shape == (1, 9)
+
+
+def test_times_are_measured_one_by_one(tmp_path):
+    truth = np.random.default_rng(0).gamma(1, 100, (3, *SHAPE)).astype(np.float32)
+    noisy = truth + np.random.default_rng(1).normal(0, 30, truth.shape).astype(np.float32)
+    for folder, image in (("data/source", truth), ("data/target", truth), ("model", noisy)):
+        path = tmp_path / folder / "a.tif"
+        path.parent.mkdir(parents=True)
+        tifffile.imwrite(path, image, imagej=True, metadata={"axes": "TYX"})
+    model = GivenPredictions("model", tmp_path / "model")
+    found = evaluate([model], find_pairs(tmp_path / "data"), tmp_path, Options(resolution=True))
+    expected = [evaluate_pair(*images) for images in zip(truth, noisy, strict=True)]
+    for name in ("r", "ssim", "mse"):
+        mean = np.mean([metrics[name] for metrics in expected])
+        assert found.results[0].metrics[name] == pytest.approx(mean)
+    tifffile.imwrite(tmp_path / "model" / "a.tif", noisy[:2], imagej=True, metadata={"axes": "TYX"})
+    with pytest.raises(GvtzooError, match="none of the 1"):
+        evaluate([model], find_pairs(tmp_path / "data"), tmp_path)
