@@ -161,7 +161,8 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
     for (condition, structure, model), group in by_group:
         found = {row.metric: row for row in group}
         values = [
-            f"{found[name].mean:.4g} ± {found[name].deviation:.2g}" for name in evaluation.metrics
+            f"{found[name].mean:.4g} ± {found[name].deviation:.2g}" if name in found else ""
+            for name in evaluation.metrics
         ]
         count = max(row.count for row in found.values())
         rows.append([model, condition or structure or "all", str(count), *values])
@@ -173,17 +174,17 @@ def in_words(row: ComparisonRow) -> str:
     from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
 
     better = row.difference < 0 if row.metric in LOWER_IS_BETTER else row.difference > 0
-    verb = "better" if better else "not better"
     where = f" ({row.condition})" if row.condition else ""
     found = (
-        f"{row.first} is {verb} than {row.second} in {SHOWN[row.metric]}{where}: "
-        f"difference {row.difference:+.4f}"
+        f"{row.first} is {'better' if better else 'not better'} than {row.second} in "
+        f"{SHOWN[row.metric]}{where}: difference {row.difference:+.4f}, d = {row.effect_size:.2f}, "
+        f"n = {row.count}"
     )
     if row.count < 2:
-        return f"{found}, on a single image, which proves nothing"
+        return f"{found}; a single image proves nothing"
     return (
-        f"{found}, one-tailed paired t-test p = {row.t_p_value:.2g}, "
-        f"Wilcoxon p = {row.wilcoxon_p_value:.2g}, d = {row.effect_size:.2f}, n = {row.count}"
+        f"{found}; that it is better: one-tailed paired t-test p = {row.t_p_value:.2g}, "
+        f"Wilcoxon p = {row.wilcoxon_p_value:.2g}"
     )
 
 

@@ -69,6 +69,7 @@ class _Found:
     results: list[ImageResult]
     calibrations: dict[str, list[Calibration]]
     histograms: dict[str, np.ndarray]
+    fitted: bool = False
 
 
 def evaluate(
@@ -162,6 +163,7 @@ class _Measured:
 
     result: ImageResult
     calibration: Calibration | None
+    fitted: bool
     histograms: tuple[np.ndarray, np.ndarray] | None  # of the truth and of the prediction
 
 
@@ -189,7 +191,7 @@ def _measured(
             prediction=_kept(prediction.path, folder),
             sigma=_kept(prediction.sigma, folder) if prediction.sigma else None,
         )
-        yield _Measured(result, calibration, histograms)
+        yield _Measured(result, calibration, not prediction.in_truth_units, histograms)
 
 
 def measure(
@@ -197,10 +199,10 @@ def measure(
 ) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray] | None]:
     """Metrics, σ's calibration, and histograms of the truth and the prediction.
 
-    σ is that of predictions in the truth's units. Where the units differ, both are brought to the
-    truth's by the linear fit with the least squared error. Of several times, positions or channels,
-    metrics are the mean. Images of more than 2·10⁸ voxels are measured slab by slab, and give
-    metrics only.
+    σ is judged in the truth's units. Where predictions are not known to have these, they and σ are
+    brought to them by the linear fit with the least squared error. Of several times, positions or
+    channels, metrics are the mean. Images of more than 2·10⁸ voxels are measured slab by slab, and
+    give metrics only.
 
     Raises
     ------
@@ -212,7 +214,7 @@ def measure(
         from gvtzoo.evaluation.streaming import evaluate_slabs
         from gvtzoo.images.lazy import View
 
-        given = open_image(prediction.path)
+        given = open_image(prediction.path, channel=_channel(pair, prediction))
         arrays = (View(image.array, tuple(range(len(image.dims)))) for image in (opened, given))
         return evaluate_slabs(*arrays), None, None
     truths = frames(read_image(pair.target, channel=pair.target_channel))
@@ -224,7 +226,7 @@ def measure(
         )
     sigmas = frames(read_image(prediction.sigma)) if prediction.sigma else [None] * len(truths)
     measured = [
-        _measure_frame(*images, pair, options)
+        _measure_frame(*images, prediction.in_truth_units, pair, options)
         for images in zip(truths, predictions, sigmas, strict=True)
     ]
     metrics = {
@@ -240,6 +242,7 @@ def _measure_frame(
     truth: np.ndarray,
     values: np.ndarray,
     sigma: np.ndarray | None,
+    in_truth_units: bool,
     pair: EvaluationPair,
     options: Options,
 ) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray]]:
@@ -253,8 +256,12 @@ def _measure_frame(
         metrics |= evaluate_segmentation(truth, values)
     normalized, fitted = paper_normalize(truth, values)
     histograms = (_histogram(normalized), _histogram(fitted))
-    slope, offset = _linear_fit(values, truth)
-    if sigma is None or slope <= 0:
+    if sigma is None:
+        return metrics, None, histograms
+    slope, offset = (1.0, 0.0) if in_truth_units else _linear_fit(values, truth)
+    if slope <= 0:
+        log.warning("%s: the prediction is darker where the truth is brighter: σ is not judged",
+                    pair.place)  # fmt: skip
         return metrics, None, histograms
     brought = slope * values.astype(np.float64) + offset
     return metrics, calibrate(truth, brought, slope * sigma.astype(np.float64)), histograms
@@ -317,6 +324,7 @@ def _gather(
         of_model.results.append(row.result)
         if row.calibration is not None:
             of_model.calibrations.setdefault(pair.condition, []).append(row.calibration)
+            of_model.fitted = row.fitted
         if row.histograms is None:
             continue
         truth, prediction = row.histograms
@@ -333,6 +341,7 @@ def _calibration_rows(found: Mapping[str, _Found]) -> Iterator[CalibrationRow]:
             yield CalibrationRow(
                 model=name,
                 condition=condition,
+                fitted=of_model.fitted,
                 nominal=tuple(map(float, merged.nominal)),
                 observed=tuple(map(float, merged.observed)),
                 sigma=tuple(map(float, merged.sigma)),
@@ -369,7 +378,10 @@ def _summaries(evaluation: Evaluation) -> Iterator[SummaryRow]:
         for model in evaluation.models:
             rows = evaluation.of(model, condition, structure)
             for metric in evaluation.metrics:
-                summary = summarize([row.metrics[metric] for row in rows])
+                values = [row.metrics[metric] for row in rows if metric in row.metrics]
+                if not values:
+                    continue
+                summary = summarize(values)
                 yield SummaryRow(
                     model=model,
                     condition=condition or "",
@@ -382,11 +394,16 @@ def _summaries(evaluation: Evaluation) -> Iterator[SummaryRow]:
 def _comparisons(evaluation: Evaluation) -> Iterator[ComparisonRow]:
     for condition, structure in groups(evaluation):
         for first, second in combinations(evaluation.models, 2):
+            rows = [evaluation.of(model, condition, structure) for model in (first, second)]
             for metric in evaluation.metrics:
-                values = (
-                    [row.metrics[metric] for row in evaluation.of(model, condition, structure)]
-                    for model in (first, second)
-                )
+                both = [
+                    (one.metrics[metric], other.metrics[metric])
+                    for one, other in zip(*rows, strict=True)
+                    if metric in one.metrics and metric in other.metrics
+                ]
+                if not both:
+                    continue
+                values = zip(*both, strict=True)
                 compared = compare_paired(*values, metric=metric, first=first, second=second)
                 yield ComparisonRow(
                     condition=condition or "", structure=structure or "", **asdict(compared)

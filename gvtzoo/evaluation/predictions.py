@@ -31,10 +31,19 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Files of a prediction, and of its σ where there is one."""
+    """Files of a prediction, and of its σ where there is one.
+
+    Attributes
+    ----------
+    path : Path
+    sigma : Path, optional
+    in_truth_units : bool
+        Whether the model gives predictions in the truth's units; else, they are not known.
+    """
 
     path: Path
     sigma: Path | None = None
+    in_truth_units: bool = False
 
 
 class Candidate(Protocol):
@@ -140,6 +149,21 @@ class ModelPredictions:
 
         return open_run(self.path) if is_run(self.path) else load(self.path, trust=self.trust)
 
+    @cached_property
+    def in_truth_units(self) -> bool:
+        """Whether the model learned targets in the source's units, and goes back to these."""
+        from gvtzoo.packaging.foreign import is_foreign
+        from gvtzoo.packaging.package import open_package
+        from gvtzoo.packaging.run import read_run_config
+
+        if is_run(self.path):
+            config = read_run_config(self.path)
+        elif is_foreign(self.path):
+            return False
+        else:
+            config = open_package(self.path).config
+        return config.normalization.undo and config.normalization.target == "as_source"
+
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         path = self.folder / f"{pair.place}.tif"
         sigma = path.with_name(f"{path.stem}_sigma.tif")
@@ -150,7 +174,7 @@ class ModelPredictions:
             "channel": pair.channel,
         }
         if _read_record(record).get("made_of") == made_of and _is_intact(record):
-            return Prediction(path, sigma if sigma.is_file() else None)
+            return Prediction(path, sigma if sigma.is_file() else None, self.in_truth_units)
         for old in (record, path, sigma):
             old.unlink(missing_ok=True)
         has_sigma = self._make(pair, path, sigma, progress)
@@ -158,7 +182,7 @@ class ModelPredictions:
         content = {"made_of": made_of, "files": {file.name: digest_of(file) for file in files}}
         with write_atomically(record) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return Prediction(path, sigma if has_sigma else None)
+        return Prediction(path, sigma if has_sigma else None, self.in_truth_units)
 
     def _make(
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None

@@ -356,11 +356,19 @@ def _calibration(evaluation: Evaluation) -> Picture | None:
         for row in evaluation.calibrations
         if row.nominal
     ]
+    fitted = list(dict.fromkeys(row.model for row in evaluation.calibrations if row.fitted))
+    note = (
+        f" Predictions of {', '.join(fitted)}, and their σ, were first fitted to the truth by an "
+        "offset and a factor, since they are not known to have its units."
+        if fitted
+        else ""
+    )
     return _picture(
         partial(calibration_curve, evaluation),
         f"Calibration of σ. {'; '.join(told)}.",
         "Left: how many voxels’ truth lies in the intervals that σ gives, against how many "
-        "should; below the diagonal, σ is too small. Right: the mean error where σ is of a size.",
+        "should; below the diagonal, σ is too small. Right: the mean error where σ is of a size."
+        + note,
     )
 
 

@@ -81,10 +81,18 @@ class ComparisonRow(Part):
 
 
 class CalibrationRow(Part):
-    """How well a model's σ says its error; as `gvtzoo.evaluation.uncertainty.Calibration`."""
+    """How well a model's σ says its error; as `gvtzoo.evaluation.uncertainty.Calibration`.
+
+    Attributes
+    ----------
+    fitted : bool
+        Whether predictions were brought to the truth's units by a linear fit first, since they are
+        not known to have them: what is then judged is σ against the error that the fit leaves.
+    """
 
     model: str
     condition: str = ""
+    fitted: bool = False
     nominal: tuple[float, ...]
     observed: tuple[float, ...]
     sigma: tuple[float, ...]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.evaluate import Options, evaluate, frames, groups
+from gvtzoo.evaluation.evaluate import Options, evaluate, frames, groups, measure
 from gvtzoo.evaluation.metrics import evaluate_pair
-from gvtzoo.evaluation.pairs import find_pairs
-from gvtzoo.evaluation.predictions import GivenPredictions
+from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs
+from gvtzoo.evaluation.predictions import GivenPredictions, Prediction
 from gvtzoo.evaluation.results import Evaluation
 from gvtzoo.evaluation.segmentation import evaluate_segmentation
 from gvtzoo.evaluation.statistics import compare_paired, summarize
@@ -147,6 +147,7 @@ def test_sigma_is_calibrated_in_any_units(tmp_path, scale, offset):
         [GivenPredictions("model", tmp_path / "model")], find_pairs(tmp_path / "data"), tmp_path
     )
     (row,) = found.calibrations
+    assert row.fitted
     assert row.voxels == truth.size
     np.testing.assert_allclose(row.observed, row.nominal, atol=0.01)
     np.testing.assert_allclose(row.error, row.sigma, rtol=0.15)
@@ -187,3 +188,39 @@ def test_times_are_measured_one_by_one(tmp_path):
     tifffile.imwrite(tmp_path / "model" / "a.tif", noisy[:2], imagej=True, metadata={"axes": "TYX"})
     with pytest.raises(GvtzooError, match="none of the 1"):
         evaluate([model], find_pairs(tmp_path / "data"), tmp_path)
+
+
+def test_a_wrong_gain_is_not_fitted_away_where_units_are_the_truths(tmp_path):
+    generator = np.random.default_rng(0)
+    truth = generator.gamma(2, 500, (64, 64)).astype(np.float32)
+    sigma = np.full(truth.shape, 10, np.float32)
+    prediction = 1.5 * truth + generator.laplace(0, sigma).astype(np.float32)
+    for name, image in (("truth", truth), ("prediction", prediction), ("sigma", sigma)):
+        save(tmp_path / f"{name}.tif", image)
+    pair = EvaluationPair("a", tmp_path / "truth.tif", tmp_path / "truth.tif")
+    files = tmp_path / "prediction.tif", tmp_path / "sigma.tif"
+    _, fitted, _ = measure(pair, Prediction(*files), Options())
+    _, as_it_is, _ = measure(pair, Prediction(*files, in_truth_units=True), Options())
+    covered = [np.interp(0.9, found.nominal, found.observed) for found in (as_it_is, fitted)]
+    assert covered[0] < 0.2
+    assert covered[1] > 0.8
+
+
+def test_large_images_are_measured_without_loading_them(tmp_path, truths, monkeypatch):
+    """Some of them with fewer metrics than the small ones."""
+    models = [GivenPredictions(name, tmp_path / name) for name in ("good", "bad")]
+    generator = np.random.default_rng(0)
+    large = generator.gamma(1, 100, (64, 64))
+    for folder in ("data/dim", "data/target", "good/dim", "bad/dim"):
+        noise = generator.normal(0, 5, large.shape) if "data" not in folder else 0
+        save(tmp_path / folder / "large.tif", large + noise)
+    pairs = find_pairs(tmp_path / "data", conditions=["dim"])
+    everything = evaluate(models, pairs, tmp_path)
+    monkeypatch.setattr("gvtzoo.evaluation.evaluate.LARGE", 64 * 64 - 1)
+    found = evaluate(models, pairs, tmp_path, Options(segmentation=True))
+    for one, other in zip(everything.results, found.results, strict=True):
+        assert other.metrics == pytest.approx(other.metrics | one.metrics, rel=1e-5)
+        assert ("object_f1" in other.metrics) == (other.image != "large")
+    counts = {row.metric: row.count for row in found.summaries}
+    assert (counts["ssim"], counts["object_f1"]) == (3, 2)
+    assert {row.count for row in found.comparisons if row.metric == "object_f1"} == {2}
