@@ -136,10 +136,9 @@ STUDIES = (
             f"The same planes of phase contrast, and {what} as target.",
             "phase_to_fluorescence",
             (
-                Variant(GVTNET, f"phase_to_{structure}", f"label_free/phase_to_{structure}",
-                        (), SEEDS[:1]),
+                Variant(GVTNET, f"phase_to_{structure}", f"label_free/phase_to_{structure}"),
                 Variant("U-Net of equal size", f"phase_to_{structure}_unet",
-                        f"label_free/phase_to_{structure}_unet", (), SEEDS[:1]),
+                        f"label_free/phase_to_{structure}_unet"),
             ),
             steps=None,
         )
@@ -168,6 +167,7 @@ class Page:
 
     folder: Path
     lines: list[str] = field(default_factory=list)
+    verdicts: list[list[str]] = field(default_factory=list)
 
     def add(self, *lines: str) -> None:
         """Paragraphs."""
@@ -204,13 +204,29 @@ def main(
         "deviation between seeds of the training. They say how these networks compare at this "
         "size and on these images; for the paper's sizes and data sets see its figures.",
     )
+    beginning = len(page.lines)
     for study in STUDIES:
         typer.echo(study.title, err=True)
         add_study(page, study, data / study.data, runs)
     for section in (add_resolution_and_segmentation, add_transfer, add_calibration, add_sweep):
         typer.echo(section.__name__, err=True)
         section(page, data, runs)
+    page.lines[beginning:beginning] = in_short(page)
     output.write_text("\n".join(page.lines).rstrip() + "\n", encoding="utf-8")
+
+
+def in_short(page: Page) -> list[str]:
+    """Where the GVTNet is better, and where it is not."""
+    short = Page(page.folder)
+    short.add("## In short")
+    short.table(
+        ["", "against", *(f"{name}, GVTNet − it" for name in METRICS.values())], page.verdicts
+    )
+    short.add(
+        "Bold where the GVTNet is better. NRMSE is better the lower it is. Details, spread and "
+        "tests are below."
+    )
+    return short.lines
 
 
 def train_missing(study: Study, data: Path, runs: Path) -> None:
@@ -250,7 +266,7 @@ def add_study(page: Page, study: Study, data: Path, runs: Path) -> None:
     page.add(f"## {study.title}", study.text)
     page.add("\n".join(["```bash", *(command(study, v) for v in study.variants), "```"]))
     add_table(page, study, found)
-    first = by_image(found, study.variants[0])
+    page.verdicts += verdicts(study, found)
     if len(pairs) > 1 and len(study.variants[0].seeds) > 1:
         page.add(*(in_words(comparison) for comparison in comparisons(study, found)))
     shown = with_means(found, study)
@@ -260,7 +276,7 @@ def add_study(page: Page, study: Study, data: Path, runs: Path) -> None:
             f"{study.name}_conditions.png",
             "SSIM by condition: mean and bootstrap interval",
         )
-    elif len(first["ssim"]) > 1:
+    elif len(pairs) > 1:
         page.picture(
             box_and_whiskers(shown, "ssim"),
             f"{study.name}_boxes.png",
@@ -330,6 +346,22 @@ def add_table(page: Page, study: Study, found: Evaluation) -> None:
             cells.append(f"**{text}**" if array.mean() == best[metric] else text)
         rows.append([variant.name, f"{count:,}", str(len(variant.seeds)), *cells])
     page.table(["network", "parameters", "seeds", *METRICS.values()], rows)
+
+
+def verdicts(study: Study, found: Evaluation) -> Iterator[list[str]]:
+    """What the first variant gains over each of the others."""
+    means = {
+        variant.name: {metric: array.mean() for metric, array in by_image(found, variant).items()}
+        for variant in study.variants
+    }
+    first, *others = study.variants
+    for other in others:
+        cells = []
+        for metric in METRICS:
+            gain = means[first.name][metric] - means[other.name][metric]
+            better = gain < 0 if metric in LOWER_IS_BETTER else gain > 0
+            cells.append(f"**{gain:+.4f}**" if better else f"{gain:+.4f}")
+        yield [study.title, other.name, *cells]
 
 
 def comparisons(study: Study, found: Evaluation) -> Iterator[Comparison]:

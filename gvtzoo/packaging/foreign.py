@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # TorchScript and ONNX hold the network itself; a state dict needs the Python code that builds it.
 WITHOUT_CODE = ("torchscript", "onnx")
 WITH_CODE = ("pytorch_state_dict",)
+MOST_CHANNELS = 10_000
 TRUST = "read its code, and pass --trust (in Python: trust=True) if you trust it"
 
 
@@ -242,6 +243,7 @@ def _described(
     if path.name in DESCRIPTIONS:
         path = path.parent
     _refuse_addresses(path, rdf)
+    _refuse_many_channels(path, rdf)
     from bioimageio.spec import InvalidDescr, ValidationContext, build_description
 
     from gvtzoo.packaging.bioimageio import strings
@@ -282,6 +284,28 @@ def _refuse_addresses(path: Path, rdf: dict[str, Any]) -> None:
             raise GvtzooError(
                 f"{path}: {name} is not in the package: download the whole package as a zip"
             )
+
+
+def _refuse_many_channels(path: Path, rdf: dict[str, Any]) -> None:
+    """Refuse numbers of channels beyond all use: of format 0.4, each would get a name."""
+    for tensor in (*_list(rdf.get("inputs")), *_list(rdf.get("outputs"))):
+        if not isinstance(tensor, dict) or not isinstance(tensor.get("axes"), str):
+            continue
+        place, shape = tensor["axes"].find("c"), tensor.get("shape")
+        sizes = (
+            [shape]
+            if isinstance(shape, list)
+            else list(shape.values())
+            if isinstance(shape, dict)
+            else []
+        )
+        for size in sizes:
+            count = size[place] if isinstance(size, list) and 0 <= place < len(size) else 0
+            if isinstance(count, (int, float)) and not abs(count) <= MOST_CHANNELS:
+                raise GvtzooError(
+                    f"{path}: {tensor.get('name')} has {count:g} channels, more than "
+                    f"{MOST_CHANNELS}: the description is damaged"
+                )
 
 
 def _list(value: Any) -> list[Any]:

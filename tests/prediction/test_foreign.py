@@ -235,6 +235,24 @@ def test_packages_that_are_refused(tmp_path, name, change, message):
         gvtzoo.load(package)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"min:\n    - 1\n    - 1\n", b"min:\n    - 1\n    - 2000000000\n"),
+        (b"offset:\n    - 0\n    - 0\n", b"offset:\n    - 0\n    - .inf\n"),
+        (b"scale:\n    - 1\n    - 1.0\n", b"scale:\n    - 1\n    - 1.0e+30\n"),
+    ],
+)
+def test_channels_without_end_are_refused(tmp_path, change):
+    """Each of them would get a name, and no memory would be left."""
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"], old=True)
+    with zipfile.ZipFile(package) as archive:
+        assert change[0] in archive.read("rdf.yaml")
+    rewrite(package, swap(*change))
+    with pytest.raises(GvtzooError, match="channels, more than 10000"):
+        gvtzoo.load(package)
+
+
 def test_weights_that_are_none(tmp_path):
     package = make_package(tmp_path / "package.zip", formats=["torchscript"])
     rewrite(package, lambda _: b"nothing", "torchscript.pt")
