@@ -83,17 +83,20 @@ def evaluate(
     from gvtzoo.evaluation.evaluate import Options
     from gvtzoo.evaluation.evaluate import evaluate as run_evaluation
     from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
-    from gvtzoo.evaluation.predictions import Candidate, Inputs, open_candidate
+    from gvtzoo.evaluation.predictions import Candidate, Inputs, check_names, open_candidate
+    from gvtzoo.training.recipe import load_recipe
 
     if recipe is not None and conditions is not None:
         raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
     how = prediction_settings(tiling, memory, device)
-    chosen = [name for name in (conditions or "").split(",") if name]
+    chosen = [name.strip() for name in (conditions or "").split(",") if name.strip()]
     pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
     kept = output / report_folder.PREDICTIONS
     candidates: list[Candidate] = [open_candidate(text, kept, how, trust=trust) for text in models]
     if with_input:
         candidates.append(Inputs())
+    check_names([candidate.name for candidate in candidates])
+    loaded = None if recipe is None else load_recipe(recipe)
     settings: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
         "data": str(data.resolve()),
@@ -103,10 +106,8 @@ def evaluate(
         "segmentation": segmentation,
     }
     report_folder.claim(output, settings, overwrite=overwrite)
-    if recipe is not None:
-        from gvtzoo.training.recipe import load_recipe
-
-        pairs = write_recipe_pairs(load_recipe(recipe), data, output / report_folder.IMAGES)
+    if loaded is not None:
+        pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
     with progress_bar("evaluating") as shown:
         evaluation = run_evaluation(
             candidates,

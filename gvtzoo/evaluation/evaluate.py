@@ -15,7 +15,7 @@ import xarray as xr
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.metrics import evaluate_pair, paper_normalize
 from gvtzoo.evaluation.pairs import EvaluationPair
-from gvtzoo.evaluation.predictions import Candidate, Prediction
+from gvtzoo.evaluation.predictions import Candidate, Prediction, check_names
 from gvtzoo.evaluation.results import (
     CalibrationRow,
     ComparisonRow,
@@ -110,9 +110,7 @@ def evaluate(
         When names are not unique, or no pair could be measured.
     """
     names = [candidate.name for candidate in candidates]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise GvtzooError(f"two models are called {twice}: give them names, as first={twice}")
+    check_names(names)
     options, folder = options or Options(), Path(folder)
     truth_histograms: dict[str, np.ndarray] = {}
     found = {name: _Found([], {}, {}) for name in names}
@@ -209,7 +207,11 @@ def measure(
     GvtzooError
         When the images cannot be read or compared.
     """
-    opened = open_image(pair.target, channel=pair.target_channel)
+    of_truth = _reading(pair.target_channel)
+    of_prediction = _reading(_channel(pair, prediction))
+    opened = open_image(pair.target, **of_truth)
+    if int(np.prod(opened.array.shape)) > LARGE and opened.sizes.get("c", 1) == 1:
+        opened = open_image(pair.target, channel=pair.target_channel)
     if int(np.prod(opened.array.shape)) > LARGE and set(opened.dims) <= set("zyx"):
         from gvtzoo.evaluation.streaming import evaluate_slabs
         from gvtzoo.images.lazy import View
@@ -217,14 +219,14 @@ def measure(
         given = open_image(prediction.path, channel=_channel(pair, prediction))
         arrays = (View(image.array, tuple(range(len(image.dims)))) for image in (opened, given))
         return evaluate_slabs(*arrays), None, None
-    truths = frames(read_image(pair.target, channel=pair.target_channel))
-    predictions = frames(read_image(prediction.path, channel=_channel(pair, prediction)))
+    truths = frames(read_image(pair.target, **of_truth))
+    predictions = frames(read_image(prediction.path, **of_prediction))
     if len(truths) != len(predictions):
         raise GvtzooError(
             f"the truth has {len(truths)} times, positions or channels, the prediction "
             f"{len(predictions)}"
         )
-    sigmas = frames(read_image(prediction.sigma)) if prediction.sigma else [None] * len(truths)
+    sigmas = _sigmas(prediction, predictions)
     measured = [
         _measure_frame(*images, prediction.in_truth_units, pair, options)
         for images in zip(truths, predictions, sigmas, strict=True)
@@ -274,6 +276,22 @@ def frames(image: xr.DataArray) -> list[np.ndarray]:
     looped, spatial = ([a for a in axes if a in kept.dims] for axes in ("tpc", "zyx"))
     array = kept.transpose(*looped, *spatial).to_numpy()
     return list(array.reshape(-1, *array.shape[len(looped) :]))
+
+
+def _sigmas(
+    prediction: Prediction, predictions: Sequence[np.ndarray]
+) -> Sequence[np.ndarray | None]:
+    if prediction.sigma is None:
+        return [None] * len(predictions)
+    sigmas = frames(read_image(prediction.sigma, keep_channels=True))
+    if [sigma.shape for sigma in sigmas] != [values.shape for values in predictions]:
+        raise GvtzooError(f"{prediction.sigma.name} has another size than the prediction")
+    return sigmas
+
+
+def _reading(channel: str | None) -> dict[str, Any]:
+    """How an image is read: one channel where it is named, else all."""
+    return {"channel": channel} if channel is not None else {"keep_channels": True}
 
 
 def _channel(pair: EvaluationPair, prediction: Prediction) -> str | None:

@@ -87,10 +87,7 @@ def find_pairs(
         pairs = list(_of_folder(_test_folder(data), conditions, structure))
     if not pairs:
         raise GvtzooError(f"{data} holds no pairs to evaluate on")
-    places = [pair.place for pair in pairs]
-    twice = next((place for place in places if places.count(place) > 1), None)
-    if twice is not None:
-        raise GvtzooError(f"{data} has two images {twice}: give them different names or conditions")
+    _check_places(pairs, data)
     return pairs
 
 
@@ -115,23 +112,39 @@ def write_recipe_pairs(
     Raises
     ------
     GvtzooError
-        When the data have no test images.
+        When the data have no test images, or two of the same name.
     """
     from gvtzoo.training.data import load_images
 
     images = load_images(data, "test", recipe)
     if not images:
         raise GvtzooError(f"{data} has no test images for the recipe {recipe.name}")
-    pairs = []
-    for number, image in enumerate(images):
-        name, _, condition = image.name.partition(", ")
-        place = EvaluationPair(name, folder, folder, condition, structure).place
-        source, target = (folder / kind / f"{place}.tif" for kind in ("source", "target"))
+    pairs = [_pair_in(folder, image.name, structure) for image in images]
+    _check_places(pairs, data)
+    for number, (image, pair) in enumerate(zip(images, pairs, strict=True)):
         arrays = image.raw(np.random.default_rng([NOISE_SEED, number]))
-        for path, array in zip((source, target), arrays, strict=True):
+        for path, array in zip((pair.source, pair.target), arrays, strict=True):
             _write_once(path, array, image.calibration)
-        pairs.append(EvaluationPair(name, source, target, condition, structure))
     return pairs
+
+
+def _pair_in(folder: Path, image: str, structure: str) -> EvaluationPair:
+    name, _, condition = image.partition(", ")
+    place = EvaluationPair(name, folder, folder, condition, structure).place
+    source, target = (folder / kind / f"{place}.tif" for kind in ("source", "target"))
+    return EvaluationPair(name, source, target, condition, structure)
+
+
+def _check_places(pairs: Sequence[EvaluationPair], data: str | Path) -> None:
+    """That no pair's files take another's place, also where file systems ignore case."""
+    seen: set[str] = set()
+    for pair in pairs:
+        place = str(pair.place).casefold()
+        if place in seen:
+            raise GvtzooError(
+                f"{data} has two images {pair.place}: give them different names or conditions"
+            )
+        seen.add(place)
 
 
 def _write_once(path: Path, array: np.ndarray, calibration: Mapping[str, object]) -> None:
@@ -195,19 +208,22 @@ def _of_condition(
 def _of_csv(path: Path, conditions: Sequence[str], structure: str) -> Iterator[EvaluationPair]:
     if not path.is_file():
         raise GvtzooError(f"there is no file {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"source", "target"} - set(rows[0] if rows else ())
+    columns, rows = _read_csv(path)
+    missing = {"source", "target"} - set(columns)
     if missing:
         raise GvtzooError(f"{path} lacks the column {min(missing)!r}: it needs source,target")
     splits = {row.get("split") for row in rows}
     split = next((name for name in SPLITS if name in splits), None)
+    rows = [row for row in rows if split is None or row.get("split") == split]
+    unknown = set(conditions) - {row.get("condition") for row in rows}
+    if unknown:
+        raise GvtzooError(f"{path} has no images in the condition {min(unknown)!r}")
     for row in rows:
-        if split is not None and row.get("split") != split:
-            continue
         condition = row.get("condition") or ""
         if conditions and condition not in conditions:
             continue
+        if not row["source"] or not row["target"]:
+            raise GvtzooError(f"{path} has a row without source or target: fill in both")
         source, target = (path.parent / row[kind] for kind in ("source", "target"))
         absent = next((file for file in (source, target) if not file.exists()), None)
         if absent is not None:
@@ -221,6 +237,16 @@ def _of_csv(path: Path, conditions: Sequence[str], structure: str) -> Iterator[E
             row.get("channel") or None,
             row.get("target_channel") or None,
         )
+
+
+def _read_csv(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """Columns and rows, also as spreadsheet programs save them: with a byte order mark."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            return reader.fieldnames or (), list(reader)
+    except UnicodeDecodeError as error:
+        raise GvtzooError(f"{path} is not text in UTF-8: save it as CSV UTF-8") from error
 
 
 def _file_name(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -244,6 +244,8 @@ def open_candidate(
     name, equals, what = text.partition("=")
     if not equals or Path(text).exists():
         name, what = "", text
+    if not what:
+        raise GvtzooError(f"{text!r} names no model: write NAME=MODEL")
     path = Path(what)
     if path.is_dir() and not is_run(path) and not _is_package(path):
         return GivenPredictions(name or path.resolve().name, path)
@@ -251,6 +253,26 @@ def open_candidate(
     name = name or (path.resolve().name if is_run(path) else _package_name(found, what))
     kept = folder / EvaluationPair(name, path, path).place
     return ModelPredictions(name, what, kept, how or _default_settings(), trust)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """That every candidate has a name of its own, and so its own folder of predictions.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Raises
+    ------
+    GvtzooError
+        When two names are the same, or give the same folder.
+    """
+    seen: set[str] = set()
+    for name in names:
+        place = str(EvaluationPair(name, Path(), Path()).place).casefold()
+        if place in seen:
+            raise GvtzooError(f"two models are called {name}: give them names, as first={name}")
+        seen.add(place)
 
 
 def is_run(path: Path) -> bool:
@@ -291,7 +313,8 @@ def _package_name(path: Path, text: str) -> str:
 
 
 def _image(folder: Path, stem: str) -> Path | None:
-    names = (folder / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES)
+    suffixes = (spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper()))
+    names = (folder / f"{stem}{suffix}" for suffix in suffixes)
     return next((path for path in names if path.exists()), None)
 
 

@@ -105,6 +105,15 @@ def test_a_recipes_own_images(tmp_path):
     assert all((report / row["sigma"]).is_file() for row in found["results"])
 
 
+def test_a_mistake_does_not_take_the_folder(tmp_path, data):
+    options = ["--data", data, "-o", tmp_path / "report"]
+    with pytest.raises(GvtzooError, match="two models are called"):
+        run("evaluate", MODEL, MODEL, *options)
+    with pytest.raises(GvtzooError, match="no-such"):
+        run("evaluate", MODEL, "--recipe", "no-such", *options)
+    assert not (tmp_path / "report").exists()
+
+
 def test_other_files_are_not_touched(tmp_path, data):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("mine")

@@ -131,6 +131,9 @@ def test_two_models_of_one_name(tmp_path, truths):
     pairs = find_pairs(tmp_path / "data", conditions=["dim"])
     with pytest.raises(GvtzooError, match="two models are called good: give them names"):
         evaluate([model, model], pairs, tmp_path)
+    alike = [GivenPredictions(name, tmp_path / "good") for name in ("a b", "A_b")]
+    with pytest.raises(GvtzooError, match="two models are called A_b"):
+        evaluate(alike, pairs, tmp_path)
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1, 0), (0.01, -3)])
@@ -188,6 +191,37 @@ def test_times_are_measured_one_by_one(tmp_path):
     tifffile.imwrite(tmp_path / "model" / "a.tif", noisy[:2], imagej=True, metadata={"axes": "TYX"})
     with pytest.raises(GvtzooError, match="none of the 1"):
         evaluate([model], find_pairs(tmp_path / "data"), tmp_path)
+
+
+def test_channels_are_measured_one_by_one(tmp_path):
+    truth = np.random.default_rng(0).gamma(1, 100, (2, *SHAPE)).astype(np.float32)
+    noisy = truth + np.random.default_rng(1).normal(0, 30, truth.shape).astype(np.float32)
+    for name, image in (("truth", truth), ("noisy", noisy)):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, image, imagej=True, metadata={"axes": "CYX"})
+    path = tmp_path / "truth.tif"
+    prediction = Prediction(tmp_path / "noisy.tif")
+    found = measure(EvaluationPair("a", path, path), prediction, Options())[0]
+    each = [evaluate_pair(*images)["r"] for images in zip(truth, noisy, strict=True)]
+    assert found["r"] == pytest.approx(np.mean(each))
+    second = EvaluationPair("a", path, path, target_channel="1")
+    save(tmp_path / "second.tif", noisy[1])
+    found = measure(second, Prediction(tmp_path / "second.tif"), Options())[0]
+    assert found["r"] == pytest.approx(each[1])
+    with pytest.raises(GvtzooError, match="the prediction 2"):
+        measure(second, prediction, Options())
+
+
+@pytest.mark.parametrize("shape", [(2, *SHAPE), (30, 48)])
+def test_sigma_of_another_size_is_refused(tmp_path, shape):
+    truth = np.random.default_rng(0).gamma(1, 100, SHAPE).astype(np.float32)
+    save(tmp_path / "a.tif", truth)
+    save(tmp_path / "a_sigma.tif", np.ones(shape))
+    path = tmp_path / "a.tif"
+    with pytest.raises(GvtzooError, match=r"a_sigma\.tif has another size than the prediction"):
+        measure(
+            EvaluationPair("a", path, path), Prediction(path, tmp_path / "a_sigma.tif"), Options()
+        )
 
 
 def test_a_wrong_gain_is_not_fitted_away_where_units_are_the_truths(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import small_package
 import tifffile
+from foreign_packages import make_package
 
 import gvtzoo
 from gvtzoo.errors import GvtzooError
@@ -126,6 +127,33 @@ def test_given_predictions(tmp_path, pair):
     assert given.predict(pair).path == tmp_path / "given" / "a.tif"
 
 
+def test_given_predictions_may_have_another_suffix(tmp_path, pair):
+    for suffix in (".npy", ".TIF"):
+        folder = tmp_path / suffix[1:]
+        folder.mkdir()
+        (folder / f"a{suffix}").write_bytes(b"")
+        assert GivenPredictions("given", folder).predict(pair).path == folder / f"a{suffix}"
+
+
+@pytest.mark.parametrize(("channels", "outputs"), [(1, 1), (2, 1), (1, 2)])
+def test_packages_of_others_predict(tmp_path, channels, outputs):
+    path = tmp_path / "foreign.zip"
+    make_package(path, formats=("torchscript",), channels=channels, outputs=outputs)
+    image = np.random.default_rng(0).random((channels, 24, 29)).astype(np.float32)
+    source = tmp_path / "s.tif"
+    tifffile.imwrite(source, image, imagej=True, metadata={"axes": "CYX"})
+    found = open_candidate(str(path), tmp_path / "kept", Settings(device="cpu")).predict(
+        EvaluationPair("s", source, source)
+    )
+    expected = gvtzoo.load(path).predict(
+        read_image(source, keep_channels=channels > 1), device="cpu"
+    )
+    np.testing.assert_array_equal(
+        read_image(found.path, keep_channels=True).to_numpy().squeeze(), np.squeeze(expected)
+    )
+    assert (found.sigma, found.in_truth_units) == (None, False)
+
+
 def test_inputs_are_their_own_prediction(pair):
     assert Inputs().predict(pair).path == pair.source
 
@@ -140,6 +168,8 @@ def test_what_a_name_stands_for(tmp_path, package):
     given = open_candidate(f"theirs={tmp_path / 'predicted'}", folder)
     assert given == GivenPredictions("theirs", tmp_path / "predicted")
     assert open_candidate("gvtnet-denoising-exposures", folder).name == "gvtnet-denoising-exposures"
+    with pytest.raises(GvtzooError, match="names no model"):
+        open_candidate("mine=", folder)
     with pytest.raises(GvtzooError, match="no-such"):
         open_candidate("no-such", folder)
 
