@@ -200,7 +200,9 @@ def main(
         "```bash\npython docs/results.py --data DATA --runs RUNS\n```",
         f"Networks of a study are trained with the same data, augmentation, loss and number of "
         f"steps ({STEPS} where nothing else is said, fewer than the zoo's models have), and "
-        "measured on images that none has seen. Numbers are means over test images ± standard "
+        "measured on images that none has seen. Learning rate and schedule are those of the "
+        "GVTNet's recipe and were not tuned for the others, which may do better with their own. "
+        "Numbers are means over test images ± standard "
         "deviation between seeds of the training. They say how these networks compare at this "
         "size and on these images; for the paper's sizes and data sets see its figures.",
     )

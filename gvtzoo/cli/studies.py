@@ -120,7 +120,7 @@ def transfer(
     """
     from gvtzoo.evaluation import folder as report_folder
     from gvtzoo.evaluation.figures import transfer_matrix
-    from gvtzoo.evaluation.predictions import open_candidate
+    from gvtzoo.evaluation.predictions import check_names, open_candidate
     from gvtzoo.evaluation.transfer import transfer as run_transfer
 
     places, recipes = named(data, "--data"), named(recipe or [], "--recipe")
@@ -130,6 +130,7 @@ def transfer(
     how = prediction_settings(tiling, memory, device)
     kept = output / report_folder.PREDICTIONS
     candidates = [open_candidate(text, kept, how, trust=trust) for text in models]
+    check_names([candidate.name for candidate in candidates])
     settings: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
         "data": {name: str(Path(place).resolve()) for name, place in places.items()},
