@@ -19,7 +19,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from gvtzoo.evaluation.evaluate import Options, evaluate
+from gvtzoo.evaluation.evaluate import evaluate
+from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair, write_recipe_pairs
 from gvtzoo.evaluation.predictions import Candidate, Inputs, ModelPredictions
 from gvtzoo.evaluation.results import Evaluation

@@ -80,8 +80,8 @@ def evaluate(
     long as model, image and settings are the same.
     """
     from gvtzoo.evaluation import folder as report_folder
-    from gvtzoo.evaluation.evaluate import Options
     from gvtzoo.evaluation.evaluate import evaluate as run_evaluation
+    from gvtzoo.evaluation.measure import Options
     from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
     from gvtzoo.evaluation.predictions import Candidate, Inputs, check_names, open_candidate
     from gvtzoo.training.recipe import load_recipe

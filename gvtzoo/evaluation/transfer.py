@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.evaluate import Options, Progress, evaluate
+from gvtzoo.evaluation.evaluate import Progress, evaluate
+from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Candidate
 from gvtzoo.evaluation.results import Evaluation

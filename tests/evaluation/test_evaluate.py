@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.evaluate import Options, evaluate, frames, groups, measure
+from gvtzoo.evaluation.evaluate import evaluate, groups
+from gvtzoo.evaluation.measure import Options, frames, measure
 from gvtzoo.evaluation.metrics import evaluate_pair
 from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs
 from gvtzoo.evaluation.predictions import GivenPredictions, Prediction
@@ -250,7 +251,7 @@ def test_large_images_are_measured_without_loading_them(tmp_path, truths, monkey
         save(tmp_path / folder / "large.tif", large + noise)
     pairs = find_pairs(tmp_path / "data", conditions=["dim"])
     everything = evaluate(models, pairs, tmp_path)
-    monkeypatch.setattr("gvtzoo.evaluation.evaluate.LARGE", 64 * 64 - 1)
+    monkeypatch.setattr("gvtzoo.evaluation.measure.LARGE", 64 * 64 - 1)
     found = evaluate(models, pairs, tmp_path, Options(segmentation=True))
     for one, other in zip(everything.results, found.results, strict=True):
         assert other.metrics == pytest.approx(other.metrics | one.metrics, rel=1e-5)
