@@ -15,7 +15,7 @@ import xarray as xr
 from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.measure import HISTOGRAM_EDGES, Options, measure, voxel_size
 from gvtzoo.evaluation.pairs import EvaluationPair
-from gvtzoo.evaluation.predictions import Candidate, check_names
+from gvtzoo.evaluation.predictions import Candidate, check_names, digest_of
 from gvtzoo.evaluation.results import (
     CalibrationRow,
     ComparisonRow,
@@ -78,7 +78,8 @@ def evaluate(
     Raises
     ------
     GvtzooError
-        When names are not unique, or no pair could be measured.
+        When names are not unique, no pair could be measured, or one file is the prediction of two
+        images.
     """
     names = [candidate.name for candidate in candidates]
     check_names(names)
@@ -86,6 +87,7 @@ def evaluate(
     truth_histograms: dict[str, np.ndarray] = {}
     found = {name: _Found([], {}, {}) for name in names}
     calibration: dict[str, Any] = {}
+    owners: dict[tuple[str, str | None], EvaluationPair] = {}
     failures = 0
     for number, pair in enumerate(pairs):
         report = _share(progress, number, len(pairs), len(candidates))
@@ -95,6 +97,7 @@ def evaluate(
             failures += 1
             log.warning("%s is left out: %s", pair.place, error)
             continue
+        _check_owner(owners, pair, rows)
         calibration = calibration or voxel_size(pair.target)
         _gather(found, truth_histograms, pair, rows)
     if failures == len(pairs):
@@ -182,6 +185,29 @@ def _gather(
             truths[pair.condition] = truths.get(pair.condition, 0) + truth
         known = of_model.histograms.get(pair.condition, 0)
         of_model.histograms[pair.condition] = known + prediction
+
+
+def _check_owner(
+    owners: dict[tuple[str, str | None], EvaluationPair],
+    pair: EvaluationPair,
+    rows: Sequence[_Measured],
+) -> None:
+    """That no file is the prediction of two images, such as one name in two conditions."""
+    for row in rows:
+        result = row.result
+        owner = owners.setdefault((result.model, result.prediction), pair)
+        if not _same_source(owner, pair):
+            raise GvtzooError(
+                f"{result.model} has one prediction, {result.prediction}, of both {owner.place} "
+                f"and {pair.place}: put predictions into folders of these names"
+            )
+
+
+def _same_source(first: EvaluationPair, second: EvaluationPair) -> bool:
+    """Whether both are predicted from the same image, be it a copy."""
+    if first.channel != second.channel:
+        return False
+    return first.source == second.source or digest_of(first.source) == digest_of(second.source)
 
 
 def _calibration_rows(found: Mapping[str, _Found]) -> Iterator[CalibrationRow]:

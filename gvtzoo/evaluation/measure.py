@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +68,14 @@ def measure(
     """
     of_truth = _reading(pair.target_channel)
     of_prediction = _reading(_channel(pair, prediction))
-    opened = _without_single_channel(open_image(pair.target, **of_truth))
-    if int(np.prod(opened.array.shape)) > LARGE and set(opened.dims) <= set("zyx"):
+    opened = open_image(pair.target, **of_truth)
+    if math.prod(opened.array.shape) > LARGE and not _looped(opened):
         from gvtzoo.evaluation.streaming import evaluate_slabs
 
-        given = _without_single_channel(open_image(prediction.path, **of_prediction))
-        arrays = (View(image.array, tuple(range(len(image.dims)))) for image in (opened, given))
-        return evaluate_slabs(*arrays), None, None
+        given = open_image(prediction.path, **of_prediction)
+        if _looped(given):
+            raise GvtzooError(f"the prediction has several {' and '.join(_looped(given))}")
+        return evaluate_slabs(_only_frame(opened), _only_frame(given)), None, None
     truths = frames(read_image(pair.target, **of_truth))
     predictions = frames(read_image(prediction.path, **of_prediction))
     if len(truths) != len(predictions):
@@ -133,6 +135,20 @@ def frames(image: xr.DataArray) -> list[np.ndarray]:
     return list(array.reshape(-1, *array.shape[len(looped) :]))
 
 
+def _looped(image: LazyImage) -> list[str]:
+    """Axes along which an image has several frames."""
+    names = {"t": "times", "p": "positions", "c": "channels"}
+    return [names[axis] for axis, size in image.sizes.items() if axis in names and size > 1]
+
+
+def _only_frame(image: LazyImage) -> View:
+    """What `frames` gives of an image with one frame, without reading it."""
+    kept = [axis for axis in "zyx" if image.sizes.get(axis, 0) > 1 or axis in "yx"]
+    axes = tuple(image.dims.index(axis) for axis in kept)
+    fixed = tuple((number, 0) for number, axis in enumerate(image.dims) if axis not in kept)
+    return View(image.array, axes, fixed)
+
+
 def _sigmas(
     prediction: Prediction, predictions: Sequence[np.ndarray]
 ) -> Sequence[np.ndarray | None]:
@@ -142,10 +158,6 @@ def _sigmas(
     if [sigma.shape for sigma in sigmas] != [values.shape for values in predictions]:
         raise GvtzooError(f"{prediction.sigma.name} has another size than the prediction")
     return sigmas
-
-
-def _without_single_channel(image: LazyImage) -> LazyImage:
-    return image.take("c", 0) if image.sizes.get("c") == 1 else image
 
 
 def _reading(channel: str | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ TRUTH_FOLDERS = ("target", "GT")  # CARE's data sets call it GT
 SOURCE_FOLDER = "source"
 SPLITS = ("test", "val")  # the first that there is
 NOISE_SEED = 1
+SIGMA = "_sigma"  # ends the names of files with the σ of a prediction
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,12 @@ def _check_places(pairs: Sequence[EvaluationPair], data: str | Path) -> None:
                 f"{data} has two images {pair.place}: give them different names or conditions"
             )
         seen.add(place)
+    for pair in pairs:
+        base = str(pair.place).casefold().removesuffix(SIGMA)
+        if base != str(pair.place).casefold() and base in seen:
+            raise GvtzooError(
+                f"{data} has an image {pair.place}, named as the σ of another is: rename it"
+            )
 
 
 def _write_once(path: Path, array: np.ndarray, calibration: Mapping[str, object]) -> None:

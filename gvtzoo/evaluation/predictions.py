@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import gvtzoo
 from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.pairs import EvaluationPair
+from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.files import write_atomically
 from gvtzoo.images.files import IMAGE_SUFFIXES
 
@@ -90,9 +90,10 @@ class GivenPredictions:
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         parts = [part for part in (pair.structure, pair.condition) if part]
         for place in (self.folder.joinpath(*parts), self.folder / pair.place.parent, self.folder):
-            found = _image(place, pair.source.stem) or _image(place, pair.name)
-            if found is not None:
-                return Prediction(found, _image(place, f"{found.stem}_sigma"))
+            for stem in (pair.source.stem, pair.name, _without_ome(pair.source.stem)):
+                found = _image(place, stem)
+                if found is not None:
+                    return Prediction(found, _image(place, f"{found.stem}{SIGMA}"))
         raise GvtzooError(f"{self.folder} has no prediction of {pair.source.name}: name it so")
 
 
@@ -166,7 +167,7 @@ class ModelPredictions:
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         path = self.folder / f"{pair.place}.tif"
-        sigma = path.with_name(f"{path.stem}_sigma.tif")
+        sigma = path.with_name(f"{path.stem}{SIGMA}.tif")
         record = path.with_suffix(".json")
         made_of = {
             "model": self.identity,
@@ -318,6 +319,11 @@ def _image(folder: Path, stem: str) -> Path | None:
     return next((path for path in names if path.exists()), None)
 
 
+def _without_ome(stem: str) -> str:
+    """The name of ``a.ome.tif`` in programs that write ``a.tif``."""
+    return stem[: -len(".ome")] if stem.lower().endswith(".ome") else stem
+
+
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -329,7 +335,9 @@ def _read_record(path: Path) -> dict[str, Any]:
 def _is_intact(record: Path) -> bool:
     """Whether the files of a record are what they were."""
     files = _read_record(record).get("files")
-    return isinstance(files, dict) and all(
-        (path := record.with_name(name)).is_file() and digest_of(path) == digest
+    if not isinstance(files, dict) or record.with_suffix(".tif").name not in files:
+        return False
+    return all(
+        (path := record.parent / name).is_file() and digest_of(path) == digest
         for name, digest in files.items()
     )

@@ -84,6 +84,15 @@ def test_conditions_as_json(tmp_path, data):
     assert (tmp_path / "report" / "evaluation.json").read_text() == result.stdout
 
 
+def test_json_is_pure_where_an_image_is_left_out(tmp_path, data, caplog):
+    tifffile.imwrite(data / "source" / "1.tif", np.zeros((64, 32), np.uint16))
+    options = ["--data", data, "-o", tmp_path / "report", "--json"]
+    found = json.loads(run("evaluate", f"noisy={data / 'source'}", *options).stdout)
+    assert [row["image"] for row in found["results"]] == ["0", "2"]
+    assert found["models"] == ["noisy"]
+    assert [record.message.split(":")[0] for record in caplog.records] == ["1 is left out"]
+
+
 def test_a_recipes_own_images(tmp_path):
     y, x = np.mgrid[:40, :48] / 8
     stack = np.stack([1000 + 900 * np.sin(y + z / 4) * np.cos(x) for z in range(12)])

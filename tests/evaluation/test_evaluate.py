@@ -16,10 +16,11 @@ from gvtzoo.evaluation.evaluate import evaluate, groups
 from gvtzoo.evaluation.measure import Options, frames, measure
 from gvtzoo.evaluation.metrics import evaluate_pair
 from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs
-from gvtzoo.evaluation.predictions import GivenPredictions, Prediction
+from gvtzoo.evaluation.predictions import GivenPredictions, Inputs, Prediction
 from gvtzoo.evaluation.results import Evaluation
 from gvtzoo.evaluation.segmentation import evaluate_segmentation
 from gvtzoo.evaluation.statistics import compare_paired, summarize
+from gvtzoo.images.files import write_image
 
 SHAPE = (40, 48)
 
@@ -239,6 +240,62 @@ def test_a_wrong_gain_is_not_fitted_away_where_units_are_the_truths(tmp_path):
     covered = [np.interp(0.9, found.nominal, found.observed) for found in (as_it_is, fitted)]
     assert covered[0] < 0.2
     assert covered[1] > 0.8
+
+
+def test_one_prediction_is_not_that_of_two_conditions(tmp_path, truths):
+    flat = GivenPredictions("good", tmp_path / "good" / "dim")
+    pairs = find_pairs(tmp_path / "data", conditions=["dim", "bright"])
+    assert len(evaluate([flat], pairs, tmp_path).results) == 4, "the sources are the same"
+    for name in "ab":
+        save(pairs[0].source.parents[1] / "bright" / f"{name}.tif", truths["bad", "dim", name][1])
+    with pytest.raises(GvtzooError, match=r"one prediction, .*, of both dim/a and bright/a"):
+        evaluate([flat], pairs, tmp_path)
+    only_dim = find_pairs(tmp_path / "data", conditions=["dim"])
+    assert len(evaluate([flat, Inputs()], only_dim, tmp_path).results) == 4
+
+
+def test_zarr_images_and_their_predictions(tmp_path):
+    truth = np.random.default_rng(0).gamma(1, 100, (5, *SHAPE)).astype(np.float32)
+    noisy = truth + np.random.default_rng(1).normal(0, 30, truth.shape).astype(np.float32)
+    for kind, image in (("source", noisy), ("target", truth), ("as zarr", noisy)):
+        (tmp_path / kind).mkdir()
+        write_image(tmp_path / kind / "a.ome.zarr", xr.DataArray(image, dims=tuple("zyx")))
+    save(tmp_path / "as tiff" / "a.tif", noisy)
+    models = [GivenPredictions(name, tmp_path / name) for name in ("as zarr", "as tiff")]
+    found = evaluate([*models, Inputs()], find_pairs(tmp_path), tmp_path)
+    expected = pytest.approx(evaluate_pair(truth, noisy))
+    assert [row.metrics for row in found.results] == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    ("of_truth", "of_prediction"), [("zyx", "tczyx"), ("tzyx", "zyx"), ("yx", "zyx"), ("zyx", "yx")]
+)
+def test_axes_of_length_one_do_not_count_in_large_images(
+    tmp_path, monkeypatch, of_truth, of_prediction
+):
+    monkeypatch.setattr("gvtzoo.evaluation.measure.LARGE", 1)
+    shape = SHAPE if "yx" in (of_truth, of_prediction) else (5, *SHAPE)
+    truth = np.random.default_rng(0).gamma(1, 100, shape).astype(np.float32)
+    noisy = truth + np.random.default_rng(1).normal(0, 30, shape).astype(np.float32)
+    paths = []
+    for name, axes, image in (("t", of_truth, truth), ("p", of_prediction, noisy)):
+        array = image.reshape((1,) * (len(axes) - image.ndim) + image.shape)
+        paths.append(tmp_path / f"{name}.tif")
+        write_image(paths[-1], xr.DataArray(array, dims=tuple(axes)))
+    pair = EvaluationPair("a", paths[0], paths[0])
+    found, _, histograms = measure(pair, Prediction(paths[1]), Options())
+    assert found == pytest.approx(evaluate_pair(truth, noisy), rel=1e-5)
+    assert histograms is None
+
+
+def test_a_large_prediction_of_several_times_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("gvtzoo.evaluation.measure.LARGE", 1)
+    truth = np.random.default_rng(0).gamma(1, 100, (3, *SHAPE)).astype(np.float32)
+    save(tmp_path / "truth.tif", truth)
+    write_image(tmp_path / "p.tif", xr.DataArray(truth, dims=("t", "y", "x")))
+    pair = EvaluationPair("a", tmp_path / "truth.tif", tmp_path / "truth.tif")
+    with pytest.raises(GvtzooError, match="the prediction has several times"):
+        measure(pair, Prediction(tmp_path / "p.tif"), Options())
 
 
 def test_large_images_are_measured_without_loading_them(tmp_path, truths, monkeypatch):

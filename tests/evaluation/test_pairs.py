@@ -40,6 +40,14 @@ def test_images_for_testing_are_preferred(tmp_path, splits, taken):
     assert described(find_pairs(tmp_path)) == [("", "", taken)]
 
 
+def test_an_image_named_as_the_sigma_of_another(tmp_path):
+    save(*(tmp_path / kind / "a_Sigma.tif" for kind in ("source", "target")))
+    assert described(find_pairs(tmp_path)) == [("", "", "a_Sigma")]
+    save(*(tmp_path / kind / "a.tif" for kind in ("source", "target")))
+    with pytest.raises(GvtzooError, match="an image a_Sigma, named as the σ of another is"):
+        find_pairs(tmp_path)
+
+
 def test_conditions_of_one_truth(tmp_path):
     for folder in ("dim", "bright", "target"):
         save(tmp_path / folder / "a.tif")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import small_package
@@ -110,6 +112,15 @@ def test_it_is_made_again_where_files_are_damaged(candidate, pair, made, what, d
     else:
         file.unlink()
     np.testing.assert_array_equal(read_image(candidate().predict(pair).path), expected)
+    assert made.count == 2
+
+
+@pytest.mark.parametrize("files", [{}, {"": "0"}, {"../a.tif": "0"}, ["a.tif"], None])
+def test_records_that_do_not_name_the_prediction_do_not_count(candidate, pair, made, files):
+    record = candidate().predict(pair).path.with_suffix(".json")
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"files": files}))
+    assert candidate().predict(pair).path.is_file()
     assert made.count == 2
 
 
