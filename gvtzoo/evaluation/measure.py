@@ -22,7 +22,10 @@ from gvtzoo.images.lazy import LazyImage, View
 
 log = logging.getLogger(__name__)
 
-LARGE = 2 * 10**8  # voxels, from which on an image is not loaded to be measured
+LARGE = 10**8  # voxels, from which on an image is not loaded to be measured
+SLAB_MEMORY = 4 * 10**9  # bytes
+BYTES_PER_VOXEL = 128  # that SSIM takes
+SSIM_HALO = 6  # planes beside a slab
 HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
 LENGTH_UNITS = {
     "µm": 1.0,
@@ -58,7 +61,7 @@ def measure(
 
     σ is judged in the truth's units. Where predictions are not known to have these, they and σ are
     brought to them by the linear fit with the least squared error. Of several times, positions or
-    channels, metrics are the mean. Images of more than 2·10⁸ voxels are measured slab by slab, and
+    channels, metrics are the mean. Images of more than 10⁸ voxels are measured slab by slab, and
     give metrics only.
 
     Raises
@@ -75,7 +78,9 @@ def measure(
         given = open_image(prediction.path, **of_prediction)
         if _looped(given):
             raise GvtzooError(f"the prediction has several {' and '.join(_looped(given))}")
-        return evaluate_slabs(_only_frame(opened), _only_frame(given)), None, None
+        truth = _only_frame(opened)
+        planes = SLAB_MEMORY // (BYTES_PER_VOXEL * math.prod(truth.shape[1:])) - SSIM_HALO
+        return evaluate_slabs(truth, _only_frame(given), slab=max(1, planes)), None, None
     truths = frames(read_image(pair.target, **of_truth))
     predictions = frames(read_image(prediction.path, **of_prediction))
     if len(truths) != len(predictions):

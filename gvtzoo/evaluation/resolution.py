@@ -13,6 +13,7 @@ import numpy as np
 
 from gvtzoo.errors import GvtzooError
 
+COARSEST = 3  # rings, of which one has to agree; few frequencies lie in each
 THRESHOLD = 1 / 7
 FADED = 0.25  # of each axis, half of it at each end
 
@@ -28,7 +29,7 @@ class FourierCorrelation:
     correlation : ndarray
         (rings,), −1 to 1.
     pixel_size : tuple of float
-        Of (z,) y, x.
+        Of the axes that have more than one voxel.
     """
 
     frequency: np.ndarray
@@ -48,16 +49,18 @@ class FourierCorrelation:
         -------
         float
             1 / frequency of the crossing, interpolated linearly between rings, in units of
-            `pixel_size`. Infinite where the correlation never reaches the threshold; the Nyquist
-            limit, twice the smallest pixel size, where it never falls below it.
+            `pixel_size`. Infinite where the correlation does not reach the threshold in the
+            coarsest rings: what agrees in fine ones only is chance. The Nyquist limit, twice the
+            smallest pixel size, where it never falls below it.
         """
         above = self.correlation >= threshold
-        if not above.any():
+        if not above[:COARSEST].any():
             return float("inf")
-        crossings = np.flatnonzero(above[:-1] & ~above[1:])
-        if crossings.size == 0:
+        first = int(above.argmax())
+        below = np.flatnonzero(~above[first:])
+        if below.size == 0:
             return 2 * min(self.pixel_size)
-        last = crossings[0]
+        last = first + below[0] - 1
         high, low = self.correlation[last : last + 2]
         fraction = (high - threshold) / (high - low)
         before, after = self.frequency[last : last + 2]
@@ -121,7 +124,8 @@ def fourier_correlation(
     covariance = total((spectra[0] * spectra[1].conj()).real)
     power = np.sqrt(total(np.abs(spectra[0]) ** 2) * total(np.abs(spectra[1]) ** 2))
     correlation = np.divide(covariance, power, out=np.zeros_like(power), where=power > 0)
-    return FourierCorrelation(width * np.arange(1, rings + 1), correlation, sizes)
+    counted = tuple(_of_long_axes(sizes, first.shape))
+    return FourierCorrelation(width * np.arange(1, rings + 1), correlation, counted)
 
 
 def _pixel_sizes(pixel_size: float | Sequence[float], axes: int) -> tuple[float, ...]:

@@ -57,9 +57,23 @@ def test_independent_noise_does_not_correlate() -> None:
     assert correlation.resolution(0.9) == float("inf")
 
 
+def test_noise_does_not_resolve_fine_details() -> None:
+    found = [
+        fourier_correlation(noise((64, 64), seed), noise((64, 64), 100 + seed)).resolution()
+        for seed in range(50)
+    ]
+    assert min(found) > 8
+    assert np.isinf(found).any()
+
+
 @pytest.mark.parametrize(
     ("shape", "pixel_size", "nyquist"),
-    [((32, 40), 0.5, 1.0), ((1, 32, 40), (1, 0.5, 0.5), 1.0), ((8, 16, 17), (0.3, 0.1, 0.2), 0.2)],
+    [
+        ((1, 32, 32), (0.1, 0.3, 0.3), 0.6),
+        ((32, 40), 0.5, 1.0),
+        ((1, 32, 40), (1, 0.5, 0.5), 1.0),
+        ((8, 16, 17), (0.3, 0.1, 0.2), 0.2),
+    ],
 )
 def test_equal_images_reach_the_nyquist_limit(shape, pixel_size, nyquist) -> None:
     correlation = fourier_correlation(noise(shape), noise(shape), pixel_size=pixel_size)
