@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = {"ssim": "SSIM", "nrmse": "NRMSE", "r": "r"}  # compared in words
 
+SIGNIFICANT = 0.05
+
 Models = Annotated[
     list[str],
     typer.Argument(
@@ -175,9 +177,12 @@ def in_words(row: ComparisonRow) -> str:
     from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
 
     better = row.difference < 0 if row.metric in LOWER_IS_BETTER else row.difference > 0
+    verdict = "better" if row.t_p_value < SIGNIFICANT else "on average, not clearly, better"
+    if not better:
+        verdict = "not better"
     where = f" ({row.condition})" if row.condition else ""
     found = (
-        f"{row.first} is {'better' if better else 'not better'} than {row.second} in "
+        f"{row.first} is {verdict} than {row.second} in "
         f"{SHOWN[row.metric]}{where}: difference {row.difference:+.4f}, d = {row.effect_size:.2f}, "
         f"n = {row.count}"
     )

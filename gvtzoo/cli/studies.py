@@ -122,6 +122,7 @@ def transfer(
     from gvtzoo.evaluation.figures import transfer_matrix
     from gvtzoo.evaluation.predictions import check_names, open_candidate
     from gvtzoo.evaluation.transfer import transfer as run_transfer
+    from gvtzoo.training.recipe import load_recipe
 
     places, recipes = named(data, "--data"), named(recipe or [], "--recipe")
     unknown = next((name for name in recipes if name not in places), None)
@@ -136,6 +137,8 @@ def transfer(
         "data": {name: str(Path(place).resolve()) for name, place in places.items()},
         "recipes": recipes,
     }
+    for name in recipes.values():
+        load_recipe(name)
     report_folder.claim(output, settings, overwrite=overwrite)
     sets = {
         name: _pairs(Path(place), recipes.get(name), output / report_folder.IMAGES, name)

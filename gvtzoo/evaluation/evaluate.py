@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -83,24 +83,25 @@ def evaluate(
     """
     names = [candidate.name for candidate in candidates]
     check_names(names)
+    pairs = _with_names(pairs)
     options, folder = options or Options(), Path(folder)
     truth_histograms: dict[str, np.ndarray] = {}
     found = {name: _Found([], {}, {}) for name in names}
     calibration: dict[str, Any] = {}
     owners: dict[tuple[str, str | None], EvaluationPair] = {}
-    failures = 0
+    left_out: list[str] = []
     for number, pair in enumerate(pairs):
         report = _share(progress, number, len(pairs), len(candidates))
         try:
             rows = list(_measured(candidates, pair, options, folder, report))
         except GvtzooError as error:
-            failures += 1
+            left_out.append(f"{pair.place.as_posix()}: {error}")
             log.warning("%s is left out: %s", pair.place, error)
             continue
         _check_owner(owners, pair, rows)
         calibration = calibration or voxel_size(pair.target)
         _gather(found, truth_histograms, pair, rows)
-    if failures == len(pairs):
+    if len(left_out) == len(pairs):
         raise GvtzooError(f"none of the {len(pairs)} images could be evaluated")
     results = tuple(row for name in names for row in found[name].results)
     metrics = tuple(dict.fromkeys(key for row in results for key in row.metrics))
@@ -110,6 +111,7 @@ def evaluate(
         results=results,
         calibrations=tuple(_calibration_rows(found)),
         histograms=tuple(_histograms(found, truth_histograms)),
+        left_out=tuple(left_out),
         pixel_size=calibration.get("pixel_size") or {},
         unit=calibration.get("unit") or None,
         data=data,
@@ -117,6 +119,22 @@ def evaluate(
         versions=_versions(),
     )
     return summarized(evaluation)
+
+
+def _with_names(pairs: Sequence[EvaluationPair]) -> list[EvaluationPair]:
+    """The pairs, none without a condition or structure where others have one."""
+    some = {
+        group: len({getattr(pair, group) for pair in pairs}) > 1
+        for group in ("condition", "structure")
+    }
+    return [
+        replace(
+            pair,
+            condition=pair.condition or ("no condition" if some["condition"] else ""),
+            structure=pair.structure or ("no structure" if some["structure"] else ""),
+        )
+        for pair in pairs
+    ]
 
 
 def summarized(evaluation: Evaluation) -> Evaluation:
@@ -270,20 +288,28 @@ def _summaries(evaluation: Evaluation) -> Iterator[SummaryRow]:
 def _comparisons(evaluation: Evaluation) -> Iterator[ComparisonRow]:
     for condition, structure in groups(evaluation):
         for first, second in combinations(evaluation.models, 2):
-            rows = [evaluation.of(model, condition, structure) for model in (first, second)]
             for metric in evaluation.metrics:
-                both = [
-                    (one.metrics[metric], other.metrics[metric])
-                    for one, other in zip(*rows, strict=True)
-                    if metric in one.metrics and metric in other.metrics
-                ]
+                ours, theirs = (
+                    _by_truth(evaluation.of(model, condition, structure), metric)
+                    for model in (first, second)
+                )
+                both = [key for key in ours if key in theirs]
                 if not both:
                     continue
-                values = zip(*both, strict=True)
+                values = ([found[key] for key in both] for found in (ours, theirs))
                 compared = compare_paired(*values, metric=metric, first=first, second=second)
                 yield ComparisonRow(
                     condition=condition or "", structure=structure or "", **asdict(compared)
                 )
+
+
+def _by_truth(rows: Sequence[ImageResult], metric: str) -> dict[tuple[str, str], float]:
+    """A metric of every truth, the mean over its conditions: these are not independent."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if metric in row.metrics:
+            found.setdefault((row.structure, row.image), []).append(row.metrics[metric])
+    return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def _kept(path: Path, folder: Path) -> str:

@@ -250,6 +250,8 @@ def open_candidate(
     path = Path(what)
     if path.is_dir() and not is_run(path) and not _is_package(path):
         return GivenPredictions(name or path.resolve().name, path)
+    if what.endswith(("/", "\\")) and not path.exists():
+        raise GvtzooError(f"there is no folder {what}")
     found = ModelPredictions("", what, folder).path
     name = name or (path.resolve().name if is_run(path) else _package_name(found, what))
     kept = folder / EvaluationPair(name, path, path).place

@@ -132,10 +132,13 @@ class Evaluation(Part):
         Of every model and metric, for all images (empty condition and structure), and for each
         condition and structure where there are several.
     comparisons : tuple of ComparisonRow
-        Every model against every other that comes after it in `models`.
+        Every model against every other that comes after it in `models`. Over several conditions of
+        one truth, the mean is compared, since they are not independent.
     calibrations : tuple of CalibrationRow
         Of models that give σ.
     histograms : tuple of Histogram
+    left_out : tuple of str
+        Images that could not be measured for every model, and why.
     pixel_size : dict of str to float
         By axis, in `unit`; empty where it is not known.
     unit : str, optional
@@ -153,6 +156,7 @@ class Evaluation(Part):
     comparisons: tuple[ComparisonRow, ...] = ()
     calibrations: tuple[CalibrationRow, ...] = ()
     histograms: tuple[Histogram, ...] = ()
+    left_out: tuple[str, ...] = ()
     pixel_size: dict[str, float] = {}
     unit: str | None = None
     data: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,8 @@ def transfer(
     ----------
     candidates : sequence of Candidate
     data_sets : mapping of str to sequence of EvaluationPair
-        Pairs whose structure is the data set's name.
+        By name, which takes the place of the pairs' structure; that becomes a part of the
+        condition.
     folder : path
         As of `gvtzoo.evaluation.evaluate.evaluate`.
     command : str
@@ -86,7 +87,7 @@ def transfer(
     GvtzooError
         As `gvtzoo.evaluation.evaluate.evaluate`, or when a data set has no pair left.
     """
-    pairs = [pair for pairs in data_sets.values() for pair in pairs]
+    pairs = [_of_data_set(name, pair) for name, pairs in data_sets.items() for pair in pairs]
     evaluation = evaluate(
         candidates,
         pairs,
@@ -100,3 +101,10 @@ def transfer(
     if lost is not None:
         raise GvtzooError(f"no image of {lost} could be evaluated with all models")
     return Transfer(evaluation)
+
+
+def _of_data_set(name: str, pair: EvaluationPair) -> EvaluationPair:
+    if pair.structure in ("", name):
+        return replace(pair, structure=name)
+    condition = " ".join(part for part in (pair.structure, pair.condition) if part)
+    return replace(pair, structure=name, condition=condition)

@@ -128,7 +128,9 @@ def train_on(
     if is_first and not resume and run.is_dir() and any(run.iterdir()):
         raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
     if resume and not checkpoint.is_file():
-        raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
+        if not (run / "recipe.yaml").is_file():
+            raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
+        resume = False  # interrupted before its first checkpoint: from the beginning
     settings = recipe.training
     if is_first:
         check_images(training_images)

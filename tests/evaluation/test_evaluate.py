@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,30 @@ def test_summaries_and_comparisons(evaluation):
     assert comparison.difference == compared.difference > 0
 
 
+def test_conditions_of_one_truth_count_once(evaluation):
+    rows = {row.metric: row for row in evaluation.comparisons if not row.condition}
+    assert rows["ssim"].count == 2  # truths, of four images
+    means = [
+        [
+            np.mean([row.metrics["ssim"] for row in evaluation.of(model) if row.image == image])
+            for image in ("a", "b")
+        ]
+        for model in evaluation.models
+    ]
+    expected = compare_paired(*means, metric="ssim", first="good", second="bad")
+    assert rows["ssim"].t_p_value == pytest.approx(expected.t_p_value)
+
+
+def test_images_without_condition_are_a_group_of_their_own(tmp_path, truths):
+    pairs = find_pairs(tmp_path / "data", conditions=["dim"])
+    others = find_pairs(tmp_path / "data", conditions=["bright"])
+    mixed = [*pairs, *(replace(pair, condition="") for pair in others)]
+    found = evaluate([GivenPredictions("m", tmp_path / "data" / "target")], mixed, tmp_path)
+    assert found.conditions == ("dim", "no condition")
+    counts = {row.condition: row.count for row in found.summaries if row.metric == "r"}
+    assert counts == {"": 4, "dim": 2, "no condition": 2}
+
+
 def test_histograms_are_shares(evaluation):
     assert {(row.model, row.condition) for row in evaluation.histograms} == {
         (model, condition) for model in ("", "good", "bad") for condition in ("dim", "bright")
@@ -124,6 +149,8 @@ def test_what_cannot_be_measured_is_left_out_for_all(tmp_path, truths, caplog):
     found = evaluate(models, pairs, tmp_path)
     assert [len(found.of(name)) for name in ("good", "bad")] == [3, 3]
     assert "dim/a is left out: good: target (40, 48) and prediction (8, 8) differ" in caplog.text
+    assert len(found.left_out) == 1
+    assert found.left_out[0].startswith("dim/a: good: target")
     with pytest.raises(GvtzooError, match="none of the 1 images could be evaluated"):
         evaluate(models, pairs[:1], tmp_path)
 

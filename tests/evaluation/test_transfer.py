@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -61,3 +63,17 @@ def test_a_data_set_without_predictions_is_named(tmp_path, data_sets):
         file.unlink()
     with pytest.raises(GvtzooError, match="no image of lines could be evaluated"):
         transfer([GivenPredictions("good", tmp_path / "good")], data_sets, tmp_path)
+
+
+def test_structures_of_a_data_set_are_its_conditions(tmp_path, data_sets):
+    named = {
+        name: [replace(p, structure="dna") for p in pairs] for name, pairs in data_sets.items()
+    }
+    models = [GivenPredictions("good", tmp_path / "good")]
+    for name in named:
+        (tmp_path / "good" / name).rename(tmp_path / "good" / f"{name}_")
+        (tmp_path / "good" / name).mkdir()
+        (tmp_path / "good" / f"{name}_").rename(tmp_path / "good" / name / "dna")
+    found = transfer(models, named, tmp_path)
+    assert found.data_sets == ("dots", "lines")
+    assert found.evaluation.conditions == ("dna",)

@@ -184,6 +184,17 @@ def test_weights_of_another_network_are_refused(pairs, recipe, tmp_path):
         train(wider, pairs, tmp_path / "second", device="cpu", weights=first / "best.safetensors")
 
 
+def test_a_run_without_checkpoint_is_resumed_from_the_beginning(pairs, recipe, tmp_path):
+    expected = train(recipe, pairs, tmp_path / "whole", device="cpu")
+    run = train(recipe, pairs, tmp_path / "run", device="cpu")
+    for file in run.iterdir():
+        if file.suffix in (".ckpt", ".safetensors", ".csv"):
+            file.unlink()
+    train(recipe, pairs, run, device="cpu", resume=True)
+    losses = [(folder / "metrics.csv").read_text() for folder in (expected, run)]
+    assert losses[0] == losses[1]
+
+
 def test_a_run_folder_is_not_overwritten(pairs, recipe, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("mine")
