@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.metadata import default_metadata
-from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.packaging.run import open_run
 from gvtzoo.prediction.predictor import Model
 from gvtzoo.prediction.tiling import measure_tiling
 from gvtzoo.training.comparison import compare, predict
 from gvtzoo.training.data import load_images
 from gvtzoo.training.recipe import load_recipe
-from gvtzoo.training.run_folder import load_weights, middle_plane
+from gvtzoo.training.run_folder import middle_plane
 
 SEED = 1
 TILES = {2: (128, 128), 3: (32, 64, 64)}
@@ -38,9 +37,9 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.run / "recipe.yaml")
     images = load_images(arguments.data, "test", recipe)
-    models = {"GVTNet": load_run(arguments.run)}
+    models = {"GVTNet": open_run(arguments.run)}
     if arguments.unet is not None:
-        models = {"plain U-Net of the same size": load_run(arguments.unet), **models}
+        models = {"plain U-Net of the same size": open_run(arguments.unet), **models}
     name = recipe.model.data[0].name if recipe.model and recipe.model.data else recipe.name
     data = f"{name}: test images, not seen in training"
     rows = compare(images, recipe.task, models, data=data, seed=SEED)
@@ -55,20 +54,6 @@ def main() -> None:
         write(arguments.run / "tiling.json", hint)
     if arguments.picture is not None:
         draw(arguments.picture, models, images)
-
-
-def load_run(run: Path) -> Model:
-    """A run's best weights, ready to predict."""
-    recipe = load_recipe(run / "recipe.yaml")
-    network = recipe.network.build()
-    load_weights(network, run / "best.safetensors")
-    config = PackageConfig(
-        task=recipe.task,
-        network=recipe.network,
-        normalization=recipe.normalization,
-        metadata=recipe.model or default_metadata(recipe.name, recipe.task),
-    )
-    return Model(network, config)
 
 
 def tiling(model: Model, source: np.ndarray) -> str:

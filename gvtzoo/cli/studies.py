@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +58,7 @@ def sweep(
     training patch to the whole image.
     """
     from gvtzoo.evaluation.figures import sweep_curve
+    from gvtzoo.evaluation.folder import write_text
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair, tiling_hint
     from gvtzoo.prediction.predictor import load_own
 
@@ -78,7 +77,7 @@ def sweep(
             for number, pair in enumerate(pairs)
         ]
     rows = mean_rows(sweeps)
-    _write(output / "sweep.csv", _sweep_csv(rows))
+    write_text(output / "sweep.csv", _sweep_csv(rows))
     _save(sweep_curve(rows, "ssim"), output / "sweep.png")
     _save(sweep_curve(rows, "pearson_r"), output / "sweep_r.png")
     for line in _sweep_lines(rows):
@@ -121,6 +120,7 @@ def transfer(
     from gvtzoo.evaluation import folder as report_folder
     from gvtzoo.evaluation.figures import transfer_matrix
     from gvtzoo.evaluation.predictions import check_names, open_candidate
+    from gvtzoo.evaluation.results import csv_text
     from gvtzoo.evaluation.transfer import transfer as run_transfer
     from gvtzoo.training.recipe import load_recipe
 
@@ -154,7 +154,8 @@ def transfer(
         ]
         for line in table_lines([metric, *found.data_sets], rows):
             typer.echo(line)
-        _write(output / f"transfer_{metric}.csv", _csv([[metric, *found.data_sets], *rows]))
+        table = csv_text([[metric, *found.data_sets], *rows])
+        report_folder.write_text(output / f"transfer_{metric}.csv", table)
         figure = transfer_matrix(found.models, found.data_sets, matrix, metric)
         _save(figure, output / f"transfer_{metric}.png")
     report = report_folder.write_result(output, found.evaluation)
@@ -214,7 +215,9 @@ def _sweep_lines(rows: Sequence[SweepRow]) -> Iterator[str]:
 def _sweep_csv(rows: Sequence[SweepRow]) -> str:
     metrics = list(rows[0].metrics)
     header = ["method", "tile", "halo", "images", "r_with_whole", "largest_difference", *metrics]
-    return _csv(
+    from gvtzoo.evaluation.results import csv_text
+
+    return csv_text(
         [
             header,
             *(
@@ -233,22 +236,9 @@ def _sweep_csv(rows: Sequence[SweepRow]) -> str:
     )
 
 
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
 def _check_new(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise GvtzooError(f"{path} exists: choose another name, or --overwrite")
-
-
-def _write(path: Path, text: str) -> None:
-    from gvtzoo.files import write_atomically
-
-    with write_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -38,16 +38,16 @@ def claim(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False)
                 f"{folder} holds an evaluation of other models, data or settings: choose another "
                 "folder, or --overwrite (predictions are kept)"
             )
-    _write(path, json.dumps(settings, indent=1) + "\n")
+    write_text(path, json.dumps(settings, indent=1) + "\n")
 
 
 def write_result(folder: Path, evaluation: Evaluation) -> Path:
     """The evaluation as JSON and CSV tables, and its report; the report's path."""
     from gvtzoo.evaluation.report import write_report
 
-    _write(folder / RESULT, evaluation.model_dump_json(indent=1) + "\n")
-    _write(folder / METRICS, evaluation.table())
-    _write(folder / SUMMARY, evaluation.summary_table())
+    write_text(folder / RESULT, evaluation.model_dump_json(indent=1) + "\n")
+    write_text(folder / METRICS, evaluation.table())
+    write_text(folder / SUMMARY, evaluation.summary_table())
     return write_report(evaluation, folder)
 
 
@@ -73,6 +73,7 @@ def _read(path: Path) -> Any:
         return None
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """A whole text file, or none."""
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

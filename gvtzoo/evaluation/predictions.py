@@ -19,13 +19,13 @@ from gvtzoo.errors import GvtzooError
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.files import write_atomically
 from gvtzoo.images.files import IMAGE_SUFFIXES
+from gvtzoo.packaging.package import DESCRIPTIONS
 
 if TYPE_CHECKING:
     from gvtzoo.prediction.foreign import ForeignModel
     from gvtzoo.prediction.predictor import Model, Settings
 
 INPUT = "input"
-DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 Progress = Callable[[int, int], None]
 
 

@@ -192,19 +192,20 @@ class Evaluation(Part):
             (row.model, row.structure, row.condition, row.image, *self._values(row))
             for row in self.results
         ]
-        return _csv([columns, *rows])
+        return csv_text([columns, *rows])
 
     def summary_table(self) -> str:
         """One line of CSV for each model, condition, structure and metric."""
         columns = tuple(SummaryRow.model_fields)
         rows = [tuple(row.model_dump().values()) for row in self.summaries]
-        return _csv([columns, *rows])
+        return csv_text([columns, *rows])
 
     def _values(self, row: ImageResult) -> list[object]:
         return [row.metrics.get(name, "") for name in self.metrics]
 
 
-def _csv(rows: Sequence[Sequence[object]]) -> str:
+def csv_text(rows: Sequence[Sequence[object]]) -> str:
+    """Rows as CSV, with the line ends of Unix."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
