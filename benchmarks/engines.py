@@ -100,7 +100,7 @@ def prepared(variant: str, network: Any, x: Any) -> Callable[[], Any]:
     """A call that predicts, with all that is done once done."""
     import torch
 
-    from gvtzoo.prediction.engine import accelerate
+    from gvtzoo.prediction.cpu_kernels import accelerate
 
     if "channels last" in variant:
         network = network.to(memory_format=torch.channels_last_3d)

@@ -130,12 +130,12 @@ def model_of(name: str) -> Any:
     import torch
 
     import gvtzoo
-    from gvtzoo.metadata import default_metadata
+    from gvtzoo.recipes.metadata import default_metadata
     from gvtzoo.networks import GVTO
     from gvtzoo.networks import PRESETS as CONFIGS
-    from gvtzoo.packaging.config import PackageConfig
-    from gvtzoo.packaging.importing import reference_normalization
-    from gvtzoo.prediction.predictor import Model
+    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.packages.importing import reference_normalization
+    from gvtzoo.prediction.model import Model
 
     if name not in CONFIGS:
         return gvtzoo.load(name)
@@ -160,7 +160,8 @@ def through_module(name: str, mode: str, memory: str, device: str) -> Callable[[
     import torch
 
     from gvtzoo.networks.baselines import CAREUNet, FNet
-    from gvtzoo.prediction.predictor import Settings, prepare
+    from gvtzoo.prediction.settings import Settings
+    from gvtzoo.prediction.model import prepare
 
     networks = {"fnet": FNet, "care": CAREUNet}
     network = networks[mode]() if mode in networks else model_of(name).network
@@ -190,9 +191,9 @@ def through_files(name: str, mode: str, memory: str, device: str) -> Callable[[A
     import xarray
 
     from gvtzoo.images.files import open_image, read_image, write_image
-    from gvtzoo.prediction.large import Output, predict_large
+    from gvtzoo.prediction.exact.out_of_core import Output, predict_large
     from gvtzoo.prediction.memory import parse_memory
-    from gvtzoo.prediction.predictor import Settings
+    from gvtzoo.prediction.settings import Settings
 
     model = model_of(name)
     how = Settings(device=device, tiling="exact", memory=parse_memory(memory))

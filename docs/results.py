@@ -19,13 +19,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from gvtzoo.evaluation.evaluate import evaluate
+from gvtzoo.evaluation.run import evaluate
 from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair, write_recipe_pairs
 from gvtzoo.evaluation.predictions import Candidate, Inputs, ModelPredictions
 from gvtzoo.evaluation.results import Evaluation
 from gvtzoo.evaluation.statistics import LOWER_IS_BETTER, Comparison, compare_paired
-from gvtzoo.training.recipe import Recipe, load_recipe
+from gvtzoo.recipes.recipe import Recipe, load_recipe
 
 METRICS = {"ssim": "SSIM", "nrmse": "NRMSE", "r": "r"}
 SEEDS = (0, 1, 2)
@@ -260,7 +260,7 @@ def recipe_of(study: Study, variant: Variant, seed: int) -> Recipe:
 
 def add_study(page: Page, study: Study, data: Path, runs: Path) -> None:
     """A table of all variants, comparisons, and pictures."""
-    from gvtzoo.evaluation.figures import box_and_whiskers, metric_by_condition
+    from gvtzoo.report.figures import box_and_whiskers, metric_by_condition
 
     train_missing(study, data, runs)
     folder = runs / "evaluations" / study.name
@@ -392,7 +392,7 @@ def in_words(row: Comparison) -> str:
 
 def with_means(found: Evaluation, study: Study) -> Evaluation:
     """The evaluation with one model for each variant, the mean over its seeds."""
-    from gvtzoo.evaluation.evaluate import summarized
+    from gvtzoo.evaluation.run import summarized
 
     results = []
     for variant in study.variants:
@@ -407,8 +407,8 @@ def with_means(found: Evaluation, study: Study) -> Evaluation:
 
 def add_panel(page: Page, study: Study, found: Evaluation, folder: Path) -> None:
     """The median image of the GVTNet's first seed, as all main variants see it."""
-    from gvtzoo.evaluation.panels import image_panel
-    from gvtzoo.evaluation.report_images import read_pair
+    from gvtzoo.report.panels import image_panel
+    from gvtzoo.report.images import read_pair
 
     rows = sorted(found.of(label(study.variants[0], 0)), key=lambda row: row.metrics["ssim"])
     median = rows[len(rows) // 2]
@@ -472,9 +472,9 @@ def add_resolution_and_segmentation(page: Page, data: Path, runs: Path) -> None:
 
 def add_sweep(page: Page, data: Path, runs: Path) -> None:
     """The paper's Fig. 3d with the zoo's models."""
-    from gvtzoo.evaluation.figures import sweep_curve
+    from gvtzoo.report.figures import sweep_curve
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair
-    from gvtzoo.prediction.predictor import load_own
+    from gvtzoo.hub.load import load_own
 
     page.add(
         "## Tiles against the whole image",
@@ -513,7 +513,7 @@ def add_sweep(page: Page, data: Path, runs: Path) -> None:
 
 def add_transfer(page: Page, data: Path, runs: Path) -> None:
     """The paper's Fig. 5 between three structures of the same cells."""
-    from gvtzoo.evaluation.figures import transfer_matrix
+    from gvtzoo.report.figures import transfer_matrix
     from gvtzoo.evaluation.transfer import transfer
 
     models: dict[str, str | Path] = {"dapi": "gvtnet-label-free-phase-to-dapi"}
@@ -553,7 +553,7 @@ def add_transfer(page: Page, data: Path, runs: Path) -> None:
 
 def add_calibration(page: Page, data: Path, runs: Path) -> None:
     """Whether σ is right."""
-    from gvtzoo.evaluation.figures import calibration_curve
+    from gvtzoo.report.figures import calibration_curve
 
     folder = runs / "evaluations" / "calibration"
     recipe = load_recipe("denoising/nuclei")

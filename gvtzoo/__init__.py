@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from gvtzoo import networks
-    from gvtzoo.prediction.predictor import Model, load
+    from gvtzoo.prediction.model import Model
+    from gvtzoo.hub.load import load
 
 __version__ = "0.1.0"
 __all__ = ["GvtzooError", "Model", "__version__", "load", "networks"]
@@ -22,7 +23,7 @@ __all__ = ["GvtzooError", "Model", "__version__", "load", "networks"]
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: only when it is needed.
     if name in ("load", "Model"):
-        from gvtzoo.prediction import predictor
+        from gvtzoo.prediction import model as predictor
 
         return getattr(predictor, name)
     if name == "networks":

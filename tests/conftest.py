@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 
 from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
-from gvtzoo.metadata import default_metadata
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packaging.config import PackageConfig
-from gvtzoo.packaging.tensorflow import (
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.tensorflow import (
     TASKS,
     config_from_reference,
     has_sigma,
     read_checkpoint,
     to_state_dict,
 )
-from gvtzoo.prediction.predictor import Model
-from gvtzoo.training.recipe import NormalizationConfig
+from gvtzoo.prediction.model import Model
+from gvtzoo.images.normalization import NormalizationConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 

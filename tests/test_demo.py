@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gvtzoo.demo import run_demo
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import read_image
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gvtzoo.hub.registry import bundled_models
-from gvtzoo.packaging.checks import check_package
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.checks import check_package
+from gvtzoo.packages.reader import open_package
 
 
 def test_there_is_a_bundled_model():

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def list_data_sets() -> None:
     """List the public data sets, with their licences."""
-    from gvtzoo.training.data_sets import data_sets
+    from gvtzoo.training.data.download import data_sets
 
     for name, data_set in data_sets().items():
         typer.echo(f"{name:20} {data_set.description}. Licence: {data_set.license}")
@@ -33,7 +33,7 @@ def download(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder.")],
 ) -> None:
     """Fetch a public data set; a download that broke off goes on."""
-    from gvtzoo.training.data_sets import download_data_set, find_data_set
+    from gvtzoo.training.data.download import download_data_set, find_data_set
 
     data_set = find_data_set(name)
     for line in (

@@ -11,11 +11,11 @@ import typer
 from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from gvtzoo.evaluation.results import ComparisonRow, Evaluation
-    from gvtzoo.prediction.predictor import Settings
+    from gvtzoo.prediction.settings import Settings
 
 SHOWN = {"ssim": "SSIM", "nrmse": "NRMSE", "r": "r"}  # compared in words
 
@@ -82,21 +82,21 @@ def evaluate(
     long as model, image and settings are the same.
     """
     from gvtzoo.evaluation import folder as report_folder
-    from gvtzoo.evaluation.evaluate import evaluate as run_evaluation
+    from gvtzoo.evaluation.run import evaluate as run_evaluation
     from gvtzoo.evaluation.measure import Options
     from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
-    from gvtzoo.evaluation.predictions import Candidate, Inputs, check_names, open_candidate
-    from gvtzoo.training.recipe import load_recipe
+    from gvtzoo.evaluation.predictions import Candidate, IdentityBaseline, check_names, open_candidate
+    from gvtzoo.recipes.recipe import load_recipe
 
     if recipe is not None and conditions is not None:
         raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
-    how = prediction_settings(tiling, memory, device)
+    settings = prediction_settings(tiling, memory, device)
     chosen = [name.strip() for name in (conditions or "").split(",") if name.strip()]
     pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
     kept = output / report_folder.PREDICTIONS
-    candidates: list[Candidate] = [open_candidate(text, kept, how, trust=trust) for text in models]
+    candidates: list[Candidate] = [open_candidate(text, kept, settings, trust=trust) for text in models]
     if with_input:
-        candidates.append(Inputs())
+        candidates.append(IdentityBaseline())
     check_names([candidate.name for candidate in candidates])
     loaded = None if recipe is None else load_recipe(recipe)
     settings: dict[str, Any] = {
@@ -135,7 +135,7 @@ def evaluate(
 def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:
     """The options of predictions, checked."""
     from gvtzoo.prediction.memory import parse_memory
-    from gvtzoo.prediction.predictor import Settings
+    from gvtzoo.prediction.settings import Settings
 
     try:
         budget = None if memory is None else parse_memory(memory)

@@ -10,7 +10,7 @@ import typer
 
 import gvtzoo
 from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, studies, train
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 app = typer.Typer(
     name="gvtzoo",

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from gvtzoo.cli.options import AsJson, ModelName
-from gvtzoo.errors import one_line
+from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
-    from gvtzoo.metadata import DataSource, MetricRow, ModelMetadata
-    from gvtzoo.packaging.config import PackageConfig
+    from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
+    from gvtzoo.packages.config import PackageConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def list_models(
     """List the zoo's models, and others that are installed or downloaded."""
     from gvtzoo.cli.table import table_lines
     from gvtzoo.hub.listing import list_models
-    from gvtzoo.metadata import Task
+    from gvtzoo.recipes.metadata import Task
 
     task = None if task is None else task.lower().replace("-", "_")
     if task not in (None, *get_args(Task)):
@@ -81,8 +81,8 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         content, lines, citations = entry.as_dict(), _entry_lines(entry), entry.metadata.cite
     else:
         from gvtzoo.hub.registry import find_model
-        from gvtzoo.packaging.foreign import is_foreign
-        from gvtzoo.packaging.package import open_package
+        from gvtzoo.bioimageio.package import is_foreign
+        from gvtzoo.packages.reader import open_package
 
         path = find_model(model)
         if is_foreign(path):
@@ -102,7 +102,7 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
 
 
 def _foreign_info(path: Path, as_json: bool) -> None:
-    from gvtzoo.packaging.foreign import describe, open_foreign
+    from gvtzoo.bioimageio.package import describe, open_foreign
 
     content, lines = describe(open_foreign(path))
     if as_json:

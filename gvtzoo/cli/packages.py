@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gvtzoo.cli.options import ModelName, Overwrite, Trust, progress_bar
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 PackageFile = Annotated[Path, typer.Option("--output", "-o", help="The package, a .zip file.")]
 
@@ -26,7 +26,7 @@ def package(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a BioImage.IO package of a trained model, for Fiji, ilastik, napari and gvtzoo."""
-    from gvtzoo.packaging.run import package_run
+    from gvtzoo.training.run import package_run
 
     typer.echo(str(package_run(run, output, overwrite=overwrite)))
 
@@ -69,8 +69,8 @@ def import_tf(
         raise typer.BadParameter("give one of --recipe, --config and --all")
     from gvtzoo.hub.installed import models_folder
     from gvtzoo.hub.published import import_published, published_entry
-    from gvtzoo.packaging.importing import import_checkpoint, read_config
-    from gvtzoo.training.recipe import load_recipe
+    from gvtzoo.packages.importing import import_checkpoint, read_config
+    from gvtzoo.recipes.recipe import load_recipe
 
     if import_all:
         _import_all(checkpoint, output or models_folder(), overwrite)
@@ -126,8 +126,8 @@ def test(model: ModelName, trust: Trust = False) -> None:
     with --trust.
     """
     from gvtzoo.hub.registry import find_model
-    from gvtzoo.packaging.checks import check_package
-    from gvtzoo.packaging.foreign import check_foreign, is_foreign
+    from gvtzoo.packages.checks import check_package
+    from gvtzoo.bioimageio.package import check_foreign, is_foreign
 
     path = find_model(model)
     results = check_foreign(path, trust) if is_foreign(path) else check_package(path)

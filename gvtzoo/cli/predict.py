@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
     from gvtzoo.images.ome_zarr import ZarrOptions
-    from gvtzoo.prediction.foreign import ForeignModel
-    from gvtzoo.prediction.predictor import Model, Settings
+    from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.prediction.model import Model
+    from gvtzoo.prediction.settings import Settings
 
 
 class Tiling(StrEnum):
@@ -98,10 +99,11 @@ def predict(
     """
     from gvtzoo.images.ome_zarr import ZarrOptions
     from gvtzoo.prediction.memory import parse_memory
-    from gvtzoo.prediction.predictor import Settings, load
+    from gvtzoo.prediction.settings import Settings
+    from gvtzoo.hub.load import load
 
     try:
-        how = Settings(
+        settings = Settings(
             device=device,
             tiling=tiling.value,
             dtype=dtype.value,
@@ -114,9 +116,9 @@ def predict(
     zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
     loaded = load(model, trust=trust)
-    _check_foreign(loaded, how, uncertainty, several=scheduler is not None or workers is not None)
+    _check_foreign(loaded, settings, uncertainty, several=scheduler is not None or workers is not None)
     failures = 0
-    with _cluster(scheduler, workers, how) as client:
+    with _cluster(scheduler, workers, settings) as client:
         for source, target in jobs:
             try:
                 predict_file(
@@ -126,7 +128,7 @@ def predict(
                     axes=axes,
                     channel=channel,
                     uncertainty=uncertainty,
-                    how=how,
+                    settings=settings,
                     zarr=zarr,
                     overwrite=overwrite,
                     client=client,
@@ -142,14 +144,14 @@ def predict(
 
 
 def _check_foreign(
-    model: Model | ForeignModel, how: Settings, uncertainty: bool, several: bool
+    model: Model | BioimageioModel, settings: Settings, uncertainty: bool, several: bool
 ) -> None:
     """Refuse for models of others what only gvtzoo's own do, before any image is read."""
-    from gvtzoo.prediction.foreign import ForeignModel
+    from gvtzoo.bioimageio.model import BioimageioModel
 
-    if not isinstance(model, ForeignModel):
+    if not isinstance(model, BioimageioModel):
         return
-    model.check_settings(how, uncertainty)
+    model.check_settings(settings, uncertainty)
     if several:
         raise GvtzooError(
             f"{model.name} was not made by gvtzoo, and is predicted in one process: leave out "
@@ -158,15 +160,15 @@ def _check_foreign(
 
 
 def _cluster(
-    scheduler: str | None, workers: int | None, how: Settings
+    scheduler: str | None, workers: int | None, settings: Settings
 ) -> AbstractContextManager[Client | None]:
     if scheduler is None and workers is None:
         return nullcontext()
-    if how.tiling not in ("auto", "exact"):
+    if settings.tiling not in ("auto", "exact"):
         raise typer.BadParameter("several workers predict exactly: use --tiling exact")
-    from gvtzoo.prediction.distributed import cluster
+    from gvtzoo.prediction.exact.dask import cluster
 
-    return cluster(scheduler, workers, how.memory)
+    return cluster(scheduler, workers, settings.memory)
 
 
 def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
@@ -214,22 +216,22 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
 
 
 def predict_file(
-    model: Model | ForeignModel,
+    model: Model | BioimageioModel,
     source: Path,
     target: Path,
     *,
     axes: str | None,
     channel: str | None,
     uncertainty: bool,
-    how: Settings,
+    settings: Settings,
     zarr: ZarrOptions,
     overwrite: bool,
     client: Client | None,
 ) -> None:
     """Predict one file into another, and σ beside it."""
     from gvtzoo.images.files import check_writable, open_image, read_image, write_image
-    from gvtzoo.prediction.foreign import ForeignModel
-    from gvtzoo.prediction.large import TILED_SUFFIXES, Output, identity_of, is_large, predict_large
+    from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.prediction.exact.out_of_core import TILED_SUFFIXES, Output, identity_of, is_large, predict_large
 
     sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
     targets = [target, sigma_target] if uncertainty else [target]
@@ -237,27 +239,27 @@ def predict_file(
         if path.resolve() == source.resolve():
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
-    own = None if isinstance(model, ForeignModel) else model
+    own = None if isinstance(model, BioimageioModel) else model
     several = "c" in model.axes
     image = open_image(source, axes=axes, channel=channel, keep_channels=several)
     zarr = zarr.suited_to(source)
     with progress_bar(source.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
-        tiled = own is not None and (client is not None or is_large(own, image, how))
+        tiled = own is not None and (client is not None or is_large(own, image, settings))
         if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
             output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)
             predict_large(
                 own,
                 image,
                 output,
-                how,
+                settings,
                 identity=identity_of(source),
                 client=client,
                 progress=shown,
             )
             return
         loaded = read_image(source, axes=axes, channel=channel, keep_channels=several)
-        results = model.predict(loaded, uncertainty=uncertainty, progress=shown, **vars(how))
+        results = model.predict(loaded, uncertainty=uncertainty, progress=shown, **vars(settings))
     for path, result in zip(targets, results if uncertainty else [results], strict=True):
         write_image(path, result, overwrite=overwrite, zarr=zarr)
 

@@ -12,7 +12,7 @@ from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from gvtzoo.evaluation.pairs import EvaluationPair
@@ -57,10 +57,10 @@ def sweep(
     Tiles with a halo (as Fiji and ilastik cut them), averaged blocks, and exact tiles, from the
     training patch to the whole image.
     """
-    from gvtzoo.evaluation.figures import sweep_curve
+    from gvtzoo.report.figures import sweep_curve
     from gvtzoo.evaluation.folder import write_text
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair, tiling_hint
-    from gvtzoo.prediction.predictor import load_own
+    from gvtzoo.hub.load import load_own
 
     if package is not None:
         _check_new(package, overwrite)
@@ -85,7 +85,7 @@ def sweep(
     typer.echo(f"{len(pairs)} images; pictures and table in {output}", err=True)
     if package is not None:
         from gvtzoo.hub.registry import find_model
-        from gvtzoo.packaging.hint import with_tiling_hint
+        from gvtzoo.packages.tiling_hint import with_tiling_hint
 
         written = with_tiling_hint(
             find_model(model), tiling_hint(rows), package, overwrite=overwrite
@@ -118,19 +118,19 @@ def transfer(
     `gvtzoo evaluate`.
     """
     from gvtzoo.evaluation import folder as report_folder
-    from gvtzoo.evaluation.figures import transfer_matrix
+    from gvtzoo.report.figures import transfer_matrix
     from gvtzoo.evaluation.predictions import check_names, open_candidate
     from gvtzoo.evaluation.results import csv_text
     from gvtzoo.evaluation.transfer import transfer as run_transfer
-    from gvtzoo.training.recipe import load_recipe
+    from gvtzoo.recipes.recipe import load_recipe
 
     places, recipes = named(data, "--data"), named(recipe or [], "--recipe")
     unknown = next((name for name in recipes if name not in places), None)
     if unknown is not None:
         raise GvtzooError(f"--recipe names {unknown}, which is no data set of --data")
-    how = prediction_settings(tiling, memory, device)
+    settings = prediction_settings(tiling, memory, device)
     kept = output / report_folder.PREDICTIONS
-    candidates = [open_candidate(text, kept, how, trust=trust) for text in models]
+    candidates = [open_candidate(text, kept, settings, trust=trust) for text in models]
     check_names([candidate.name for candidate in candidates])
     settings: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
@@ -166,7 +166,7 @@ def _pairs(
     data: Path, recipe: str | None, images: Path, structure: str = ""
 ) -> list[EvaluationPair]:
     from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
-    from gvtzoo.training.recipe import load_recipe
+    from gvtzoo.recipes.recipe import load_recipe
 
     if recipe is None:
         return find_pairs(data, structure=structure)
@@ -242,7 +242,7 @@ def _check_new(path: Path, overwrite: bool) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    from gvtzoo.files import write_atomically
+    from gvtzoo.core.files import write_atomically
 
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -18,7 +18,7 @@ Settings = Annotated[
 
 
 class Freeze(StrEnum):
-    """Values of ``--freeze``, as `gvtzoo.training.recipe.TrainingConfig` has them."""
+    """Values of ``--freeze``, as `gvtzoo.recipes.recipe.TrainingConfig` has them."""
 
     NONE = "none"
     ENCODER = "encoder"
@@ -39,8 +39,8 @@ def recipes(
     settings: Settings = None,
 ) -> None:
     """List the recipes, or show one with everything that it extends."""
-    from gvtzoo.training.recipe import load_recipe, to_yaml
-    from gvtzoo.training.recipe_files import recipe_names
+    from gvtzoo.recipes.recipe import load_recipe, to_yaml
+    from gvtzoo.recipes.files import recipe_names
 
     if recipe is not None:
         typer.echo(to_yaml(load_recipe(recipe, settings or [])), nl=False)
@@ -66,7 +66,7 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a network by a recipe."""
-    from gvtzoo.training.recipe import load_recipe
+    from gvtzoo.recipes.recipe import load_recipe
 
     loaded = load_recipe(recipe, settings or [])
     from gvtzoo.training.train import train as run_training

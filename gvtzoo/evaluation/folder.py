@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.results import Evaluation
-from gvtzoo.files import write_atomically
+from gvtzoo.core.files import write_atomically
 
 SETTINGS = "settings.json"
 RESULT = "evaluation.json"
@@ -39,16 +39,6 @@ def claim(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False)
                 "folder, or --overwrite (predictions are kept)"
             )
     write_text(path, json.dumps(settings, indent=1) + "\n")
-
-
-def write_result(folder: Path, evaluation: Evaluation) -> Path:
-    """The evaluation as JSON and CSV tables, and its report; the report's path."""
-    from gvtzoo.evaluation.report import write_report
-
-    write_text(folder / RESULT, evaluation.model_dump_json(indent=1) + "\n")
-    write_text(folder / METRICS, evaluation.table())
-    write_text(folder / SUMMARY, evaluation.summary_table())
-    return write_report(evaluation, folder)
 
 
 def read_result(folder: str | Path) -> Evaluation:

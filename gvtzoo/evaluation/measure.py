@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.metrics import evaluate_pair, paper_normalize
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.metrics.pair import evaluate_pair, paper_normalize
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Prediction
-from gvtzoo.evaluation.uncertainty import Calibration, calibrate, merge_calibrations
+from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
 
@@ -44,10 +44,10 @@ class Options:
     Attributes
     ----------
     resolution : bool
-        Up to which detail prediction and truth agree (`gvtzoo.evaluation.resolution`): in µm where
+        Up to which detail prediction and truth agree (`gvtzoo.metrics.resolution`): in µm where
         the voxel size is known, else in voxels.
     segmentation : bool
-        Overlap of what a threshold finds in both (`gvtzoo.evaluation.segmentation`).
+        Overlap of what a threshold finds in both (`gvtzoo.metrics.segmentation`).
     """
 
     resolution: bool = False
@@ -73,7 +73,7 @@ def measure(
     of_prediction = _reading(_channel(pair, prediction))
     opened = open_image(pair.target, **of_truth)
     if math.prod(opened.array.shape) > LARGE and not _looped(opened):
-        from gvtzoo.evaluation.streaming import evaluate_slabs
+        from gvtzoo.metrics.streaming import evaluate_slabs
 
         given = open_image(prediction.path, **of_prediction)
         if _looped(given):
@@ -115,7 +115,7 @@ def _measure_frame(
     if options.resolution:
         metrics["resolution"] = _resolution(truth, values, pair.target)
     if options.segmentation:
-        from gvtzoo.evaluation.segmentation import evaluate_segmentation
+        from gvtzoo.metrics.segmentation import evaluate_segmentation
 
         metrics |= evaluate_segmentation(truth, values)
     normalized, fitted = paper_normalize(truth, values)
@@ -184,7 +184,7 @@ def _linear_fit(values: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
 
 def _resolution(truth: np.ndarray, values: np.ndarray, path: Path) -> float:
-    from gvtzoo.evaluation.resolution import fourier_correlation
+    from gvtzoo.metrics.resolution import fourier_correlation
 
     known = voxel_size(path)
     scale = LENGTH_UNITS.get(known.get("unit") or "")

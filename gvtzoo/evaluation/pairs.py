@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import find_images
 
 if TYPE_CHECKING:
-    from gvtzoo.training.recipe import Recipe
+    from gvtzoo.recipes.recipe import Recipe
 
 TRUTH_FOLDERS = ("target", "GT")  # CARE's data sets call it GT
 SOURCE_FOLDER = "source"
@@ -104,7 +104,7 @@ def write_recipe_pairs(
     ----------
     recipe : Recipe
     data : path
-        As `gvtzoo.training.data.load_images` takes it.
+        As `gvtzoo.training.data.patches.load_images` takes it.
     folder : Path
         For the files; those of the same content stay as they are.
     structure : str
@@ -115,7 +115,7 @@ def write_recipe_pairs(
     GvtzooError
         When the data have no test images, or two of the same name.
     """
-    from gvtzoo.training.data import load_images
+    from gvtzoo.training.data.patches import load_images
 
     images = load_images(data, "test", recipe)
     if not images:

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gvtzoo
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
-from gvtzoo.files import write_atomically
+from gvtzoo.core.files import write_atomically
 from gvtzoo.images.files import IMAGE_SUFFIXES
-from gvtzoo.packaging.package import DESCRIPTIONS
+from gvtzoo.packages.reader import DESCRIPTIONS
 
 if TYPE_CHECKING:
-    from gvtzoo.prediction.foreign import ForeignModel
-    from gvtzoo.prediction.predictor import Model, Settings
+    from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.prediction.model import Model
+    from gvtzoo.prediction.settings import Settings
 
 INPUT = "input"
 Progress = Callable[[int, int], None]
@@ -73,7 +74,7 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True)
-class GivenPredictions:
+class PrecomputedPredictions:
     """Predictions that somebody made: files with the names of the sources.
 
     They are in a folder, or below it in one of the condition's and structure's names; σ, where
@@ -98,7 +99,7 @@ class GivenPredictions:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class IdentityBaseline:
     """The sources themselves: what one has without any model."""
 
     name: str = INPUT
@@ -118,7 +119,7 @@ class ModelPredictions:
     model : str or Path
         As `gvtzoo.load` takes it, or a run folder.
     folder : Path
-    how : Settings
+    settings : Settings
     trust : bool
         Whether code may run that a package of others brings along.
     """
@@ -126,7 +127,7 @@ class ModelPredictions:
     name: str
     model: str | Path
     folder: Path
-    how: Settings = field(default_factory=lambda: _default_settings())
+    settings: Settings = field(default_factory=lambda: _default_settings())
     trust: bool = False
 
     @cached_property
@@ -138,24 +139,24 @@ class ModelPredictions:
 
     @cached_property
     def identity(self) -> str:
-        settings = {key: value for key, value in asdict(self.how).items() if key != "device"}
+        settings = {key: value for key, value in asdict(self.settings).items() if key != "device"}
         parts = [gvtzoo.__version__, json.dumps(settings, sort_keys=True), digest_of(self.path)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @cached_property
-    def loaded(self) -> Model | ForeignModel:
+    def loaded(self) -> Model | BioimageioModel:
         """The model."""
-        from gvtzoo.packaging.run import open_run
-        from gvtzoo.prediction.predictor import load
+        from gvtzoo.training.run import open_run
+        from gvtzoo.hub.load import load
 
         return open_run(self.path) if is_run(self.path) else load(self.path, trust=self.trust)
 
     @cached_property
     def in_truth_units(self) -> bool:
         """Whether the model learned targets in the source's units, and goes back to these."""
-        from gvtzoo.packaging.foreign import is_foreign
-        from gvtzoo.packaging.package import open_package
-        from gvtzoo.packaging.run import read_run_config
+        from gvtzoo.bioimageio.package import is_foreign
+        from gvtzoo.packages.reader import open_package
+        from gvtzoo.training.run import read_run_config
 
         if is_run(self.path):
             config = read_run_config(self.path)
@@ -190,8 +191,8 @@ class ModelPredictions:
     ) -> bool:
         """Predict into files; whether σ is one of them."""
         from gvtzoo.images.files import open_image, read_image, write_image
-        from gvtzoo.prediction.large import Output, identity_of, is_large, predict_large
-        from gvtzoo.prediction.predictor import Model
+        from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
+        from gvtzoo.prediction.model import Model
 
         model = self.loaded
         several = "c" in model.axes
@@ -199,13 +200,13 @@ class ModelPredictions:
         path.parent.mkdir(parents=True, exist_ok=True)
         reading: Any = {"channel": pair.channel, "keep_channels": several and pair.channel is None}
         image = open_image(pair.source, **reading)
-        if isinstance(model, Model) and is_large(model, image, self.how):
+        if isinstance(model, Model) and is_large(model, image, self.settings):
             output = Output(path, sigma if uncertainty else None)
             predict_large(
                 model,
                 image,
                 output,
-                self.how,
+                self.settings,
                 identity=identity_of(pair.source),
                 progress=progress,
             )
@@ -214,7 +215,7 @@ class ModelPredictions:
             read_image(pair.source, **reading),
             uncertainty=uncertainty,
             progress=progress,
-            **vars(self.how),
+            **vars(self.settings),
         )
         files = (path, sigma) if uncertainty else (path,)
         for file, result in zip(files, results if uncertainty else [results], strict=True):
@@ -223,7 +224,7 @@ class ModelPredictions:
 
 
 def open_candidate(
-    text: str, folder: Path, how: Settings | None = None, *, trust: bool = False
+    text: str, folder: Path, settings: Settings | None = None, *, trust: bool = False
 ) -> Candidate:
     """A model, a run folder or a folder of predictions, possibly with a name: ``NAME=WHAT``.
 
@@ -232,7 +233,7 @@ def open_candidate(
     text : str
     folder : Path
         In which a model's predictions are kept, in a folder of its name.
-    how : Settings, optional
+    settings : Settings, optional
         How a model predicts.
     trust : bool
         As of `gvtzoo.load`.
@@ -249,13 +250,13 @@ def open_candidate(
         raise GvtzooError(f"{text!r} names no model: write NAME=MODEL")
     path = Path(what)
     if path.is_dir() and not is_run(path) and not _is_package(path):
-        return GivenPredictions(name or path.resolve().name, path)
+        return PrecomputedPredictions(name or path.resolve().name, path)
     if what.endswith(("/", "\\")) and not path.exists():
         raise GvtzooError(f"there is no folder {what}")
     found = ModelPredictions("", what, folder).path
     name = name or (path.resolve().name if is_run(path) else _package_name(found, what))
     kept = folder / EvaluationPair(name, path, path).place
-    return ModelPredictions(name, what, kept, how or _default_settings(), trust)
+    return ModelPredictions(name, what, kept, settings or _default_settings(), trust)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -298,7 +299,7 @@ def digest_of(path: Path) -> str:
 
 
 def _default_settings() -> Settings:
-    from gvtzoo.prediction.predictor import Settings
+    from gvtzoo.prediction.settings import Settings
 
     return Settings()
 
@@ -309,7 +310,7 @@ def _is_package(path: Path) -> bool:
 
 def _package_name(path: Path, text: str) -> str:
     """The id that a package gives itself, or else its file's name."""
-    from gvtzoo.packaging.package import read_description
+    from gvtzoo.packages.reader import read_description
 
     identity = read_description(path).get("id")
     return str(identity) if identity else Path(text).stem

@@ -32,7 +32,7 @@ class ImageResult(Part):
     structure : str
         What is to be seen, or the data set; empty where there is one only.
     metrics : dict of str to float
-        By the names of `gvtzoo.evaluation.metrics.evaluate_pair`, and others that were asked for.
+        By the names of `gvtzoo.metrics.pair.evaluate_pair`, and others that were asked for.
     source, target, prediction, sigma : str, optional
         Image files: below the evaluation's folder, or absolute.
     """
@@ -81,7 +81,7 @@ class ComparisonRow(Part):
 
 
 class CalibrationRow(Part):
-    """How well a model's σ says its error; as `gvtzoo.evaluation.uncertainty.Calibration`.
+    """How well a model's σ says its error; as `gvtzoo.metrics.calibration.Calibration`.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 LOWER_IS_BETTER = frozenset({"nrmse", "mse", "mae", "resolution"})
 SAMPLES = 5_000  # of the bootstrap

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.metrics import evaluate_pair, pearson_r
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.metrics.pair import evaluate_pair, pearson_r
 from gvtzoo.images.lazy import LazyImage, whole
-from gvtzoo.packaging.config import TilingHint
+from gvtzoo.packages.config import TilingHint
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from gvtzoo.evaluation.pairs import EvaluationPair
-    from gvtzoo.prediction.frames import Prepared
-    from gvtzoo.prediction.predictor import Model
+    from gvtzoo.prediction.frames import NormalizedInput
+    from gvtzoo.prediction.model import Model
 
 Progress = Callable[[int, int], None]
 Method = Literal["halo", "blocks", "exact", "whole"]
@@ -104,8 +104,9 @@ def sweep_tiles(
     GvtzooError
         When there are several times or positions, or no size is smaller than the image.
     """
-    from gvtzoo.prediction.predictor import Settings, prepare
-    from gvtzoo.prediction.tiling import convolution_reach
+    from gvtzoo.prediction.settings import Settings
+    from gvtzoo.prediction.model import prepare
+    from gvtzoo.prediction.tiling import receptive_radius
 
     suited = model.suit(LazyImage.of(image))
     frames = model.frames(suited.array, suited.dims)
@@ -113,7 +114,7 @@ def sweep_tiles(
         raise GvtzooError(f"the image has {len(frames)} times and positions: choose one")
     network = prepare(model.network, Settings(device=device))
     prepared = model.prepare_frame(frames[0])
-    halo = _multiples(convolution_reach(model.network), model.config.network.multiple)
+    halo = _multiples(receptive_radius(model.network), model.config.network.multiple)
     wanted = [size for tile in tiles if (size := _tile(tile, prepared.shape[1:], model))]
     sizes = list(dict.fromkeys(wanted))
     if not sizes:
@@ -248,12 +249,12 @@ def tiling_hint(rows: Sequence[SweepRow], least_r: float = 0.99) -> TilingHint:
 
 
 def _predict(
-    model: Model, network: Any, prepared: Prepared, method: Method, tile: Tile | None, halo: Tile
+    model: Model, network: Any, prepared: NormalizedInput, method: Method, tile: Tile | None, halo: Tile
 ) -> np.ndarray:
     """The prediction (channel, …) of a prepared frame, in the units that the model gives."""
     from gvtzoo.prediction.blocks import predict_blocks
-    from gvtzoo.prediction.exact import predict_exact
-    from gvtzoo.prediction.predictor import run_network
+    from gvtzoo.prediction.exact.algorithm import predict_exact
+    from gvtzoo.prediction.model import run_network
     from gvtzoo.prediction.tiling import predict_with_halo
 
     def predict(part: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.evaluate import Progress, evaluate
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.evaluation.run import Progress, evaluate
 from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Candidate
@@ -77,7 +77,7 @@ def transfer(
         By name, which takes the place of the pairs' structure; that becomes a part of the
         condition.
     folder : path
-        As of `gvtzoo.evaluation.evaluate.evaluate`.
+        As of `gvtzoo.evaluation.run.evaluate`.
     command : str
         Kept in the result.
     progress : callable, optional
@@ -85,7 +85,7 @@ def transfer(
     Raises
     ------
     GvtzooError
-        As `gvtzoo.evaluation.evaluate.evaluate`, or when a data set has no pair left.
+        As `gvtzoo.evaluation.run.evaluate`, or when a data set has no pair left.
     """
     pairs = [_of_data_set(name, pair) for name, pairs in data_sets.items() for pair in pairs]
     evaluation = evaluate(

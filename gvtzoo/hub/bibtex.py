@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from gvtzoo.metadata import Citation
+from gvtzoo.recipes.metadata import Citation
 
 
 def bibtex(citations: Iterable[Citation]) -> str:

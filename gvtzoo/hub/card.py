@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from gvtzoo.hub.bibtex import bibtex
 from gvtzoo.hub.huggingface import REPOSITORY
-from gvtzoo.metadata import ORIGINS
-from gvtzoo.packaging.config import MetricRow, PackageConfig
-from gvtzoo.packaging.documentation import documentation
+from gvtzoo.recipes.metadata import ORIGINS
+from gvtzoo.packages.config import MetricRow, PackageConfig
+from gvtzoo.packages.card_text import documentation
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData

@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.files import write_atomically
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
 from gvtzoo.hub.huggingface import is_watched
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gvtzoo
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.layered_yaml import describe, line_of, merge, read_layered
-from gvtzoo.metadata import Described, MetricRow, ModelMetadata, Task
-from gvtzoo.packaging.package import gvtzoo_config, read_description
-from gvtzoo.resources import zoo_folder
-from gvtzoo.training.recipe_files import find_recipe, read_recipe
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.layered_yaml import describe, line_of, merge, read_layered
+from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
+from gvtzoo.packages.reader import gvtzoo_config, read_description
+from gvtzoo.core.resources import zoo_folder
+from gvtzoo.recipes.files import find_recipe, read_recipe
 
 MODEL_FILE = "model.yaml"
 PACKAGE_FILE = "model.zip"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gvtzoo.packaging.package import DESCRIPTIONS
+from gvtzoo.packages.reader import DESCRIPTIONS
 
 
 def models_folder() -> Path:

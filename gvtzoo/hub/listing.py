@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from gvtzoo.errors import GvtzooError, one_line
+from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.hub.index import NOT_MEASURED, Entry, read_index
 from gvtzoo.hub.installed import downloaded_models, installed_models, size_of
-from gvtzoo.metadata import Described, MetricRow, ModelMetadata, Task
-from gvtzoo.packaging.package import gvtzoo_config, read_description
+from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
+from gvtzoo.packages.reader import gvtzoo_config, read_description
 
 Where = Literal["bundled", "installed", "downloaded", "not here", "unreadable"]
 

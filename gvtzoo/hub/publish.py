@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.card import model_card
 from gvtzoo.hub.huggingface import (
     DESCRIPTION,
@@ -28,9 +28,9 @@ from gvtzoo.hub.huggingface import (
     hub,
     split_name,
 )
-from gvtzoo.packaging.bioimageio import RDF, SAFETENSORS
-from gvtzoo.packaging.checks import check_package
-from gvtzoo.packaging.package import ModelPackage, open_package
+from gvtzoo.packages.writer import RDF, SAFETENSORS
+from gvtzoo.packages.checks import check_package
+from gvtzoo.packages.reader import ModelPackage, open_package
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.index import SAVE_DIR, Entry, read_index
 
 PRETRAINED = "pretrained"
@@ -49,8 +49,8 @@ def import_published(
     GvtzooError
         When the checkpoint cannot be read, or is another network's.
     """
-    from gvtzoo.packaging.importing import import_checkpoint
-    from gvtzoo.training.recipe import load_recipe
+    from gvtzoo.packages.importing import import_checkpoint
+    from gvtzoo.recipes.recipe import load_recipe
 
     recipe = load_recipe(entry.recipe).model_copy(update={"model": entry.metadata})
     return import_checkpoint(checkpoint, recipe=recipe, output=output, overwrite=overwrite)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import pieces
 
 

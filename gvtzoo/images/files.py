@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.files import write_atomically, write_folder_atomically
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically, write_folder_atomically
 from gvtzoo.images.formats import MICROSCOPE_SUFFIXES, read_microscope_file
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.npy import check_npy, read_npy, read_npz

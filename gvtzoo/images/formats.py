@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.tiff import Content
 
 MICROSCOPE_SUFFIXES = (".czi", ".nd2", ".lif")

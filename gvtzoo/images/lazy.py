@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 PIECE = 2**22  # voxels that are looked at at a time
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gvtzoo.core.strict import Strict
 from gvtzoo.images.lazy import pieces
 
 EPSILON = 1e-6
@@ -62,11 +63,11 @@ class FittedNormalization:
             normalized = image.clone()
         return normalized.sub_(self.offset).div_(self.scale)
 
-    def undo(self, normalized: Any) -> Any:
+    def denormalize(self, normalized: Any) -> Any:
         """Back to the image's units (numpy array or torch tensor)."""
         return normalized * self.scale + self.offset
 
-    def undo_scale(self, sigma: Any) -> Any:
+    def denormalize_scale(self, sigma: Any) -> Any:
         """A width, such as σ, back to the image's units (numpy array or torch tensor)."""
         return sigma * self.scale
 
@@ -260,3 +261,22 @@ def _unsortable(key: int, dtype: np.dtype) -> float:
     elif dtype.kind == "f":
         key = key ^ sign if key & sign else key ^ (2**bits - 1)
     return float(np.array([key], f"u{dtype.itemsize}").view(dtype)[0])
+
+
+class NormalizationConfig(Strict):
+    """How images are brought to the network's units, and back.
+
+    Attributes
+    ----------
+    source : Normalization
+        Fitted to every whole source image.
+    target : Normalization or "as_source"
+        Fitted to every whole target image; "as_source" takes the source's offset and scale, for
+        targets in the same units.
+    undo : bool
+        Whether predictions are brought back to the source's units.
+    """
+
+    source: Normalization = PercentileNormalization()
+    target: Normalization | Literal["as_source"] = PercentileNormalization()
+    undo: bool = True

@@ -10,7 +10,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 LARGEST_COMPRESSION = 1100  # unpacked : packed, a little above what deflate can do
 ARRAY_NAMES = ("image", "source")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.calibration import MICROMETER, in_one_unit, length_unit, seconds
 from gvtzoo.images.lazy import Box, LazyImage, boxes
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 
 def random_patch_start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 SAME = 1e-3  # relative; smaller differences of pixel sizes are rounding in the files
 MICROMETRES = {"micron", "um", "µm", "μm", "micrometer", "micrometre"}

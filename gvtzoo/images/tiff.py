@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 import xarray as xr
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.calibration import (
     MICROMETER,
     MICROMETERS,

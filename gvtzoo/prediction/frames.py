@@ -1,7 +1,7 @@
 """What the network sees of an image, and where its results go, tile by tile.
 
-image → `View` of one time and position → `Prepared`: normalized, padded → network
-      → `Finished`: cropped, normalization undone → `Target`, the place in the output
+image → `View` of one time and position → `NormalizedInput`: normalized, padded → network
+      → `DenormalizedWriter`: cropped, normalization undone → `Target`, the place in the output
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gvtzoo.images.padding import padding_widths
 
 
 @dataclass(frozen=True)
-class Prepared:
+class NormalizedInput:
     """A frame (channel, (z,) y, x), normalized and padded by reflection where it is read.
 
     Attributes
@@ -68,7 +68,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Finished:
+class DenormalizedWriter:
     """Takes the network's output for a padded frame: crops it, and undoes the normalization.
 
     Attributes
@@ -106,7 +106,7 @@ class Finished:
         values = values[(slice(None), *kept)]
         if self.normalization is not None:
             undo = self.normalization
-            values = undo.undo(values) if self.kind == "values" else undo.undo_scale(values)
+            values = undo.denormalize(values) if self.kind == "values" else undo.denormalize_scale(values)
         self.target[(slice(0, len(values)), *place)] = values
 
 

@@ -20,8 +20,8 @@ from gvtzoo.networks import Network
 from gvtzoo.networks.baselines import Baseline, CAREProjection
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.projection import POOLING, ProjectionGVTNet, ProjectionNet
-from gvtzoo.packaging.config import TilingHint
-from gvtzoo.prediction.features import Sizes, per_axis, reach
+from gvtzoo.packages.config import TilingHint
+from gvtzoo.prediction.exact.maps import Sizes, per_axis, reach
 
 LAYERS_WITH_KERNELS = (
     *(nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d),
@@ -30,7 +30,7 @@ LAYERS_WITH_KERNELS = (
 LAYERS_AND_SCALES = Iterator[tuple[nn.Module, Sizes]]
 
 
-def convolution_reach(network: Network) -> Sizes:
+def receptive_radius(network: Network) -> Sizes:
     """How far the convolutions of a network look, in voxels of the image, (z,) y, x.
 
     What the attention looks at, or a mean over the image, is not counted: it has no limit.
@@ -160,14 +160,14 @@ def measure_tiling(network: Network, image: np.ndarray, tile: Sizes) -> TilingHi
     tile : tuple of int
         (z,) y, x, multiples of ``network.multiple``.
     """
-    from gvtzoo.evaluation.metrics import pearson_r
-    from gvtzoo.prediction.predictor import run_network
+    from gvtzoo.metrics.pair import pearson_r
+    from gvtzoo.prediction.model import run_network
 
     def predict(part: np.ndarray) -> np.ndarray:
         return run_network(network, part, uncertainty=False)[0]
 
     halo = tuple(
-        -(-r // m) * m for r, m in zip(convolution_reach(network), network.multiple, strict=True)
+        -(-r // m) * m for r, m in zip(receptive_radius(network), network.multiple, strict=True)
     )
     if isinstance(network, (ProjectionGVTNet, CAREProjection)):
         # The surface may be anywhere in the stack: only tiles with all of z make sense.

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.metadata import MODEL_ID, MetricRow
-from gvtzoo.packaging.documentation import FIJI_VOXELS
-from gvtzoo.pages import base_style, fill
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.recipes.metadata import MODEL_ID, MetricRow
+from gvtzoo.packages.card_text import FIJI_VOXELS
+from gvtzoo.report.templates import base_style, fill
 from gvtzoo.site.cards import ModelCard
 
 PAGE = "index.html"

@@ -11,8 +11,8 @@ import numpy as np
 
 from gvtzoo.demo import MODEL as DEMO_MODEL
 from gvtzoo.demo import PHOTONS, demo_images
-from gvtzoo.errors import GvtzooError
-from gvtzoo.packaging.package import LARGEST_TENSOR, ModelPackage
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.packages.reader import LARGEST_TENSOR, ModelPackage
 
 PERCENTILES = (0.1, 99.9)
 SMALLEST_WIDTH = 512  # pixels; browsers blur what they have to enlarge
@@ -98,7 +98,7 @@ def compare(
 
 
 def _demonstration(package: ModelPackage) -> Pictures:
-    from gvtzoo.prediction.predictor import load
+    from gvtzoo.hub.load import load
 
     noisy, _ = demo_images()
     denoised = load(package.path).predict(noisy, device="cpu")

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.files import write_atomically
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
 from gvtzoo.training.run_folder import (
     draw_losses,
     draw_prediction,

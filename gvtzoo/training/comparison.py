@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.classical import CLASSICAL
-from gvtzoo.evaluation.metrics import evaluate_pair
-from gvtzoo.training.images import TrainingImage
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.prediction.filters import CLASSICAL
+from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.training.data.images import TrainingImage
 
 if TYPE_CHECKING:
-    from gvtzoo.metadata import Task
-    from gvtzoo.prediction.predictor import Model
+    from gvtzoo.recipes.metadata import Task
+    from gvtzoo.prediction.model import Model
 
 Method = Callable[[np.ndarray], np.ndarray]
 Metrics = dict[str, float]

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.metrics import evaluate_pair
-from gvtzoo.files import write_atomically
-from gvtzoo.layered_yaml import describe, merge
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.core.files import write_atomically
+from gvtzoo.core.layered_yaml import describe, merge
 from gvtzoo.training.comparison import COLUMNS, predict
-from gvtzoo.training.data import load_images
-from gvtzoo.training.images import PairedImage, TrainingImage
-from gvtzoo.training.recipe import Recipe, build_recipe
+from gvtzoo.training.data.patches import load_images
+from gvtzoo.training.data.images import PairedImage, TrainingImage
+from gvtzoo.recipes.recipe import Recipe, build_recipe
 from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
 
 if TYPE_CHECKING:
-    from gvtzoo.packaging.config import PackageConfig
-    from gvtzoo.prediction.predictor import Model
+    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.prediction.model import Model
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def finetune(
     GvtzooError
         When the model cannot be used, the pairs do not suit it, or a setting is wrong.
     """
-    from gvtzoo.prediction.predictor import load_own
+    from gvtzoo.hub.load import load_own
     from gvtzoo.training.train import train_on
 
     parent = load_own(model)
@@ -258,8 +258,8 @@ def mean_metrics(model: Model, images: Sequence[TrainingImage]) -> dict[str, flo
 
 
 def _tuned(parent: Model, run: Path, recipe: Recipe) -> Model:
-    from gvtzoo.packaging.config import PackageConfig
-    from gvtzoo.prediction.predictor import Model
+    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.prediction.model import Model
 
     network = recipe.network.build()
     load_weights(network, run / "best.safetensors")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gvtzoo.training.adversarial import PatchDiscriminator, adversarial_loss
 from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
-from gvtzoo.training.recipe import Recipe, ScheduleConfig
+from gvtzoo.recipes.recipe import Recipe, ScheduleConfig
 
 
 class TrainingModule(lightning.LightningModule):

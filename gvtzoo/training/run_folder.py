@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.files import write_atomically
-from gvtzoo.training.images import TrainingImage, target_box
-from gvtzoo.training.recipe import Recipe, to_yaml
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
+from gvtzoo.training.data.images import TrainingImage, target_box
+from gvtzoo.recipes.recipe import Recipe, to_yaml
 
 METRICS = ("step", "loss", "val_loss", "learning_rate")
 EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}

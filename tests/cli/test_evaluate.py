@@ -11,7 +11,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 MODEL = "gvtnet-denoising-exposures"
 

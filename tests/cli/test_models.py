@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 BUNDLED = "gvtnet-denoising-nuclei"
 PUBLISHED = "gvtnet-projection-flywing"

@@ -10,13 +10,13 @@ from published import write_published
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.index import read_index
 from gvtzoo.hub.listing import list_models
 from gvtzoo.hub.published import published_models
 from gvtzoo.hub.registry import find_model
-from gvtzoo.packaging.checks import check_package
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.checks import check_package
+from gvtzoo.packages.reader import open_package
 
 FLYWING = "gvtnet-projection-flywing"
 NAMES = ("gvtnet-label-free-dna", "gvtnet-denoising-planaria", FLYWING)

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.images.files import read_image
-from gvtzoo.packaging.importing import import_checkpoint
+from gvtzoo.packages.importing import import_checkpoint
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "denoise"
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
-    from gvtzoo.packaging.importing import read_config
+    from gvtzoo.packages.importing import read_config
 
     output = tmp_path_factory.mktemp("package") / "denoise.zip"
     return import_checkpoint(GOLDEN, config=read_config(GOLDEN / "config.json"), output=output)

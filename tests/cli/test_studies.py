@@ -11,9 +11,9 @@ import tifffile
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.folder import read_result
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.reader import open_package
 
 MODEL = "gvtnet-denoising-exposures"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.folder import claim, read_result
 
 SETTINGS = {"models": {"a": "1"}, "data": "d"}

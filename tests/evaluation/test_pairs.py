@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs, write_recipe_pairs
 from gvtzoo.images.files import read_image
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.recipes.recipe import load_recipe
 
 
 def save(*paths):

@@ -11,17 +11,17 @@ import tifffile
 from foreign_packages import make_package
 
 import gvtzoo
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import (
-    GivenPredictions,
-    Inputs,
+    PrecomputedPredictions,
+    IdentityBaseline,
     ModelPredictions,
     digest_of,
     open_candidate,
 )
 from gvtzoo.images.files import read_image
-from gvtzoo.prediction.predictor import Settings
+from gvtzoo.prediction.settings import Settings
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_records_that_do_not_name_the_prediction_do_not_count(candidate, pair, m
 
 
 def test_given_predictions(tmp_path, pair):
-    given = GivenPredictions("given", tmp_path / "given")
+    given = PrecomputedPredictions("given", tmp_path / "given")
     (tmp_path / "given" / "dim").mkdir(parents=True)
     with pytest.raises(GvtzooError, match=r"given has no prediction of a\.tif"):
         given.predict(pair)
@@ -143,7 +143,7 @@ def test_given_predictions_may_have_another_suffix(tmp_path, pair):
         folder = tmp_path / suffix[1:]
         folder.mkdir()
         (folder / f"a{suffix}").write_bytes(b"")
-        assert GivenPredictions("given", folder).predict(pair).path == folder / f"a{suffix}"
+        assert PrecomputedPredictions("given", folder).predict(pair).path == folder / f"a{suffix}"
 
 
 @pytest.mark.parametrize(("channels", "outputs"), [(1, 1), (2, 1), (1, 2)])
@@ -166,7 +166,7 @@ def test_packages_of_others_predict(tmp_path, channels, outputs):
 
 
 def test_inputs_are_their_own_prediction(pair):
-    assert Inputs().predict(pair).path == pair.source
+    assert IdentityBaseline().predict(pair).path == pair.source
 
 
 def test_what_a_name_stands_for(tmp_path, package):
@@ -177,7 +177,7 @@ def test_what_a_name_stands_for(tmp_path, package):
     assert open_candidate(f"mine={package}", folder).name == "mine"
     (tmp_path / "predicted").mkdir()
     given = open_candidate(f"theirs={tmp_path / 'predicted'}", folder)
-    assert given == GivenPredictions("theirs", tmp_path / "predicted")
+    assert given == PrecomputedPredictions("theirs", tmp_path / "predicted")
     assert open_candidate("gvtnet-denoising-exposures", folder).name == "gvtnet-denoising-exposures"
     with pytest.raises(GvtzooError, match="names no model"):
         open_candidate("mine=", folder)

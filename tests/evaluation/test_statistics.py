@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.statistics import bootstrap_interval, compare_paired, summarize
 
 

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from gvtzoo.demo import demo_images
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.metrics import evaluate_pair
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.evaluation.sweep import (
     METHODS,
     SweepRow,
@@ -17,7 +17,7 @@ from gvtzoo.evaluation.sweep import (
     tile_sizes,
     tiling_hint,
 )
-from gvtzoo.prediction.predictor import load
+from gvtzoo.hub.load import load
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.evaluation.metrics import evaluate_pair
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.evaluation.pairs import find_pairs
-from gvtzoo.evaluation.predictions import GivenPredictions
+from gvtzoo.evaluation.predictions import PrecomputedPredictions
 from gvtzoo.evaluation.transfer import transfer
 
 
@@ -36,7 +36,7 @@ def data_sets(tmp_path):
 
 
 def test_means_are_where_they_belong(tmp_path, data_sets):
-    models = [GivenPredictions(name, tmp_path / name) for name in ("bad", "good")]
+    models = [PrecomputedPredictions(name, tmp_path / name) for name in ("bad", "good")]
     found = transfer(models, data_sets, tmp_path)
     assert (found.models, found.data_sets) == (("bad", "good"), ("dots", "lines"))
     matrix = found.matrix("ssim")
@@ -53,7 +53,7 @@ def test_means_are_where_they_belong(tmp_path, data_sets):
 
 
 def test_unknown_metrics_are_named(tmp_path, data_sets):
-    found = transfer([GivenPredictions("good", tmp_path / "good")], data_sets, tmp_path)
+    found = transfer([PrecomputedPredictions("good", tmp_path / "good")], data_sets, tmp_path)
     with pytest.raises(GvtzooError, match="there is no metric 'dice': choose one of r, nrmse"):
         found.matrix("dice")
 
@@ -62,14 +62,14 @@ def test_a_data_set_without_predictions_is_named(tmp_path, data_sets):
     for file in (tmp_path / "good" / "lines").iterdir():
         file.unlink()
     with pytest.raises(GvtzooError, match="no image of lines could be evaluated"):
-        transfer([GivenPredictions("good", tmp_path / "good")], data_sets, tmp_path)
+        transfer([PrecomputedPredictions("good", tmp_path / "good")], data_sets, tmp_path)
 
 
 def test_structures_of_a_data_set_are_its_conditions(tmp_path, data_sets):
     named = {
         name: [replace(p, structure="dna") for p in pairs] for name, pairs in data_sets.items()
     }
-    models = [GivenPredictions("good", tmp_path / "good")]
+    models = [PrecomputedPredictions("good", tmp_path / "good")]
     for name in named:
         (tmp_path / "good" / name).rename(tmp_path / "good" / f"{name}_")
         (tmp_path / "good" / name).mkdir()

@@ -10,7 +10,7 @@ from hostile import INTEGERS, NAMES, fuzz, mutations, outcome, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.reader import open_package
 
 
 def read_everything(path):

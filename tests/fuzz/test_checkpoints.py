@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.networks.config import DENOISING, NetworkConfig
-from gvtzoo.packaging import tensorflow
-from gvtzoo.packaging.importing import read_config
-from gvtzoo.packaging.tensorflow import config_from_reference, read_checkpoint, to_state_dict
+from gvtzoo.packages import tensorflow
+from gvtzoo.packages.importing import read_config
+from gvtzoo.packages.tensorflow import config_from_reference, read_checkpoint, to_state_dict
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "denoise"
 INDEX = (GOLDEN / "model.ckpt-pretrained.index").read_bytes()

@@ -15,7 +15,7 @@ from hostile import INTEGERS, fuzz, mutations, outcome, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import read_image, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore")

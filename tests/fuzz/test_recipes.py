@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yaml_bombs import BOMBS
 
-from gvtzoo.training.recipe import Recipe, load_recipe
+from gvtzoo.recipes.recipe import Recipe, load_recipe
 
 RECIPE = {
     "name": "blobs",

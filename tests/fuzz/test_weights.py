@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.packaging.package import open_package
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.packages.reader import open_package
 
 
 def build(folder):

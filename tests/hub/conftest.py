@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from gvtzoo.hub.publish import Publication, prepare, upload
-from gvtzoo.metadata import Author, Citation, DataSource, ModelMetadata
+from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packaging.bioimageio import write_package
-from gvtzoo.packaging.config import MetricRow, PackageConfig, TilingHint
-from gvtzoo.packaging.importing import example_image
-from gvtzoo.training.recipe import NormalizationConfig
+from gvtzoo.packages.writer import write_package
+from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
+from gvtzoo.packages.importing import example_image
+from gvtzoo.images.normalization import NormalizationConfig
 
 spec = importlib.util.spec_from_file_location(
     "gvtzoo_hub_server", Path(__file__).with_name("hub_server.py")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gvtzoo.hub.bibtex import bibtex
-from gvtzoo.metadata import Citation
+from gvtzoo.recipes.metadata import Citation
 
 
 def test_bibtex_keeps_the_citation_and_tells_entries_apart():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.registry import find_model
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.reader import open_package
 
 
 @pytest.fixture

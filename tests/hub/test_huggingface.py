@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub import huggingface
 from gvtzoo.hub.huggingface import download, split_name
 from gvtzoo.hub.publish import upload
-from gvtzoo.packaging.package import open_package
-from gvtzoo.prediction.predictor import load
+from gvtzoo.packages.reader import open_package
+from gvtzoo.hub.load import load
 
 UNREACHABLE = "http://127.0.0.1:9"
 WEIGHTS = "package/weights.safetensors"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.index import read_entry, read_index
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.networks.config import PRESETS
-from gvtzoo.packaging.package import open_package
-from gvtzoo.resources import recipes_folder
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.packages.reader import open_package
+from gvtzoo.core.resources import recipes_folder
+from gvtzoo.recipes.recipe import load_recipe
 
 INDEX = read_index()
 PUBLISHED = [name for name, entry in INDEX.items() if entry.checkpoint]

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.publish import prepare, upload
-from gvtzoo.metadata import Author
-from gvtzoo.packaging.config import PackageConfig
+from gvtzoo.recipes.metadata import Author
+from gvtzoo.packages.config import PackageConfig
 
 
 def contents(hub, revision: str = "main") -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.published import find_checkpoints, published_entry, published_models
 
 DNA, LAMIN, DIC = (f"gvtnet-label-free-{name}" for name in ("dna", "lamin-b1", "dic-lamin-b1"))

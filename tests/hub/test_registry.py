@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.index import read_index
 from gvtzoo.hub.registry import bundled_models, find_model, suggestion
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.reader import open_package
 
 BUNDLED = "gvtnet-denoising-nuclei"
 PUBLISHED = "gvtnet-label-free-dna"

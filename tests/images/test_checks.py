@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pylibCZIrw import czi
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import find_images, read_image, write_image
 
 

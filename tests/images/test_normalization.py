@@ -108,13 +108,13 @@ def test_apply_is_float32_rounded_once_and_leaves_the_image(image, offset, scale
 def test_undo_inverts_apply(image):
     image = np.clip(image, -60000, 60000)
     fitted = FittedNormalization(100.0, 50.0)
-    restored = fitted.undo(fitted.apply(image))
+    restored = fitted.denormalize(fitted.apply(image))
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, image, atol=0.02)
 
 
 def test_a_width_is_scaled_but_not_shifted():
-    sigma = FittedNormalization(1000.0, 4.0).undo_scale(np.ones(3, np.float32))
+    sigma = FittedNormalization(1000.0, 4.0).denormalize_scale(np.ones(3, np.float32))
     assert sigma.dtype == np.float32
     assert sigma.tolist() == [4, 4, 4]
 
@@ -127,7 +127,7 @@ def test_tensors_are_treated_as_arrays(dtype):
     normalized = fitted.apply(tensor)
     assert normalized.dtype == torch.float32
     np.testing.assert_allclose(normalized.numpy(), fitted.apply(tensor.numpy()), rtol=1e-6)
-    np.testing.assert_allclose(fitted.undo(normalized).numpy(), tensor.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(fitted.denormalize(normalized).numpy(), tensor.numpy(), rtol=1e-6)
     assert torch.equal(tensor, before)
 
 

@@ -15,7 +15,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import find_images, open_image, read_image, write_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.ome_zarr import (

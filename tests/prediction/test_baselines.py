@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import LazyImage
-from gvtzoo.metadata import default_metadata
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.networks.baseline_config import BASELINES
-from gvtzoo.packaging.config import PackageConfig
-from gvtzoo.prediction.exact import predict_exact
-from gvtzoo.prediction.large import Output, is_large, predict_large
-from gvtzoo.prediction.predictor import Model, Settings, as_data_array
-from gvtzoo.training.recipe import NormalizationConfig
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.prediction.exact.algorithm import predict_exact
+from gvtzoo.prediction.exact.out_of_core import Output, is_large, predict_large
+from gvtzoo.prediction.model import Model
+from gvtzoo.prediction.settings import Settings, as_data_array
+from gvtzoo.images.normalization import NormalizationConfig
 
 
 def make_model(architecture: str, **settings) -> Model:

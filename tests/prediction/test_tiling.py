@@ -8,8 +8,8 @@ import torch
 
 from gvtzoo.networks import DENOISING, LABEL_FREE, PROJECTION
 from gvtzoo.networks.baseline_config import BASELINES
-from gvtzoo.prediction.predictor import run_network
-from gvtzoo.prediction.tiling import convolution_reach, measure_tiling, predict_with_halo
+from gvtzoo.prediction.model import run_network
+from gvtzoo.prediction.tiling import receptive_radius, measure_tiling, predict_with_halo
 
 WITHOUT_ATTENTION = {
     "features": 4,
@@ -38,7 +38,7 @@ def response(network, image: np.ndarray, centre: tuple[int, ...]) -> list[int]:
 
 def test_a_change_is_not_seen_beyond_the_reach():
     network = build(DENOISING.model_copy(update={**WITHOUT_ATTENTION, "dimensions": 2}))
-    limit = convolution_reach(network)
+    limit = receptive_radius(network)
     found = response(network, random_image(128, 128), (64, 64))
     assert all(f <= r for f, r in zip(found, limit, strict=True))
     assert max(found) > 0.6 * limit[0]
@@ -46,7 +46,7 @@ def test_a_change_is_not_seen_beyond_the_reach():
 
 def test_tiles_are_exact_without_attention():
     network = build(DENOISING.model_copy(update=WITHOUT_ATTENTION))
-    halo = tuple(-(-r // 4) * 4 for r in convolution_reach(network))
+    halo = tuple(-(-r // 4) * 4 for r in receptive_radius(network))
     image = random_image(8, 96, 80)
 
     def predict(part: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_a_change_is_not_seen_beyond_the_reach_of_a_baseline(architecture):
     network = build(BASELINES[architecture](dimensions=2, depth=3, features=4))
     if architecture == "rsgu_net":
         network.bottom = torch.nn.Identity()  # sees everything
-    limit = convolution_reach(network)
+    limit = receptive_radius(network)
     found = [0, 0]
     for offset in range(4):  # voxels see differently far, by where they lie in a coarser one
         seen = response(network, random_image(256, 256), (128 + offset, 128 + offset))
@@ -91,7 +91,7 @@ def test_a_change_is_not_seen_beyond_the_reach_of_a_baseline(architecture):
 @pytest.mark.parametrize("architecture", ["fnet", "care_unet"])
 def test_tiles_of_local_networks_are_exact(architecture):
     network = build(BASELINES[architecture](depth=2, features=2))
-    halo = tuple(-(-r // 2) * 2 for r in convolution_reach(network))
+    halo = tuple(-(-r // 2) * 2 for r in receptive_radius(network))
     image = random_image(8, 64, 80)
     hint = measure_tiling(network, image, (8, 16, 32))
     assert hint.halo == halo

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gvtzoo.metadata import MetricRow
+from gvtzoo.recipes.metadata import MetricRow
 from gvtzoo.site.builder import build_site
 from gvtzoo.site.cards import Command, ModelCard
 from gvtzoo.site.pictures import compare

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.metadata import MetricRow
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.recipes.metadata import MetricRow
 from gvtzoo.site.builder import build_site, render
 from gvtzoo.site.cards import Command
 

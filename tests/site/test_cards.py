@@ -8,7 +8,7 @@ from imagecodecs import png_decode
 from gvtzoo.hub.index import read_index
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.networks.config import DENOISING, PROJECTION
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.reader import open_package
 from gvtzoo.site.cards import bundled_cards, spatial_dimensions, usage, zoo_cards
 
 

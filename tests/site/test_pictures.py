@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imagecodecs import png_decode
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.metadata import default_metadata
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packaging.bioimageio import write_package
-from gvtzoo.packaging.config import PackageConfig
-from gvtzoo.packaging.package import open_package
+from gvtzoo.packages.writer import write_package
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.reader import open_package
 from gvtzoo.site.pictures import compare, pictures_of
-from gvtzoo.training.recipe import NormalizationConfig
+from gvtzoo.images.normalization import NormalizationConfig
 
 SMALL = NetworkConfig(
     dimensions=3,

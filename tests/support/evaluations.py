@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from gvtzoo.evaluation.metrics import evaluate_pair
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.evaluation.results import (
     CalibrationRow,
     ComparisonRow,

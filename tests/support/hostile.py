@@ -14,7 +14,7 @@ import psutil
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from gvtzoo.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError
 
 MOST_MEMORY = 300 * 2**20  # bytes, beyond what the process has
 RESERVED = 2**30  # bytes of address space, touched or not

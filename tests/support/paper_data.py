@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from gvtzoo.resources import recipes_folder
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.core.resources import recipes_folder
+from gvtzoo.recipes.recipe import load_recipe
 
 LABEL_FREE = sorted(
     f"label_free/{file.stem}"

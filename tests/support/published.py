@@ -2,7 +2,7 @@
 
 The golden checkpoints are the reference implementation's with 8 instead of 32 first feature maps,
 so the published shapes are theirs with four times the channels. (A projection network has 8
-features in both.) `write_checkpoint` writes the format that `gvtzoo.packaging.tensorflow` reads:
+features in both.) `write_checkpoint` writes the format that `gvtzoo.packages.tensorflow` reads:
 see there for what it consists of.
 """
 
@@ -16,7 +16,7 @@ import google_crc32c
 import numpy as np
 
 from gvtzoo.hub.index import read_index
-from gvtzoo.packaging.tensorflow import NOT_WEIGHTS, read_checkpoint
+from gvtzoo.packages.tensorflow import NOT_WEIGHTS, read_checkpoint
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = {"label_free": "label_free", "denoising": "denoise", "projection": "projection"}

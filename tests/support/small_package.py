@@ -13,10 +13,10 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from gvtzoo.metadata import Author, ModelMetadata
+from gvtzoo.recipes.metadata import Author, ModelMetadata
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packaging.config import MetricRow, PackageConfig, TilingHint
-from gvtzoo.training.recipe import NormalizationConfig
+from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
+from gvtzoo.images.normalization import NormalizationConfig
 
 NETWORK = NetworkConfig(
     dimensions=2,

@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.errors import GvtzooError
-from gvtzoo.metadata import default_metadata
-from gvtzoo.packaging.bioimageio import write_package
-from gvtzoo.packaging.config import PackageConfig
-from gvtzoo.packaging.run import read_run_config
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.packages.writer import write_package
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.training.run import read_run_config
 from gvtzoo.training.finetune import finetune, finetuning_recipe
-from gvtzoo.training.recipe import NormalizationConfig, load_recipe
+from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.recipe import load_recipe
 
 QUICK = ["training.patch=[16, 16]", "training.steps=40", "training.learning_rate=0.01"]
 

@@ -12,7 +12,7 @@ from paper_data import CARE, PAPER_RECIPES, allen_stand_in, care_stand_in
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.recipes.recipe import load_recipe
 
 PARAMETERS = {"label_free": 6_172_225, "denoising": 1_347_328 + 32, "projection": 538_873}
 

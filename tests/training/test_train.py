@@ -15,13 +15,13 @@ import tifffile
 import torch
 from safetensors.torch import load_file
 
-from gvtzoo.errors import GvtzooError
-from gvtzoo.metadata import ORIGINS
-from gvtzoo.packaging.run import package_run
-from gvtzoo.prediction.predictor import load_own
-from gvtzoo.training.data import PatchDataset, load_images
-from gvtzoo.training.pairs import Pair, find_pairs
-from gvtzoo.training.recipe import DataConfig, Recipe, load_recipe
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.recipes.metadata import ORIGINS
+from gvtzoo.training.run import package_run
+from gvtzoo.hub.load import load_own
+from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.data.pairs import Pair, find_pairs
+from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe
 from gvtzoo.training.run_folder import read_metrics
 from gvtzoo.training.train import PatchLoader, Processes, train
 
@@ -117,7 +117,7 @@ def test_training_learns(pairs, recipe, tmp_path):
 
 TRAIN_UNTIL_KILLED = """
 import os, signal, sys, torch
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.train import train
 
 torch.set_num_threads(1)
@@ -265,7 +265,7 @@ def test_noisy_images_share_units_with_their_truth(tmp_path):
 
 TRAIN_TOGETHER = """
 import sys, torch
-from gvtzoo.training.recipe import load_recipe
+from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.train import train
 
 torch.set_num_threads(1)

@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from gvtzoo.evaluation.camera import expose, relative_intensity
-from gvtzoo.evaluation.classical import best_results, evaluate_classical
-from gvtzoo.evaluation.metrics import evaluate_pair
+from gvtzoo.training.data.camera import simulate_camera, relative_intensity
+from gvtzoo.prediction.filters import best_results, evaluate_classical
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.images.files import read_image
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.metadata import default_metadata
-from gvtzoo.packaging.config import PackageConfig, TilingHint
-from gvtzoo.prediction.predictor import Model
+from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.packages.config import PackageConfig, TilingHint
+from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.tiling import measure_tiling
-from gvtzoo.training.recipe import CameraNoise, Recipe, load_recipe
+from gvtzoo.recipes.recipe import CameraNoise, Recipe, load_recipe
 
 STACK = Path(__file__).with_name("test_stack.tif")
 DATA = "nuclei, rows 192 to 255 (not seen in training)"
@@ -73,7 +73,7 @@ def exposure(
     intensity: np.ndarray, photons: float, noise: CameraNoise
 ) -> tuple[np.ndarray, np.ndarray]:
     """The stack as the camera sees it, and what it would count without noise."""
-    noisy = expose(
+    noisy = simulate_camera(
         intensity,
         photons=photons,
         read_noise=noise.read_noise,

@@ -1,0 +1,362 @@
+"""Prediction with BioImage.IO packages that others made, by bioimageio.core.
+
+bioimageio.core runs the network and what stands before and after it. It pads nothing to the
+network's grid and guesses the axes of bare arrays, so cutting, padding and naming are done here:
+processing sees the image without its padding, the network sees blocks with the stated halo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.checks import check_image
+from gvtzoo.images.lazy import LazyImage
+from gvtzoo.bioimageio.package import ForeignPackage, quiet, reason
+from gvtzoo.bioimageio.axes import (
+    Cut,
+    channels_of,
+    cuts_of,
+    extents_of,
+    names_of,
+    order_of,
+)
+from gvtzoo.prediction.frames import frames_of
+
+if TYPE_CHECKING:
+    from gvtzoo.prediction.settings import Settings
+
+Progress = Callable[[int, int], None]
+Arrays = Mapping[str, np.ndarray]
+DEFAULT_BLOCK = {"x": 512, "y": 512, "z": 32, "t": 32}
+DEFAULT_BLOCK_3D = {"x": 128, "y": 128, "z": 32, "t": 32}
+DEFAULT_MARGIN = {"x": 32, "y": 32, "z": 4, "t": 4}  # of blocks for which no halo is stated
+
+
+class BioimageioModel:
+    """A model of which only the BioImage.IO description is known.
+
+    Parameters
+    ----------
+    package : ForeignPackage
+    trust : bool
+        Whether code of the package may run.
+
+    Raises
+    ------
+    GvtzooError
+        When code would have to run without trust, or the model takes or makes what an image is
+        not.
+    """
+
+    def __init__(self, package: ForeignPackage, *, trust: bool = False) -> None:
+        self.package = package
+        self.name = package.name
+        self.weights: Any = package.choose_weights(trust)
+        inputs = [t for t in package.description.inputs if not t.optional]
+        if len(inputs) != 1 or package.description.inputs[0] is not inputs[0]:
+            raise GvtzooError(f"{self.name} takes {len(inputs)} images at once: one can be given")
+        self._input, self._output = inputs[0], package.description.outputs[0]
+        self._names, self._output_names = names_of(self._input), names_of(self._output)
+        self._extents = extents_of(self._input, self._output)
+        self._adapters: dict[str, Any] = {}
+
+    @property
+    def input_channels(self) -> int:
+        return channels_of(self._input)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Axes of the network's input, without batch; without a single channel."""
+        hidden = "b" if self.input_channels > 1 else "bc"
+        return tuple(n for n in "ctzyx" if n in self._names.values() and n not in hidden)
+
+    @property
+    def output_axes(self) -> tuple[str, ...]:
+        """Axes of the network's output, without batch; without a single channel."""
+        hidden = "b" if channels_of(self._output) > 1 else "bc"
+        return tuple(n for n in "ctzyx" if n in self._output_names.values() and n not in hidden)
+
+    def predict(
+        self,
+        image: np.ndarray | xr.DataArray,
+        axes: str | None = None,
+        *,
+        uncertainty: bool = False,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> xr.DataArray:
+        """Predict an image of any size, by the model's first output.
+
+        Parameters
+        ----------
+        image : ndarray or DataArray
+            Axes t, p and z that the network does not have are looped over.
+        axes : str, optional
+            Names of an array's axes, such as ``"TZYX"``; without it, an array that has as many
+            axes as the network's input is taken to have the same.
+        uncertainty : bool
+            Refused: descriptions do not tell of it.
+        progress : callable, optional
+            ``progress(done, all)``, called while the network is at work.
+        **settings
+            Fields of `gvtzoo.prediction.settings.Settings`: device, tiling ("auto": in blocks
+            where the package states a halo, else whole; "whole"; "blocks"), block, overlap.
+
+        Returns
+        -------
+        DataArray
+            In the units and the type of the description, with the axes and pixel size that are
+            left of the image's.
+
+        Raises
+        ------
+        GvtzooError
+            When the image does not suit the model, a setting is not for such models, or the
+            model fails.
+        """
+        from gvtzoo.prediction.settings import Settings, as_data_array
+
+        settings = Settings(**settings)
+        self.check_settings(settings, uncertainty)
+        described = as_data_array(image, axes, self.axes)
+        fitted = self._suit(LazyImage.of(described))
+        looped = self._looped(fitted.dims)
+        frames = frames_of(fitted.array, fitted.dims, self.axes, looped)
+        network = self._network(settings.device)
+        results = []
+        for number, frame in enumerate(frames):
+            report = _within(progress, number, len(frames))
+            results.append(self._predict_frame(frame.load(), network, settings, report))
+        return self._collect(results, described, fitted.dims, looped)
+
+    def check_settings(self, settings: Settings, uncertainty: bool = False) -> None:
+        """Refuse what only gvtzoo's own networks do.
+
+        Raises
+        ------
+        GvtzooError
+        """
+        refused = {
+            "an uncertainty": uncertainty,
+            "exact tiling": settings.tiling == "exact",
+            "a memory limit": settings.memory is not None,
+            f"{settings.dtype} arithmetic": settings.dtype != "float32",
+        }
+        wanted = next((name for name, is_wanted in refused.items() if is_wanted), None)
+        if wanted is not None:
+            raise GvtzooError(
+                f"{self.name} was not made by gvtzoo, and {wanted} is for gvtzoo's own networks "
+                "only: leave it out"
+            )
+
+    def _suit(self, image: LazyImage) -> LazyImage:
+        """The image with the axes that the network sees."""
+        if "c" not in self.axes and image.sizes.get("c") == 1:
+            image = image.take("c", 0)
+        stack_of_channels = "c" in self.axes and "z" not in self.axes and "c" not in image.dims
+        if stack_of_channels and image.sizes.get("z") == self.input_channels:
+            image = image.rename("z", "c")
+        if "z" in self.axes and "z" not in image.dims:
+            image = image.add_axis("z", max(0, len(image.dims) - 2))
+        have, sizes = image.dims, image.sizes
+        if not set(self.axes) <= set(have) or not set(have) <= {*self.axes, *"tpz"}:
+            raise GvtzooError(
+                f"the image has axes {''.join(have).upper()}, {self.name} takes "
+                f"{''.join(self.axes).upper()} (and T, P): choose a channel, or name the axes"
+            )
+        if "c" in self.axes and sizes["c"] != self.input_channels:
+            raise GvtzooError(
+                f"the image has {sizes['c']} channels, {self.name} takes {self.input_channels}"
+            )
+        return image
+
+    def _looped(self, dims: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(axis for axis in dims if axis not in self.axes)
+
+    def _network(self, name: str) -> Any:
+        """bioimageio.core's adapter of the weights, on a device."""
+        from gvtzoo.prediction.settings import choose_device
+
+        device = str(choose_device(name))
+        if device in self._adapters:
+            return self._adapters[device]
+        from bioimageio.core.backends import create_model_adapter
+
+        cuda = self.weights == "onnx" and device.startswith("cuda")
+        providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
+        try:
+            with quiet():
+                adapter = create_model_adapter(
+                    self.package.description,
+                    devices=providers if self.weights == "onnx" else [device],
+                    weight_format_priority_order=[self.weights],
+                )
+        except Exception as error:  # whatever the weights, or code that is trusted, lead to
+            raise GvtzooError(
+                f"{self.name}: its {self.weights} weights cannot be loaded: {reason(error)}"
+            ) from error
+        self._adapters[device] = adapter
+        return adapter
+
+    def _predict_frame(
+        self, values: np.ndarray, network: Any, settings: Settings, progress: Progress | None
+    ) -> np.ndarray:
+        """The output, in its description's axes, for a frame (channel, (t,) (z,) y, x)."""
+        check_image(values)
+        named = xr.DataArray(values, dims=("c", *(a for a in self.axes if a != "c")))
+        cuts = self._cuts({str(axis): size for axis, size in named.sizes.items()}, settings)
+        try:
+            with quiet():
+                return self._process(named, lambda array: self._run(array, network, cuts, progress))
+        except GvtzooError:
+            raise
+        except MemoryError as error:
+            raise GvtzooError(
+                f"{self.name}: the image does not fit the memory: use --tiling blocks"
+            ) from error
+        except Exception as error:  # whatever the network or its processing leads to
+            raise GvtzooError(f"{self.name} fails on this image: {reason(error)}") from error
+
+    def _process(self, image: xr.DataArray, run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """The described steps before and after the network, which `run` stands for."""
+        from bioimageio.core import Sample, Tensor
+        from bioimageio.core.proc_setup import get_pre_and_postprocessing
+
+        # Made anew for each frame: statistics of one do not go on to the next.
+        steps = get_pre_and_postprocessing(
+            self.package.description, dataset_for_initial_statistics=()
+        )
+        source, result = self._input, self._output
+        array = self._described_order(image)
+        sample = Sample(
+            members={source.id: Tensor(array, dims=self._ids(self._names))}, stat={}, id=self.name
+        )
+        steps.pre(sample)
+        prepared = sample.members[source.id].transpose(self._ids(self._names)).to_numpy()
+        output = run(prepared)
+        names = self._ids(self._output_names)
+        sample.members = {**sample.members, result.id: Tensor(output, dims=names)}
+        steps.post(sample)
+        return np.asarray(sample.members[result.id].transpose(names).to_numpy())
+
+    @staticmethod
+    def _ids(names: Mapping[str, str]) -> Any:
+        """Axes as the description calls them."""
+        return tuple(names)
+
+    def _described_order(self, image: xr.DataArray) -> np.ndarray:
+        order = [name for name in self._names.values() if name != "b"]
+        if "c" not in order:
+            image = image.isel(c=0)
+        array = image.transpose(*order).to_numpy()
+        if "b" in self._names.values():
+            array = np.expand_dims(array, list(self._names.values()).index("b"))
+        return np.ascontiguousarray(array)
+
+    def _cuts(self, sizes: Mapping[str, int], settings: Settings) -> dict[str, Cut]:
+        extents, spatial = self._extents, [axis for axis in "zyx" if axis in self._extents]
+        margins = dict(zip(spatial, settings.overlap or (), strict=False))
+        margins = {axis: -(-overlap // 2) for axis, overlap in margins.items()}
+        for given in (settings.block, settings.overlap):
+            if given is not None and len(given) != len(spatial):
+                raise GvtzooError(
+                    f"{given} has {len(given)} sizes, {self.name} has the axes "
+                    f"{''.join(spatial).upper()}"
+                )
+        states_halo = any(extent.halo for extent in extents.values())
+        if settings.tiling == "whole" or (settings.tiling == "auto" and not states_halo):
+            return cuts_of(sizes, extents, None, margins)
+        if not states_halo and settings.overlap is None:
+            margins = {axis: DEFAULT_MARGIN[axis] for axis in extents}
+        default = DEFAULT_BLOCK_3D if "z" in extents else DEFAULT_BLOCK
+        blocks = {
+            axis: default[axis] + 2 * max(extent.margin, margins.get(axis, 0))
+            for axis, extent in extents.items()
+        }
+        return cuts_of(
+            sizes, extents, blocks | dict(zip(spatial, settings.block or (), strict=False)), margins
+        )
+
+    def _run(
+        self,
+        image: np.ndarray,
+        network: Any,
+        cuts: Mapping[str, Cut],
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """The network's output, put together from blocks; both in their descriptions' axes."""
+        from bioimageio.core import Tensor
+
+        source, result = self._input, self._output
+        names, outputs = list(self._names.values()), list(self._output_names.values())
+        image = np.pad(
+            image, [cuts[n].padding if n in cuts else (0, 0) for n in names], mode="reflect"
+        )
+        boxes = list(product(*(cut.starts for cut in cuts.values())))
+        whole: np.ndarray | None = None
+        for done, corner in enumerate(boxes, start=1):
+            starts = dict(zip(cuts, corner, strict=True))
+            box = tuple(
+                slice(starts[n], starts[n] + cuts[n].block) if n in cuts else slice(None)
+                for n in names
+            )
+            block = Tensor(np.ascontiguousarray(image[box]), dims=self._ids(self._names))
+            tensor = network.forward({source.id: block})[result.id]
+            values = tensor.transpose(self._ids(self._output_names)).to_numpy()
+            parts = [cuts[n].output(starts[n]) if n in cuts else None for n in outputs]
+            if whole is None:
+                shape = [
+                    cuts[n].output_size if n in cuts else size
+                    for n, size in zip(outputs, values.shape, strict=True)
+                ]
+                whole = np.empty(shape, values.dtype)
+            kept = values[tuple(slice(None) if p is None else p[1] for p in parts)]
+            place = tuple(slice(None) if p is None else p[0] for p in parts)
+            if kept.shape != whole[place].shape:
+                raise GvtzooError(
+                    f"{self.name} gives {values.shape} for {block.shape_tuple}, which is not "
+                    "the size that its description states"
+                )
+            whole[place] = kept
+            if progress is not None:
+                progress(done, len(boxes))
+        assert whole is not None  # an image has at least one block
+        return whole
+
+    def _collect(
+        self,
+        results: list[np.ndarray],
+        image: xr.DataArray,
+        dims: tuple[str, ...],
+        looped: tuple[str, ...],
+    ) -> xr.DataArray:
+        """Outputs of all frames in one array, with the image's order of axes."""
+        outputs = list(self._output_names.values())
+        sizes = dict(zip(outputs, results[0].shape, strict=True))
+        hidden = [n for n in outputs if n == "b" or (n == "c" and sizes["c"] == 1)]
+        kept = [n for n in outputs if n not in hidden]
+        index = tuple(0 if n in hidden else slice(None) for n in outputs)
+        counts = [image.sizes[axis] for axis in looped]
+        stacked = np.stack([result[index] for result in results])
+        stacked = stacked.reshape(*counts, *stacked.shape[1:])
+        named = xr.DataArray(stacked, dims=(*looped, *kept), attrs=dict(image.attrs))
+        known = image.attrs.get("pixel_size") or {}
+        scales = {axis: float(extent.scale) for axis, extent in self._extents.items()}
+        named.attrs["pixel_size"] = {
+            axis: size / scales.get(axis, 1.0) for axis, size in known.items() if axis in named.dims
+        }
+        named.attrs.setdefault("unit", "")
+        return named.transpose(*order_of([str(d) for d in named.dims], dims))
+
+
+def _within(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """Progress of one of several frames, as a share of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, count * total)

@@ -1,0 +1,62 @@
+"""A package with another tiling hint; everything else stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
+from gvtzoo.packages.writer import RDF, check_description, to_yaml, zip_folder
+from gvtzoo.packages.config import TilingHint
+from gvtzoo.packages.card_text import documentation
+from gvtzoo.packages.reader import open_package
+
+DOCUMENTATION = "README.md"
+
+
+def with_tiling_hint(
+    package: str | Path, hint: TilingHint, output: str | Path, *, overwrite: bool = False
+) -> Path:
+    """Write a package again with a tiling hint in its description and documentation.
+
+    Parameters
+    ----------
+    package : path
+        That gvtzoo made; it is not changed, unless it is `output` and `overwrite` is given.
+    hint : TilingHint
+    output : path
+        Of the new zip.
+    overwrite : bool
+
+    Returns
+    -------
+    Path
+        Of the new zip.
+
+    Raises
+    ------
+    GvtzooError
+        When the package cannot be read, or the output exists.
+    """
+    output = Path(output)
+    if output.suffix != ".zip":
+        raise GvtzooError(f"{output}: a package's name has to end in .zip")
+    if output.exists() and not overwrite:
+        raise GvtzooError(f"{output} exists: choose another name or overwrite it")
+    opened = open_package(package)
+    config = opened.config.model_copy(update={"tiling": hint})
+    rdf = {
+        **opened.rdf,
+        "config": {**opened.rdf["config"], "gvtzoo": config.model_dump(mode="json")},
+    }
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for member in opened.names():
+            (folder / member).write_bytes(opened.read(member))
+        (folder / DOCUMENTATION).write_text(documentation(config), encoding="utf-8")
+        (folder / RDF).write_text(to_yaml(rdf), encoding="utf-8")
+        check_description(folder / RDF, rdf)
+        with write_atomically(output) as temporary:
+            zip_folder(folder, temporary)
+    return output

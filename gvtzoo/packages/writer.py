@@ -1,0 +1,410 @@
+"""Writing packages in the BioImage.IO model format.
+
+The description is written as format 0.5.9, in which documentation and covers are plain paths:
+Fiji's parser and ilastik's bioimageio.core 0.10.2 read nothing newer, and the newest
+bioimageio.core reads it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
+from gvtzoo.images.normalization import (
+    FixedNormalization,
+    Normalization,
+    PercentileNormalization,
+    ZScoreNormalization,
+)
+from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.recipes.metadata import ORIGINS
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.card_text import documentation
+from gvtzoo.packages.exports import (
+    OPSET,
+    architecture_source,
+    evaluating,
+    save_onnx,
+    save_safetensors,
+    save_state_dict,
+    save_torchscript,
+)
+
+if TYPE_CHECKING:
+    from bioimageio.spec import InvalidDescr, ResourceDescr
+
+    from gvtzoo.networks import Network
+
+FORMAT_VERSION = "0.5.9"
+RDF = "rdf.yaml"
+STATE_DICT, TORCHSCRIPT, ONNX = "weights.pt", "torchscript.pt", "weights.onnx"
+SAFETENSORS = "weights.safetensors"
+
+# ilastik's tile is min + n · step, with the smallest n that brings any axis to 64 (3D) or 512
+# (2D): these give 40×64×64 and 512×512. gvtzoo and Fiji take smaller images too.
+SMALLEST = {2: (32, 32), 3: (8, 32, 32)}
+
+# Of the format's units of length; a pixel size in another stands in config.gvtzoo only.
+SPACE_UNITS = ("angstrom", "nanometer", "micrometer", "millimeter", "centimeter", "meter")
+
+TAGS = {
+    "denoising": ("denoising", "image-restoration", "fluorescence-light-microscopy"),
+    "label_free": ("in-silico-labeling", "transmission-light-microscopy"),
+    "projection": ("denoising", "image-reconstruction", "fluorescence-light-microscopy"),
+}
+
+
+def write_package(
+    path: str | Path,
+    *,
+    network: Network,
+    config: PackageConfig,
+    example: np.ndarray,
+    sample: tuple[np.ndarray, np.ndarray] | None = None,
+    cover: str | Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """A flat zip with the description, the weights in three formats, test tensors and pictures.
+
+    Parameters
+    ----------
+    path : path
+        Of the zip.
+    network : Network
+        `config.network`'s, with its weights, on the CPU.
+    config : PackageConfig
+    example : ndarray
+        Raw image, ((channel,) (z,) y, x), from which the test tensors are made: cropped to the
+        network's grid, or reflect-padded where it is too small.
+    sample : pair of ndarray, optional
+        Input and output to show, (z,) y, x; the test tensors by default.
+    cover : path, optional
+        A picture (png), best twice as wide as high; input and output side by side by default.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Path
+        Of the zip.
+
+    Raises
+    ------
+    GvtzooError
+        When the file exists, an export is not exact, or the description is not valid.
+    """
+    import torch
+
+    path = Path(path)
+    if path.suffix != ".zip":
+        raise GvtzooError(f"{path}: a package's name has to end in .zip")
+    if path.exists() and not overwrite:
+        raise GvtzooError(f"{path} exists: choose another name or overwrite it")
+    test_input = _test_input(example, config)
+    normalized = config.normalization.source.fit(test_input).apply(test_input)
+    with evaluating(network):
+        test_output = network(torch.from_numpy(normalized)).numpy()
+    if not np.isfinite(test_output).all():
+        raise GvtzooError("the network's output has NaN or infinite values: check its weights")
+
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "test_input.npy", test_input)
+        np.save(folder / "test_output.npy", test_output)
+        _save_samples(folder, sample or (test_input[0], test_output[0]))
+        _save_cover(folder / "cover.png", cover, test_input[0], test_output[0])
+        _save_weights(folder, network, config)
+        (folder / "README.md").write_text(documentation(config), encoding="utf-8")
+        rdf = description(config, folder)
+        (folder / RDF).write_text(to_yaml(rdf), encoding="utf-8")
+        check_description(folder / RDF, rdf)
+        with write_atomically(path) as temporary:
+            zip_folder(folder, temporary)
+    return path
+
+
+def smallest_sizes(config: PackageConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """`min` and `step` of the spatial axes, (z,) y, x: `min` is a multiple of `step`."""
+    step = config.network.multiple
+    sizes = zip(SMALLEST[config.network.dimensions], step, strict=True)
+    return tuple(-(-size // multiple) * multiple for size, multiple in sizes), step
+
+
+def _test_input(example: np.ndarray, config: PackageConfig) -> np.ndarray:
+    """(1, channel, (z,) y, x), float32, on the grid and not below the smallest sizes."""
+    dimensions, channels = config.network.dimensions, config.network.input_channels
+    if example.ndim == dimensions:
+        example = example[np.newaxis]
+    if example.ndim != dimensions + 1 or example.shape[0] != channels:
+        raise GvtzooError(
+            f"the example image has shape {example.shape}, the network needs {channels} "
+            f"channel(s) and {dimensions} spatial axes"
+        )
+    smallest, step = smallest_sizes(config)
+    crop = tuple(
+        slice(0, size // multiple * multiple) if size >= least else slice(None)
+        for size, least, multiple in zip(example.shape[1:], smallest, step, strict=True)
+    )
+    fitted, _ = pad_to_multiple(example[(slice(None), *crop)], (1, *step), (1, *smallest))
+    return np.ascontiguousarray(fitted[np.newaxis], np.float32)
+
+
+def _save_weights(folder: Path, network: Network, config: PackageConfig) -> None:
+    import torch
+
+    sizes = [max(2, 2 * multiple) for multiple in config.network.multiple]
+    small = torch.rand(
+        (1, config.network.input_channels, *sizes), generator=torch.Generator().manual_seed(0)
+    )
+    save_state_dict(network, folder / STATE_DICT)
+    save_safetensors(network, folder / SAFETENSORS)
+    save_torchscript(network, small, folder / TORCHSCRIPT)
+    save_onnx(network, small, folder / ONNX)
+    source = architecture_source(config.network.network_class())
+    (folder / "architecture.py").write_text(source, encoding="utf-8")
+
+
+def _save_samples(folder: Path, sample: Sequence[np.ndarray]) -> None:
+    import tifffile
+
+    for name, image in zip(("sample_input.tif", "sample_output.tif"), sample, strict=True):
+        image = np.squeeze(image, 0) if image.ndim > 2 and image.shape[0] == 1 else image
+        is_stack = image.ndim <= 3
+        tifffile.imwrite(
+            folder / name,
+            np.asarray(image, np.float32),
+            imagej=is_stack,
+            photometric="minisblack",
+            metadata={"axes": "ZYX"[-image.ndim :]} if is_stack else {"axes": "CZYX"},
+        )
+
+
+def _save_cover(
+    path: Path, cover: str | Path | None, source: np.ndarray, prediction: np.ndarray
+) -> None:
+    """A given picture, or the middle slices of input and output side by side, 2:1."""
+    from PIL import Image
+
+    if cover is not None:
+        with Image.open(cover) as given:
+            given.save(path)
+        return
+    halves = []
+    for image in (source, prediction):
+        plane = image[0, image.shape[1] // 2] if image.ndim == 4 else image[0]
+        side = min(plane.shape)
+        plane = plane[:side, :side]
+        low, high = np.percentile(plane, (0.5, 99.5))
+        grey = np.clip((plane - low) / max(high - low, 1e-12), 0, 1)
+        halves.append(Image.fromarray((255 * grey).astype(np.uint8)).resize((256, 256)))
+    picture = Image.new("L", (512, 256))
+    for place, half in enumerate(halves):
+        picture.paste(half, (256 * place, 0))
+    picture.save(path)
+
+
+def description(config: PackageConfig, folder: Path) -> dict[str, Any]:
+    """The content of ``rdf.yaml`` for the files in a folder."""
+    import torch
+
+    metadata = config.metadata
+    version = torch.__version__.split("+")[0]
+    arguments = config.network.arguments()
+    architecture = config.network.network_class().__name__
+
+    def file(name: str) -> dict[str, str]:
+        return {"source": name, "sha256": sha256((folder / name).read_bytes())}
+
+    converted = {"parent": "pytorch_state_dict"}
+    rdf: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "type": "model",
+        "id": metadata.id,
+        "name": metadata.name,
+        "version": metadata.version,
+        "description": metadata.description,
+        "license": metadata.license,
+        "authors": [author.model_dump(exclude_none=True) for author in metadata.authors],
+        "cite": [entry.model_dump(exclude_none=True) for entry in _citations(config)],
+        "tags": _tags(config),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "documentation": "README.md",
+        "covers": ["cover.png"],
+        "attachments": [file(SAFETENSORS)],
+        "inputs": [_input(config, file)],
+        "outputs": [_output(config, file)],
+        "weights": {
+            "pytorch_state_dict": {
+                **file(STATE_DICT),
+                "architecture": {
+                    **file("architecture.py"),
+                    "callable": architecture,
+                    "kwargs": arguments,
+                },
+                "pytorch_version": version,
+            },
+            "torchscript": {**file(TORCHSCRIPT), **converted, "pytorch_version": version},
+            "onnx": {**file(ONNX), **converted, "opset_version": OPSET},
+        },
+        "config": {"gvtzoo": config.model_dump(mode="json")},
+    }
+    if metadata.parent is not None:
+        rdf["parent"] = {"id": metadata.parent}
+    return rdf
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal digest, as descriptions hold it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _citations(config: PackageConfig) -> Iterable[Any]:
+    data = (source.citation for source in config.metadata.data)
+    return dict.fromkeys([*config.metadata.cite, *(entry for entry in data if entry is not None)])
+
+
+def _tags(config: PackageConfig) -> list[str]:
+    dimensions = f"{config.network.dimensions}d"
+    title = ORIGINS[config.network.architecture].title.lower().replace(" ", "-")
+    general = [title, "unet", "pytorch", dimensions, "fiji", "deepimagej"]
+    if config.network.output_dimensions == config.network.dimensions:
+        general.append("ilastik")
+    return list(dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general]))
+
+
+def _spatial_axes(config: PackageConfig) -> list[dict[str, Any]]:
+    """z, y and x of the input, with pixel size where it is known."""
+    smallest, step = smallest_sizes(config)
+    axes = []
+    for name, least, multiple in zip("zyx"[-len(step) :], smallest, step, strict=True):
+        axis: dict[str, Any] = {"type": "space", "id": name}
+        if config.unit in SPACE_UNITS and name in config.pixel_size:
+            axis |= {"unit": config.unit, "scale": config.pixel_size[name]}
+        axes.append(axis | {"size": {"min": least, "step": multiple}})
+    return axes
+
+
+def _channels(count: int, name: str) -> dict[str, Any]:
+    names = [name] if count == 1 else [f"{name}{index}" for index in range(count)]
+    return {"type": "channel", "id": "channel", "channel_names": names}
+
+
+BATCH = {"type": "batch", "id": "batch"}
+ENSURE_FLOAT32 = {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}
+FLOAT32 = {"type": "float32"}
+
+
+def _input(config: PackageConfig, file: Any) -> dict[str, Any]:
+    axes = [BATCH, _channels(config.network.input_channels, "raw")]
+    axes += _spatial_axes(config)
+    # Batch stays out of the statistics' axes: with it they accumulate over images.
+    statistics = ["channel", *"zyx"[-config.network.dimensions :]]
+    operations = _preprocessing(config.normalization.source, statistics)
+    return {
+        "id": "input",
+        "description": "raw image",
+        "axes": axes,
+        "test_tensor": file("test_input.npy"),
+        "sample_tensor": file("sample_input.tif"),
+        "data": FLOAT32,
+        "preprocessing": [ENSURE_FLOAT32, *operations, ENSURE_FLOAT32],
+    }
+
+
+def _preprocessing(normalization: Normalization, axes: list[str]) -> list[dict[str, Any]]:
+    if isinstance(normalization, PercentileNormalization):
+        low, high = float(normalization.low), float(normalization.high)
+        kwargs: dict[str, Any] = {"axes": axes, "min_percentile": low, "max_percentile": high}
+        return [{"id": "scale_range", "kwargs": kwargs}]
+    if isinstance(normalization, ZScoreNormalization):
+        return [{"id": "zero_mean_unit_variance", "kwargs": {"axes": axes}}]
+    if isinstance(normalization, FixedNormalization):
+        kwargs = {"mean": float(normalization.mean), "std": float(normalization.std)}
+        return [{"id": "fixed_zero_mean_unit_variance", "kwargs": kwargs}]
+    return []
+
+
+def _output(config: PackageConfig, file: Any) -> dict[str, Any]:
+    """The output stays in normalized units: inverse percentiles cannot be expressed."""
+    axes = [BATCH, _channels(config.network.output_channels, "prediction")]
+    # A projection's output is without z. No halo is declared: gvtzoo.packages.checks says why.
+    axes += [
+        axis | {"size": {"tensor_id": "input", "axis_id": axis["id"]}}
+        for axis in _spatial_axes(config)[-config.network.output_dimensions :]
+    ]
+    return {
+        "id": "output",
+        "description": "prediction, in normalized units",
+        "axes": axes,
+        "test_tensor": file("test_output.npy"),
+        "sample_tensor": file("sample_output.tif"),
+        "data": FLOAT32,
+        "postprocessing": [ENSURE_FLOAT32],
+    }
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Without anchors and aliases, which not every parser follows."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(content: dict[str, Any]) -> str:
+    """The text of ``rdf.yaml``."""
+    return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+
+
+def load_offline(path: Path, rdf: dict[str, Any]) -> ResourceDescr | InvalidDescr:
+    """A description, checked by bioimageio.spec with its files, but without network.
+
+    Addresses that a description names are looked up unless they are known already.
+    """
+    from bioimageio.spec import load_description
+
+    known: dict[str, Any] = dict.fromkeys(strings(rdf))
+    return load_description(path, perform_io_checks=True, known_files=known)
+
+
+def strings(content: Any) -> set[str]:
+    """Every text in a description: all that could be an address or the name of a file."""
+    if isinstance(content, str):
+        return {content}
+    inner = content.values() if isinstance(content, dict) else content
+    if not isinstance(content, (dict, list)):
+        return set()
+    return set().union(*(strings(value) for value in inner))
+
+
+def check_description(path: Path, rdf: dict[str, Any]) -> None:
+    """Check a description and the files that it names with bioimageio.spec, without network.
+
+    Raises
+    ------
+    GvtzooError
+        With the first mistake.
+    """
+    summary = load_offline(path, rdf).validation_summary
+    if summary.status == "failed":
+        error = next(error for detail in summary.details for error in detail.errors)
+        place, problem = ".".join(map(str, error.loc)), " ".join(error.msg.split())
+        raise GvtzooError(f"the package's description is not valid: {place}: {problem}")
+
+
+def zip_folder(folder: Path, path: Path) -> None:
+    """The folder's files, the description first."""
+    names = sorted(file.name for file in folder.iterdir())
+    names.sort(key=lambda name: name != RDF)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.write(folder / name, name)

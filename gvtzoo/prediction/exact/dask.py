@@ -1,0 +1,197 @@
+"""The passes of an exact prediction on a Dask cluster: tiles are tasks, wherever there are workers.
+
+Everything that workers share is in a folder that all of them see: the image, the feature maps that
+are kept (Zarr), the output (Zarr), and for each pass a file with the layers to compute. So a worker
+that dies loses nothing but its tile, which another one takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import torch
+from torch import nn
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
+from gvtzoo.prediction.exact.maps import Box
+from gvtzoo.prediction.memory import SAFE_SHARE
+from gvtzoo.prediction.exact.execution import Combine, Partial, Task
+
+if TYPE_CHECKING:
+    from dask.distributed import Client, Future
+
+GROUP = 8  # tiles whose results a worker combines before the next level of the reduction
+AHEAD = 4  # groups for each worker that are submitted before their turn
+RETRIES = 2  # of a tile that fails
+MISSING = 'Dask is not installed: pip install "gvtzoo[large]"'
+
+_ONE_TILE_AT_A_TIME = threading.Lock()
+
+
+class DaskExecutor:
+    """Tiles as tasks of a Dask cluster (an `Executor`).
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+    folder : Path
+        For files that all workers can read.
+    device : str
+        Of each worker, as in `Settings`.
+    """
+
+    def __init__(self, client: Client, folder: Path, device: str) -> None:
+        self.client = client
+        self.folder = folder
+        self.device = device
+
+    def run(
+        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+    ) -> Iterator[tuple[int, Partial]]:
+        """As `Executor.run`; the results of a group of tiles are combined by workers."""
+        import cloudpickle
+
+        if not boxes:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        layers = self.folder / f"layers-{uuid4().hex}.pkl"
+        with write_atomically(layers) as temporary:
+            temporary.write_bytes(cloudpickle.dumps((network, task, self.device)))
+        groups = [boxes[start : start + GROUP] for start in range(0, len(boxes), GROUP)]
+        waiting: deque[tuple[int, Future]] = deque()
+        try:
+            for group in groups:
+                waiting.append((len(group), self._submit(layers, group, combine)))
+                if len(waiting) >= AHEAD * max(1, len(self.client.scheduler_info()["workers"])):
+                    yield _result(waiting.popleft())
+            while waiting:
+                yield _result(waiting.popleft())
+        finally:
+            self.client.cancel([future for _, future in waiting])
+            layers.unlink(missing_ok=True)
+
+    def _submit(self, layers: Path, group: Sequence[Box], combine: Combine) -> Future:
+        parts = [
+            self.client.submit(run_tile, str(layers), box, retries=RETRIES, pure=False)
+            for box in group
+        ]
+        return self.client.submit(combine_all, combine, parts, retries=RETRIES, pure=False)
+
+
+def run_tile(layers: str, box: Box) -> Partial:
+    """One tile, on a worker; one at a time in each process, since each takes its memory."""
+    with _ONE_TILE_AT_A_TIME, torch.inference_mode():
+        task: Task = _load(layers)
+        return task(box)
+
+
+def combine_all(combine: Combine, parts: Sequence[Partial]) -> Partial:
+    """The results of several tiles, combined in their order."""
+    return reduce(combine, parts, [])
+
+
+@contextmanager
+def cluster(scheduler: str | None, workers: int | None, memory: int | None) -> Iterator[Client]:
+    """A client of a running cluster, or of one on this machine that ends with the block.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address, such as ``tcp://10.0.0.1:8786``.
+    workers : int, optional
+        How many processes to start here, if there is no scheduler.
+    memory : int, optional
+        Bytes that each of them may take; by default its share of this machine's.
+
+    Raises
+    ------
+    GvtzooError
+        When Dask is not installed, or the scheduler cannot be reached.
+    """
+    try:
+        from dask.distributed import Client, LocalCluster
+    except ImportError as error:
+        raise GvtzooError(MISSING) from error
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise GvtzooError(
+                f"there is no Dask scheduler at {scheduler}: start one with 'dask scheduler'"
+            ) from error
+        with client:
+            yield client
+        return
+    import psutil
+
+    # Workers coming and going are no news; what goes wrong is raised.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    count = workers or 1
+    threads = max(1, (psutil.cpu_count() or 1) // count)
+    local = LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        # The process, PyTorch and Zarr take something beside the tiles.
+        memory_limit=0 if memory is None else memory + 2**30,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.ERROR,
+        env={"OMP_NUM_THREADS": str(threads)},
+    )
+    with local, Client(local, set_as_default=False) as client:
+        yield client
+
+
+def memory_of_workers(client: Client) -> int:
+    """Bytes that a tile may take on the worker with the least memory.
+
+    Raises
+    ------
+    GvtzooError
+        When there are no workers.
+    """
+    client.wait_for_workers(1, timeout=60)
+    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    limits = [worker["memory_limit"] for worker in workers.values()]
+    if not limits:
+        raise GvtzooError("the Dask scheduler has no workers: start some with 'dask worker'")
+    import psutil
+
+    return int(SAFE_SHARE * min(limit or psutil.virtual_memory().available for limit in limits))
+
+
+@lru_cache(maxsize=1)
+def _load(layers: str) -> Task:
+    import cloudpickle
+
+    # Written by the client a moment ago, into the folder of its own output.
+    network, task, device = cloudpickle.loads(Path(layers).read_bytes())
+    network.to(_device_of_worker(device))
+    return task
+
+
+def _device_of_worker(name: str) -> torch.device:
+    """The worker's GPU: each of several workers on a machine takes another one."""
+    from distributed import get_worker
+
+    from gvtzoo.prediction.settings import choose_device
+
+    device = choose_device(name)
+    if device.type != "cuda" or device.index is not None:
+        return device
+    own = str(get_worker().name)
+    number = int(own) if own.isdigit() else 0
+    return torch.device("cuda", number % torch.cuda.device_count())
+
+
+def _result(waiting: tuple[int, Future]) -> tuple[int, Partial]:
+    count, future = waiting
+    return count, future.result()

@@ -1,0 +1,213 @@
+"""Carrying out passes over tiles: where, what is kept between them, and what is already done.
+
+A pass applies a task to every tile. Tasks either write what they compute, and return nothing, or
+return partial results, which are combined in the order of the tiles.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gvtzoo.images.ome_zarr import largest_divisor
+from gvtzoo.prediction.exact.maps import Box, FeatureMap, Image, Sizes, CachedMap
+from gvtzoo.prediction.exact.journal import Journal
+
+CHUNK = 16  # voxels along each axis, at most
+
+Partial = list[np.ndarray]
+Task = Callable[[Box], Partial]
+Combine = Callable[[Partial, Partial], Partial]
+Progress = Callable[[int, int], None]
+
+
+def add_up(total: Partial, part: Partial) -> Partial:
+    """The sum, array by array."""
+    return [a + b for a, b in zip(total, part, strict=True)] if total else part
+
+
+def collect(total: Partial, part: Partial) -> Partial:
+    """All arrays, in order."""
+    return [*total, *part]
+
+
+class Map(FeatureMap, Protocol):
+    """A feature map that is filled tile by tile."""
+
+    def write(self, box: Box, part: Tensor) -> None:
+        """Keep what is inside a box, (1, channel, (z,) y, x)."""
+
+
+class Executor(Protocol):
+    """Where tasks are carried out."""
+
+    def run(
+        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+    ) -> Iterator[tuple[int, Partial]]:
+        """The results of tiles, in order: of how many, and these combined.
+
+        Parameters
+        ----------
+        network : Module
+            All layers that the task computes.
+        task : callable
+        boxes : sequence of Box
+        combine : callable
+        """
+
+
+class Workspace(Protocol):
+    """Where feature maps are kept."""
+
+    def new_map(
+        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
+    ) -> Map:
+        """A map to be filled by the pass of this number, tile by tile.
+
+        Parameters
+        ----------
+        number, channels : int
+        size, tile : tuple of int
+            (z,) y, x.
+        like : Parameter
+            On the device and of the type that the map is read with.
+        """
+
+
+class LocalExecutor:
+    """In this process.
+
+    Parameters
+    ----------
+    at_once : int
+        How many tiles, each in a thread. While a GPU computes one, another is read or written; a
+        CPU, which does all three, has nothing to gain.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
+        self.at_once = at_once
+
+    def run(
+        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+    ) -> Iterator[tuple[int, Partial]]:
+        """As `Executor.run`."""
+        if self.at_once == 1:
+            for box in boxes:
+                yield 1, _without_gradients(task, box)
+            return
+        waiting: deque[Future[Partial]] = deque()
+        with ThreadPoolExecutor(self.at_once) as threads:
+            for box in boxes:
+                waiting.append(threads.submit(_without_gradients, task, box))
+                if len(waiting) >= self.at_once:
+                    yield 1, waiting.popleft().result()
+            while waiting:
+                yield 1, waiting.popleft().result()
+
+
+def _without_gradients(task: Task, box: Box) -> Partial:
+    with torch.inference_mode():  # which holds for one thread only
+        return task(box)
+
+
+class InMemory:
+    """Maps on the network's device."""
+
+    def new_map(
+        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
+    ) -> Map:
+        """As `Workspace.new_map`."""
+        return CachedMap(like.new_empty(1, channels, *size, requires_grad=False))
+
+
+class OnDisk:
+    """Maps in Zarr arrays of a folder, which several processes can fill.
+
+    Those that are there are taken up again. Tiles share no chunk, and chunks are small, since tiles
+    are read with some voxels around them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def new_map(
+        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
+    ) -> Map:
+        """As `Workspace.new_map`."""
+        import zarr
+
+        path = self.folder / f"map-{number}.zarr"
+        if not (path / "zarr.json").exists():
+            zarr.create_array(
+                path,
+                shape=(channels, *size),
+                chunks=(channels, *(largest_divisor(t, CHUNK) for t in tile)),
+                dtype="float32",
+                compressors=None,
+                config={"write_empty_chunks": True},
+            )
+        return Image(zarr.open_array(path, mode="r+"), like)
+
+
+class Runner:
+    """Carries out one pass after the other.
+
+    Parameters
+    ----------
+    executor : Executor, optional
+        By default `LocalExecutor`.
+    workspace : Workspace, optional
+        By default `InMemory`.
+    journal : Journal, optional
+        What is already done is not done again. Needs a workspace that survives.
+    progress : callable, optional
+        ``progress(done, all)``, in percent of each pass over the tiles.
+    """
+
+    def __init__(
+        self,
+        executor: Executor | None = None,
+        workspace: Workspace | None = None,
+        journal: Journal | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.executor = executor or LocalExecutor()
+        self.workspace = workspace or InMemory()
+        self.journal = journal
+        self.progress = progress
+        self._number = self._expected = 0
+
+    def start(self, passes: int) -> None:
+        """Begin with the first of so many passes."""
+        self._number, self._expected = 0, passes
+
+    def new_map(self, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter) -> Map:
+        """A map to be filled by the next pass."""
+        return self.workspace.new_map(self._number, channels, size, tile, like)
+
+    def run(
+        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine = collect
+    ) -> Partial:
+        """One pass: all tiles' results, combined."""
+        number, self._number = self._number, self._number + 1
+        done, total = self.journal.state(number) if self.journal else (0, [])
+        self._report(number, min(done, len(boxes)), len(boxes))
+        for count, part in self.executor.run(network, task, boxes[done:], combine):
+            total, done = combine(total, part), done + count
+            self._report(number, done, len(boxes))
+            if self.journal:
+                self.journal.save(number, done, total)
+        if self.journal:
+            self.journal.finish(number, len(boxes), total)
+        return total
+
+    def _report(self, number: int, done: int, of: int) -> None:
+        if self.progress is not None:
+            self.progress(100 * number + 100 * done // of, 100 * self._expected)

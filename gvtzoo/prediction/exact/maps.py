@@ -1,0 +1,249 @@
+"""Feature maps of a whole image, of which only the boxes that are asked for are computed.
+
+`Image` reads the network's input, or a map on disk, `Stage` computes one layer from others, and
+`CachedMap` keeps a map in memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice
+per spatial axis, within the map.
+
+A box at the image's border is cut there, so that layers pad with zeros where they would in the
+whole image. Elsewhere a stage asks its sources for a margin, as wide as its layer reaches, whose
+result is cropped away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gvtzoo.images.lazy import boxes
+from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
+from gvtzoo.networks.operators import (
+    GVTO,
+    Convolution,
+    InPlaneUpSamplingGVTO,
+    Repeat,
+    ResamplingGVTO,
+    TransposedConvolution,
+)
+
+Box = tuple[slice, ...]
+Sizes = tuple[int, ...]
+
+
+class FeatureMap(Protocol):
+    """A feature map of a whole image."""
+
+    @property
+    def size(self) -> Sizes:
+        """Voxels along (z,) y, x."""
+
+    @property
+    def finest(self) -> Sizes:
+        """Size of the finest map that is computed, or read, when this one is read."""
+
+    def read(self, box: Box) -> Tensor:
+        """The map inside a box, (1, channel, (z,) y, x)."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An array (channel, (z,) y, x) of which only boxes are read: the input, or a map on disk.
+
+    Attributes
+    ----------
+    array : array-like
+    like : Parameter
+        On the device and of the type that the network computes with, also after it was moved.
+    """
+
+    array: Any
+    like: nn.Parameter
+
+    @property
+    def size(self) -> Sizes:
+        return tuple(self.array.shape[1:])
+
+    @property
+    def finest(self) -> Sizes:
+        return self.size
+
+    def read(self, box: Box) -> Tensor:
+        part = np.ascontiguousarray(self.array[(slice(None), *box)], dtype=np.float32)
+        return torch.from_numpy(part)[None].to(self.like.device, self.like.dtype)
+
+    def write(self, box: Box, part: Tensor) -> None:
+        """Change the array inside a box."""
+        self.array[(slice(None), *box)] = part[0].float().cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class CachedMap:
+    """A map that is kept in memory, (1, channel, (z,) y, x)."""
+
+    array: Tensor
+
+    @property
+    def size(self) -> Sizes:
+        return tuple(self.array.shape[2:])
+
+    @property
+    def finest(self) -> Sizes:
+        return self.size
+
+    def read(self, box: Box) -> Tensor:
+        return self.array[(slice(None), slice(None), *box)]
+
+    def write(self, box: Box, part: Tensor) -> None:
+        """Change the map inside a box."""
+        self.array[(slice(None), slice(None), *box)] = part
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer that looks at a neighbourhood of each voxel.
+
+    Attributes
+    ----------
+    function : callable
+        The layer: from tensors of the sources to a tensor.
+    sources : tuple of FeatureMap
+        All of the same size.
+    margin : tuple of int
+        How far the layer reaches, in voxels of the coarser of its input and output.
+    down, up : tuple of int
+        Sizes of the input and of the output, in voxels of the coarser of both: (2, 2) and (1, 1)
+        for a layer that halves a 2D map.
+    """
+
+    function: Callable[..., Tensor]
+    sources: tuple[FeatureMap, ...]
+    margin: Sizes
+    down: Sizes
+    up: Sizes
+
+    @property
+    def size(self) -> Sizes:
+        return tuple(c * u for c, u in zip(self._coarse_size, self.up, strict=True))
+
+    @property
+    def finest(self) -> Sizes:
+        return max(self.size, *(source.finest for source in self.sources), key=math.prod)
+
+    @property
+    def _coarse_size(self) -> Sizes:
+        return tuple(s // d for s, d in zip(self.sources[0].size, self.down, strict=True))
+
+    def read(self, box: Box) -> Tensor:
+        coarse = tuple(
+            slice(max(0, b.start // u - m), min(size, -(-b.stop // u) + m))
+            for b, u, m, size in zip(box, self.up, self.margin, self._coarse_size, strict=True)
+        )
+        wanted = tuple(
+            slice(c.start * d, c.stop * d) for c, d in zip(coarse, self.down, strict=True)
+        )
+        result = self.function(*(source.read(wanted) for source in self.sources))
+        kept = tuple(
+            slice(b.start - c.start * u, b.stop - c.start * u)
+            for b, c, u in zip(box, coarse, self.up, strict=True)
+        )
+        return result[(slice(None), slice(None), *kept)]
+
+
+@singledispatch
+def reach(layer: nn.Module) -> Sizes | int:
+    """How far a layer looks, in voxels of the coarser of its input and output.
+
+    Computed from its kernels; one number stands for all axes.
+    """
+    return 0
+
+
+@reach.register
+def _(layer: Convolution) -> Sizes | int:
+    if layer.convolution.stride[0] > 1:
+        # The window of a coarse voxel starts at its first fine voxel and may end in the next.
+        return 1 if max(layer.convolution.kernel_size) > 1 else 0
+    return tuple(size // 2 for size in layer.convolution.kernel_size)
+
+
+@reach.register
+def _(layer: TransposedConvolution) -> Sizes | int:
+    return 1
+
+
+@reach.register(ResidualBlock)
+@reach.register(DownSamplingResidualBlock)
+def _(layer: ResidualBlock) -> Sizes | int:
+    first, second = reach(layer.convolution_1), reach(layer.convolution_2)
+    dimensions = len(layer.convolution_2.convolution.kernel_size)
+    return tuple(
+        a + b
+        for a, b in zip(per_axis(first, dimensions), per_axis(second, dimensions), strict=True)
+    )
+
+
+@reach.register
+def _(layer: GVTO) -> Sizes | int:
+    return reach(layer.query)
+
+
+def per_axis(value: Sizes | int, dimensions: int) -> Sizes:
+    """One number for each spatial axis."""
+    return (value,) * dimensions if isinstance(value, int) else value
+
+
+def local_stage(layer: nn.Module, source: FeatureMap) -> FeatureMap:
+    """A map computed by one of the networks' layers that is not an operator."""
+    if isinstance(layer, nn.Identity):
+        return source
+    return resampling_stage(layer, layer, source)
+
+
+def resampling_stage(
+    layer: nn.Module, function: Callable[[Tensor], Tensor], source: FeatureMap
+) -> Stage:
+    """A stage with the sizes and the reach of `layer`, computed by `function`."""
+    dimensions = len(source.size)
+    down, up = scaling(layer, dimensions)
+    return Stage(function, (source,), per_axis(reach(layer), dimensions), down, up)
+
+
+def joined_stage(
+    function: Callable[..., Tensor], *sources: FeatureMap, margin: Sizes | int = 0
+) -> Stage:
+    """A map computed from several of its size."""
+    dimensions = len(sources[0].size)
+    same = (1,) * dimensions
+    return Stage(function, sources, per_axis(margin, dimensions), same, same)
+
+
+def scaling(layer: nn.Module, dimensions: int) -> tuple[Sizes, Sizes]:
+    """`down` and `up` of a layer's stage."""
+    same, double = (1,) * dimensions, (2,) * dimensions
+    if isinstance(layer, InPlaneUpSamplingGVTO):
+        factor = cast(Repeat, layer.query).factor
+        return same, (1, factor, factor)
+    if isinstance(layer, nn.MaxPool3d):
+        return cast(Sizes, layer.kernel_size), same
+    resampled = layer.query if isinstance(layer, ResamplingGVTO) else layer
+    if isinstance(resampled, DownSamplingResidualBlock):
+        resampled = resampled.convolution_1
+    if isinstance(resampled, TransposedConvolution):
+        return same, double
+    if isinstance(resampled, Convolution) and resampled.convolution.stride[0] > 1:
+        return double, same
+    return same, same
+
+
+def tiles(region: Box, tile: Sizes) -> Iterator[Box]:
+    """Boxes that cover a region of a map without overlap."""
+    for box in boxes([r.stop - r.start for r in region], tile):
+        yield tuple(
+            slice(r.start + b.start, r.start + b.stop) for r, b in zip(region, box, strict=True)
+        )

@@ -1,0 +1,438 @@
+"""Exact predictions from file to file, in which neither image is ever in memory.
+
+Everything is written beside the output, into a folder of the output's name with ``.partial``: the
+output itself, the feature maps that are kept, and how far the prediction is. A prediction that was
+killed finds it there and goes on; a finished one renames the output and removes the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+import gvtzoo
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import move_in_place, write_atomically
+from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
+from gvtzoo.images.lazy import LazyImage
+from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.ome_zarr import Version, ZarrOptions
+from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
+from gvtzoo.prediction.frames import NormalizedInput
+from gvtzoo.prediction.exact.journal import Journal
+from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
+from gvtzoo.prediction.model import Model, budget_of, choose_tiling, prepare
+from gvtzoo.prediction.settings import Settings
+from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
+
+    from gvtzoo.networks import GVTNet, Network, ProjectionGVTNet
+
+log = logging.getLogger(__name__)
+
+PARTIAL = ".partial"
+NOTE = "prediction.txt"  # which prediction this is
+DISK_SHARE = 0.5  # of what is free may go to feature maps
+TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written, and how.
+
+    Attributes
+    ----------
+    path : Path
+        ``.zarr``, ``.tif`` or ``.npy``.
+    sigma : Path, optional
+        Where σ goes, if it is wanted.
+    overwrite : bool
+    zarr : ZarrOptions
+    """
+
+    path: Path
+    sigma: Path | None = None
+    overwrite: bool = False
+    zarr: ZarrOptions = field(default_factory=ZarrOptions)
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.path] if self.sigma is None else [self.path, self.sigma]
+
+
+def predict_large(
+    model: Model,
+    image: LazyImage,
+    output: Output,
+    settings: Settings,
+    *,
+    identity: str,
+    client: Client | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Predict an image of any size exactly, from file to file.
+
+    Parameters
+    ----------
+    model : Model
+    image : LazyImage
+    output : Output
+    settings : Settings
+        Its tiling is not asked for.
+    identity : str
+        What tells this image from others, so that only the same prediction is continued.
+    client : dask.distributed.Client, optional
+        Of a cluster that does the work; it sees the image's and the output's folders. By default
+        it is done here.
+    progress : callable, optional
+        ``progress(done, all)``.
+
+    Raises
+    ------
+    GvtzooError
+        When the image does not suit the model, or the output cannot be written. What is done by
+        then stays for the next try.
+    """
+    for path in output.paths:
+        check_writable(path, output.overwrite)
+        _check_suffix(path)
+    if output.sigma is not None and not model.config.uncertainty:
+        raise GvtzooError(f"{model.name} has no uncertainty head: predict without uncertainty")
+    image = model.suit(image)
+    device = settings.device
+    if client is not None:
+        settings = _for_workers(client, output, settings)
+    model.frames(image.array, image.dims)
+    described = _describe(model, image, output)
+    partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
+    network = prepare(as_gvtnet(model.network), settings)
+    who = _Who(client, device, network)
+    with _told(output.path, partial), _alone(partial):
+        _take_up(partial, output.path.name, _fingerprint(model, image, output, settings, identity))
+        try:
+            _predict_into(partial, model, image, output, described, settings, who, progress)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            log.warning("%s: out of memory, trying smaller tiles", output.path.name)
+            for path in partial.iterdir():
+                if path.name != NOTE:
+                    _remove(path)
+            settings = replace(settings, memory=budget_of(network, settings) // 4)
+            _predict_into(partial, model, image, output, described, settings, who, progress)
+        shutil.rmtree(partial)
+
+
+@dataclass(frozen=True)
+class _Who:
+    """Who predicts."""
+
+    client: Client | None
+    device: str
+    network: GVTNet | ProjectionGVTNet
+
+    def runner(self, folder: Path, progress: Progress | None) -> Runner:
+        """Who carries out the passes of a frame, with what is needed to continue in `folder`."""
+        if self.client is None:
+            here = LocalExecutor(tiles_at_once(self.network))
+            return Runner(here, OnDisk(folder), Journal(folder), progress)
+        from gvtzoo.prediction.exact.dask import DaskExecutor
+
+        dask = DaskExecutor(self.client, folder, self.device)
+        return Runner(dask, OnDisk(folder), Journal(folder), progress)
+
+
+def _predict_into(
+    partial: Path,
+    model: Model,
+    image: LazyImage,
+    output: Output,
+    described: LazyImage,
+    settings: Settings,
+    who: _Who,
+    progress: Progress | None,
+) -> None:
+    """Predict all frames, in a folder where some may be done, and give the output its name."""
+    frames = model.frames(image.array, image.dims)
+    plans = _planned(partial, model, who.network, frames[0], settings)
+    results = _results(partial, described, output, plans)
+    targets = [model.targets(array, described.dims) for array in results.opened]
+    for number, frame in enumerate(frames):
+        folder = partial / f"frame-{number}"
+        if (folder / "done").exists():
+            continue
+        folder.mkdir(exist_ok=True)
+        prepared = _prepared(folder, model, frame)
+        predict_exact(
+            who.network,
+            prepared,
+            sigma=output.sigma is not None,
+            out=model.finish_frame(prepared, [places[number] for places in targets]),
+            plans=plans,
+            runner=who.runner(folder, _within(progress, number, len(frames))),
+        )
+        _clear(folder)
+    results.finish()
+
+
+def _for_workers(client: Client, output: Output, settings: Settings) -> Settings:
+    """Settings of the process that hands out the tiles."""
+    from gvtzoo.prediction.exact.dask import memory_of_workers
+
+    if any(path.suffix.lower() != ZARR_SUFFIX for path in output.paths):
+        raise GvtzooError(f"{output.path.name}: several workers write into .zarr only: name that")
+    memory = memory_of_workers(client) if settings.memory is None else settings.memory
+    return replace(settings, device="cpu", memory=memory)
+
+
+def tiles_at_once(network: Network) -> int:
+    """How many tiles are in work on the network's device."""
+    return 2 if next(network.parameters()).device.type == "cuda" else 1
+
+
+def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
+    """Whether an image is predicted exactly, tile by tile."""
+    image = model.suit(image)
+    frame = model.frames(image.array, image.dims)[0]
+    shape = NormalizedInput(frame, FittedNormalization(0, 1), tuple(model.config.network.multiple)).shape
+    budget = budget_of(model.network, settings)
+    return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
+
+
+def identity_of(path: Path) -> str:
+    """What tells an image's file from others: its place, size and time."""
+    stat = path.stat()
+    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+
+@contextmanager
+def _told(path: Path, partial: Path) -> Iterator[None]:
+    """Say what went wrong with the disk in one line, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise GvtzooError(
+            f"{path} cannot be written: {reason}; what is done stays in {partial.name}, and the "
+            "same command continues"
+        ) from error
+
+
+@contextmanager
+def _alone(partial: Path) -> Iterator[None]:
+    """Refuse two predictions into the same output at once."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(partial.with_suffix(".lock"), timeout=0)
+    try:
+        with lock:
+            yield
+            partial.with_suffix(".lock").unlink(missing_ok=True)
+    except Timeout as error:
+        raise GvtzooError("another process is predicting into this output: wait for it") from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in TILED_SUFFIXES:
+        raise GvtzooError(
+            f"{path.name}: tiles can be written as .zarr, .tif or .npy, not as {path.suffix}"
+        )
+
+
+def _fingerprint(
+    model: Model,
+    image: LazyImage,
+    output: Output,
+    settings: Settings,
+    identity: str,
+) -> str:
+    """What has to be the same for a prediction to be continued."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    told = {
+        "gvtzoo": gvtzoo.__version__,
+        "model": model.config.model_dump(mode="json"),
+        "weights": digest.hexdigest(),
+        "image": [identity, image.dims, list(image.array.shape), str(image.array.dtype)],
+        "sigma": output.sigma is not None,
+        "output": [output.path.suffix, output.zarr.version],
+        "dtype": settings.dtype,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _take_up(partial: Path, name: str, fingerprint: str) -> None:
+    """Keep what is there of the same prediction, and begin anew otherwise."""
+    note = partial / NOTE
+    if note.is_file() and note.read_text() == fingerprint:
+        log.warning("%s: continuing what was interrupted", name)
+        return
+    if partial.exists():
+        log.warning("%s is of another prediction: starting from the beginning", partial.name)
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    with write_atomically(note) as temporary:
+        temporary.write_text(fingerprint)
+
+
+def _planned(
+    partial: Path,
+    model: Model,
+    network: GVTNet | ProjectionGVTNet,
+    frame: Any,
+    settings: Settings,
+) -> list[Plan]:
+    """How the tiles are cut: as when the prediction began."""
+    note = partial / "plan.json"
+    if not note.is_file():
+        multiple = tuple(model.config.network.multiple)
+        shape = NormalizedInput(frame, FittedNormalization(0, 1), multiple).shape
+        disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
+        memory = budget_of(network, settings) // tiles_at_once(network)
+        plans = make_plans(network, shape[1:], memory, disk=disk)
+        with write_atomically(note) as temporary:
+            temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
+    return [
+        Plan(**{**saved, "tile": tuple(saved["tile"])}) for saved in json.loads(note.read_text())
+    ]
+
+
+def _prepared(folder: Path, model: Model, frame: Any) -> NormalizedInput:
+    """The frame with its normalization, whose statistics are taken once."""
+    note = folder / "normalization.json"
+    multiple = tuple(model.config.network.multiple)
+    if note.is_file():
+        return NormalizedInput(frame, FittedNormalization(**json.loads(note.read_text())), multiple)
+    prepared = model.prepare_frame(frame)
+    with write_atomically(note) as temporary:
+        temporary.write_text(json.dumps(asdict(prepared.normalization)))
+    return prepared
+
+
+def _clear(folder: Path) -> None:
+    """Leave of a finished frame only that it is."""
+    (folder / "done").touch()
+    for path in folder.iterdir():
+        if path.name != "done":
+            _remove(path)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The output's files, still in the partial folder."""
+
+    opened: list[Any]
+    described: LazyImage
+    partial: Path
+    output: Output
+
+    def finish(self) -> None:
+        """Give them their names."""
+        for array in self.opened:
+            if isinstance(array, np.memmap):
+                array.flush()
+        for path in self.output.paths:
+            finished = self.partial / path.name
+            if finished.suffix == ZARR_SUFFIX and self.output.zarr.pyramid:
+                from gvtzoo.images.ome_zarr import add_pyramid
+
+                add_pyramid(finished, self.described)
+            check_writable(path, self.output.overwrite)
+            move_in_place(finished, path)
+
+
+def _describe(model: Model, image: LazyImage, output: Output) -> LazyImage:
+    """What the output will look like."""
+    names, shape = model.output(image.dims, image.array.shape)
+    suffix = output.path.suffix.lower()
+    if suffix in (ZARR_SUFFIX, *TIFF_SUFFIXES):
+        order = "tczyx" if suffix == ZARR_SUFFIX else "tzcyx"
+        sizes = dict(zip(names, shape, strict=True))
+        unfit = [axis for axis in names if axis not in order]
+        if unfit:
+            raise GvtzooError(
+                f"{output.path.name}: the format has no axis {', '.join(unfit).upper()}: "
+                "write npy, or one file for each of its positions"
+            )
+        names = tuple(axis for axis in order if axis in sizes)
+        shape = tuple(sizes[axis] for axis in names)
+    return replace(
+        image,
+        array=np.broadcast_to(np.float32(0), shape),
+        dims=names,
+        name=output.path.stem,
+        pixel_size={axis: size for axis, size in image.pixel_size.items() if axis in names},
+        channels=[],
+    )
+
+
+def _results(
+    partial: Path, described: LazyImage, output: Output, plans: Sequence[Plan]
+) -> _Results:
+    """The output's files, new or as they were begun."""
+    created = partial / "created"
+    opened = []
+    for path in output.paths:
+        place = partial / path.name
+        if not created.exists():
+            _remove(place)
+            _create(place, described, output.zarr.version, plans[-1].tile)
+        opened.append(_open(place, described.array.shape))
+    created.touch()
+    return _Results(opened, described, partial, output)
+
+
+def _create(path: Path, described: LazyImage, version: Version | None, tile: Sequence[int]) -> None:
+    """A new file that has room for an output."""
+    shape = described.array.shape
+    if path.suffix.lower() == ZARR_SUFFIX:
+        from gvtzoo.images.ome_zarr import create_ome_zarr, suited_chunks
+
+        chunks = suited_chunks(described.dims, shape, tile)
+        create_ome_zarr(path, described, chunks=chunks, version=version)
+    elif path.suffix.lower() in TIFF_SUFFIXES:
+        from gvtzoo.images.tiff import create_tiff
+
+        create_tiff(path, described)
+    else:
+        np.lib.format.open_memmap(path, "w+", np.float32, shape)
+
+
+def _open(path: Path, shape: Sequence[int]) -> Any:
+    """What tiles are written into."""
+    if path.suffix.lower() == ZARR_SUFFIX:
+        import zarr
+
+        return zarr.open_group(path, mode="r+")["0"]
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        from gvtzoo.images.tiff import open_created_tiff
+
+        return open_created_tiff(path, shape)
+    return np.lib.format.open_memmap(path, "r+")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _within(progress: Progress | None, number: int, count: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)

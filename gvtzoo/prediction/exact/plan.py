@@ -1,0 +1,310 @@
+"""How a prediction in tiles is cut: which feature maps are kept, and how large the tiles are.
+
+What is kept need not be computed again by later passes, and shortens how far tiles look around
+themselves: a tile then reads the kept map instead of the image. The coarser a level, the less it
+costs to keep and the farther it looks; so levels are kept from the coarsest up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from torch import nn
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
+from gvtzoo.networks.projection import (
+    POOLING,
+    PROJECTION_FEATURES,
+    ProjectionGVTNet,
+    ProjectionNet,
+)
+from gvtzoo.prediction.exact.maps import Sizes, per_axis, reach
+from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
+
+KEPT_SHARE = 2 / 3  # of the memory may go to kept maps
+ALLOCATION_SHARE = 0.8  # of what is left goes to a tile, the rest to what allocators lose
+LARGEST_WORKING_SET = 1_500_000_000  # bytes; larger tiles do not make it faster
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a network computes at one scale.
+
+    Attributes
+    ----------
+    scale : tuple of int
+        Size of its voxels, in voxels of the image.
+    features : int
+    encoder, decoder : list of Module
+        Its layers; resampling layers belong to the coarser of their two levels, those of the
+        bottom and of the output to the decoder.
+    """
+
+    scale: Sizes
+    features: int
+    encoder: list[nn.Module]
+    decoder: list[nn.Module]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the prediction of one image is cut.
+
+    Attributes
+    ----------
+    tile : tuple of int
+        (z,) y, x in voxels of the image.
+    finest_kept : int
+        The finest level whose feature maps are kept (0 is the image's own, of which the encoder's
+        map only); the number of levels if none are.
+    kept, working : int
+        Estimated bytes of the kept maps (most at a time), and of what is computed for one tile.
+    """
+
+    tile: Sizes
+    finest_kept: int
+    kept: int
+    working: int
+
+
+def as_gvtnet(network: nn.Module) -> GVTNet | ProjectionGVTNet:
+    """The network, which is of those that are predicted exactly.
+
+    Raises
+    ------
+    GvtzooError
+        For networks of other papers.
+    """
+    if isinstance(network, (GVTNet, ProjectionGVTNet)):
+        return network
+    raise GvtzooError(
+        f"exact prediction is for GVTNets, not for a {type(network).__name__}: predict in blocks"
+    )
+
+
+def stages(network: GVTNet | ProjectionGVTNet) -> list[GVTNet | ProjectionNet]:
+    """The networks that run after each other: a projection network is two."""
+    if isinstance(network, ProjectionGVTNet):
+        return [network.projection, network.network]
+    return [network]
+
+
+def make_plans(
+    network: GVTNet | ProjectionGVTNet,
+    size: Sequence[int],
+    memory: int,
+    tile: Sequence[int] | None = None,
+    disk: int | None = None,
+) -> list[Plan]:
+    """One plan for each of `stages`.
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionGVTNet
+    size : sequence of int
+        The image's, (z,) y, x.
+    memory : int
+        Bytes.
+    tile : sequence of int, optional
+        (z,) y, x; by default the largest that fits.
+    disk : int, optional
+        Bytes for kept maps, where these are not in memory.
+    """
+
+    def last_axes(values: Sequence[int], part: GVTNet | ProjectionNet) -> Sizes:
+        return tuple(values[-len(part.multiple) :])
+
+    return [
+        make_plan(
+            part,
+            last_axes(size, part),
+            memory,
+            None if tile is None else last_axes(tile, part),
+            disk,
+        )
+        for part in stages(network)
+    ]
+
+
+def make_plan(
+    network: GVTNet | ProjectionNet,
+    size: Sizes,
+    memory: int,
+    tile: Sizes | None = None,
+    disk: int | None = None,
+) -> Plan:
+    """The plan that keeps most of those that fit, else the one that takes least."""
+    count = len(levels(network))
+    on_disk = disk is not None
+    plans = [
+        plan_keeping(network, size, memory, finest, tile, on_disk=on_disk)
+        for finest in range(count + 1)
+    ]
+    most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
+    for plan in plans:
+        taken = plan.working if on_disk else plan.kept + plan.working
+        if plan.kept <= most and taken <= memory:
+            return plan
+    return min(plans, key=lambda plan: plan.kept + plan.working)
+
+
+def plan_keeping(
+    network: GVTNet | ProjectionNet,
+    size: Sizes,
+    memory: int,
+    finest_kept: int,
+    tile: Sizes | None = None,
+    *,
+    on_disk: bool = False,
+) -> Plan:
+    """The plan with the largest tiles, if levels from `finest_kept` on are kept."""
+    kept = _kept(network, size, finest_kept)
+    left = memory if on_disk else memory - kept
+    limit = min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
+    halo = receptive_radius_of_passes(network, finest_kept)
+
+    def fits(candidate: Sizes) -> bool:
+        return _working(network, size, candidate, halo) <= limit
+
+    chosen = tile or largest_tile(size, network.multiple, fits)
+    return Plan(chosen, finest_kept, kept, _working(network, size, chosen, halo))
+
+
+def largest_tile(size: Sizes, multiple: Sizes, fits: Callable[[Sizes], bool]) -> Sizes:
+    """Cut the longest axis of the tiles until they fit, or are as small as `multiple`."""
+    parts = [1] * len(size)
+    while True:
+        tile = tuple(-(-s // (p * m)) * m for s, p, m in zip(size, parts, multiple, strict=True))
+        divisible = [axis for axis, t in enumerate(tile) if t > multiple[axis]]
+        if fits(tile) or not divisible:
+            return tile
+        parts[max(divisible, key=lambda axis: tile[axis])] += 1
+
+
+def tile_on_map(
+    network: GVTNet | ProjectionNet, size: Sizes, plan: Plan, map_size: Sizes, finest: Sizes
+) -> Sizes:
+    """The tiles of a pass over one map, in voxels of this map.
+
+    Where the pass reads the image, these are the plan's. Where it only reads kept maps, they hold
+    as many values as the plan's, which are far more voxels of the image.
+
+    Parameters
+    ----------
+    size : tuple of int
+        The image's.
+    map_size, finest : tuple of int
+        Of the map, and of the finest one that the pass reads or computes.
+    """
+    if finest == size:
+        return tuple(t * m // s for t, m, s in zip(plan.tile, map_size, size, strict=True))
+    found = levels(network)
+    widths = {
+        tuple(s // c for s, c in zip(size, level.scale, strict=True)): level.features
+        for level in found
+    }
+    values = math.prod(plan.tile) * found[0].features
+    voxels = values / widths[finest] * math.prod(map_size) / math.prod(finest)
+    return largest_tile(map_size, (1,) * len(map_size), lambda tile: math.prod(tile) <= voxels)
+
+
+def tile_for_memory(network: GVTNet | ProjectionGVTNet, size: Sequence[int], memory: int) -> Sizes:
+    """The tiles, (z,) y, x, that `make_plans` chooses: multiples of ``network.multiple``."""
+    return make_plans(network, size, memory)[0].tile
+
+
+def receptive_radius_of_passes(
+    network: GVTNet | ProjectionGVTNet | ProjectionNet, finest_kept: int | None = None
+) -> Sizes:
+    """How far around a tile the layers look at the image, (z,) y, x, in voxels of the image.
+
+    What the operators see is not counted: they see all of it.
+
+    Parameters
+    ----------
+    network : GVTNet, ProjectionGVTNet or ProjectionNet
+    finest_kept : int, optional
+        As in `Plan`: coarser layers read kept maps. By default none are kept.
+    """
+    if isinstance(network, ProjectionGVTNet):
+        in_plane = (0, *receptive_radius_of_passes(network.network))
+        both = zip(receptive_radius_of_passes(network.projection), in_plane, strict=True)
+        return tuple(map(sum, both))
+    found = levels(network)
+    finest = len(found) if finest_kept is None else finest_kept
+    predicting = sum(_reach(level, level.encoder + level.decoder) for level in found[:finest])
+    if finest == 0:
+        predicting = _reach(found[0], found[0].decoder)
+    encoding = sum(_reach(level, level.encoder) for level in found[: finest + 1])
+    return tuple(map(int, np.maximum(predicting, encoding)))
+
+
+def levels(network: GVTNet | ProjectionNet) -> list[Level]:
+    """A network's levels, from the image's scale to the coarsest."""
+    return (
+        _projection_levels(network)
+        if isinstance(network, ProjectionNet)
+        else _gvtnet_levels(network)
+    )
+
+
+def _gvtnet_levels(network: GVTNet) -> list[Level]:
+    found = []
+    features = network.first_convolution.convolution.out_channels
+    for number, module in enumerate(network.encoder):
+        encoder = cast(EncoderLevel, module)
+        scale = (2**number,) * network.dimensions
+        layers = [encoder.downsampling, *encoder.blocks]
+        found.append(Level(scale, features * 2**number, layers, []))
+    for number, module in enumerate(reversed(network.decoder)):
+        decoder = cast(DecoderLevel, module)
+        found[number].decoder.extend(decoder.blocks)
+        found[number + 1].decoder.append(decoder.upsampling)
+    found[-1].decoder.extend(network.bottom)
+    found[0].encoder.append(network.first_convolution)
+    found[0].decoder.append(network.output_convolution)
+    return found
+
+
+def _projection_levels(network: ProjectionNet) -> list[Level]:
+    found = [
+        Level((1, POOLING**number, POOLING**number), PROJECTION_FEATURES, [], [])
+        for number in range(network.depth)
+    ]
+    for number, down in enumerate(network.down):
+        found[number].encoder.extend(cast(nn.Sequential, down))
+    for number, up in enumerate(reversed(network.up)):
+        found[number].decoder.extend(cast(nn.Sequential, up))
+    for block, convolution in zip(network.bottom, network.bottom_convolutions, strict=True):
+        # The two stand beside each other; their sum is a little more than either reaches.
+        found[-1].decoder.extend([block, *cast(nn.Sequential, convolution)])
+    found[0].decoder.append(network.output_convolution)
+    return found
+
+
+def _reach(level: Level, layers: Sequence[nn.Module]) -> np.ndarray:
+    reaches = [per_axis(reach(layer), len(level.scale)) for layer in layers]
+    return np.array(reaches, int).reshape(-1, len(level.scale)).sum(axis=0) * level.scale
+
+
+def _kept(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int:
+    """Bytes of the encoder's kept maps, and of one more on the way up through the decoder."""
+    itemsize = next(network.parameters()).dtype.itemsize
+    maps = [
+        itemsize * level.features * math.prod(size) // math.prod(level.scale)
+        for level in levels(network)
+    ]
+    return sum(maps[finest_kept:]) + max(maps[max(1, finest_kept) :], default=0)
+
+
+def _working(network: GVTNet | ProjectionNet, size: Sizes, tile: Sizes, halo: Sizes) -> int:
+    """Bytes of the finest level's maps for a tile with its halo, cut at the image's border."""
+    with_halo = (min(s, t + 2 * h) for s, t, h in zip(size, tile, halo, strict=True))
+    itemsize = next(network.parameters()).dtype.itemsize
+    finest = levels(network)[0]
+    return LIVE_FEATURE_MAPS * finest.features * itemsize * math.prod(with_halo)

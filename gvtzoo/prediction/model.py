@@ -1,0 +1,348 @@
+"""Models that predict: `gvtzoo.load(…).predict(image)`.
+
+An image is cut into frames, one for each time and position (`gvtzoo.prediction.frames`); each is
+predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact.algorithm`).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import torch
+import xarray as xr
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.checks import check_image
+from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.prediction.blocks import predict_blocks
+from gvtzoo.prediction.cpu_kernels import accelerate
+from gvtzoo.prediction.frames import DenormalizedWriter, NormalizedInput, Target, frames_of, targets_of
+from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
+
+if TYPE_CHECKING:
+    from gvtzoo.networks import Network
+    from gvtzoo.bioimageio.model import BioimageioModel
+
+log = logging.getLogger(__name__)
+
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
+Progress = Callable[[int, int], None]
+Results = tuple[np.ndarray, ...]
+
+DEFAULT_BLOCK = {2: (512, 512), 3: (32, 128, 128)}
+DEFAULT_OVERLAP = {2: (64, 64), 3: (8, 32, 32)}
+
+
+class Model:
+    """A network with everything that prediction needs.
+
+    Parameters
+    ----------
+    network : Network
+        In float32; it is switched to evaluation.
+    config : PackageConfig
+    name : str
+
+    Examples
+    --------
+    >>> import gvtzoo
+    >>> model = gvtzoo.load("gvtnet-denoising-nuclei")
+    >>> model.predict(np.random.default_rng(0).normal(size=(8, 32, 32)), axes="ZYX").dims
+    ('z', 'y', 'x')
+    """
+
+    def __init__(self, network: Network, config: PackageConfig, name: str = "model") -> None:
+        self.network = network.eval()
+        self.config = config
+        self.name = name
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Axes of the network's input, without batch."""
+        spatial = ("z", "y", "x")[-self.config.network.dimensions :]
+        return ("c", *spatial) if self.config.network.input_channels > 1 else spatial
+
+    @property
+    def output_axes(self) -> tuple[str, ...]:
+        """Axes of the network's output, without batch."""
+        spatial = ("z", "y", "x")[-self.config.network.output_dimensions :]
+        return ("c", *spatial) if self.config.network.output_channels > 1 else spatial
+
+    def predict(
+        self,
+        image: np.ndarray | xr.DataArray,
+        axes: str | None = None,
+        *,
+        uncertainty: bool = False,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> Any:
+        """Predict an image of any size.
+
+        Parameters
+        ----------
+        image : ndarray or DataArray
+            Axes t, p (and z, for a 2D network) are looped over.
+        axes : str, optional
+            Names of an array's axes, such as ``"TZYX"``; without it, an array that has as many
+            axes as the network's input is taken to have the same.
+        uncertainty : bool
+            Whether σ is wanted too.
+        progress : callable, optional
+            ``progress(done, all)``, called while the network is at work.
+        **settings
+            Fields of `Settings`: device, dtype, tiling, memory, block, overlap.
+
+        Returns
+        -------
+        DataArray, or a pair of them with σ
+            float32, the image's axes (without z for a projection), in the image's units where the
+            model undoes its normalization.
+
+        Raises
+        ------
+        GvtzooError
+            When the image does not suit the model.
+        """
+        settings = Settings(**settings)
+        if uncertainty and not self.config.uncertainty:
+            raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
+        described = as_data_array(image, axes, self.axes)
+        array = self.suit(LazyImage.of(described))
+        network = prepare(self.network, settings)
+        frames = self.frames(array.array, array.dims)
+        names, shape = self.output(array.dims, array.array.shape)
+        outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
+        targets = [self.targets(output, names) for output in outputs]
+        for number, frame in enumerate(frames):
+            report = _within(progress, number, len(frames))
+            self.predict_frame(network, frame, [places[number] for places in targets], settings, report)
+        attributes = dict(described.attrs)
+        if "pixel_size" in attributes:
+            sizes = attributes["pixel_size"]
+            attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
+        results = tuple(xr.DataArray(output, dims=names, attrs=attributes) for output in outputs)
+        return results if uncertainty else results[0]
+
+    def suit(self, image: LazyImage) -> LazyImage:
+        """The image with the axes that the network sees.
+
+        Without a single channel, with z even if it is one slice, or with its planes as channels.
+        """
+        if "c" not in self.axes and image.sizes.get("c") == 1:
+            image = image.take("c", 0)
+        channels = self.config.network.input_channels
+        if "c" in self.axes and "c" not in image.dims and image.sizes.get("z") == channels:
+            image = image.rename("z", "c")  # a stack whose planes are the network's channels
+        if "z" in self.axes and "z" not in image.dims:
+            image = image.add_axis("z", len(image.dims) - 2)  # one slice is a stack of one
+        return image
+
+    def _check_axes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
+        have = "".join(map(str, dims)).upper()
+        allowed = {*self.axes, *self._looped(dims)}
+        if not set(self.axes) <= set(dims) or not set(dims) <= allowed:
+            raise GvtzooError(
+                f"the image has axes {have}, {self.name} takes {''.join(self.axes).upper()} "
+                "(and T, P): choose a channel, or name the axes"
+            )
+        channels = self.config.network.input_channels
+        if channels > 1 and sizes["c"] != channels:
+            raise GvtzooError(f"the image has {sizes['c']} channels, {self.name} takes {channels}")
+
+    def _looped(self, dims: Sequence[Hashable]) -> tuple[str, ...]:
+        """Axes of an image that the network does not see."""
+        extra = ("t", "p") if "z" in self.axes else ("t", "p", "z")
+        return tuple(str(axis) for axis in dims if axis in extra)
+
+    def frames(self, array: Any, dims: Sequence[str]) -> list[View]:
+        """What the network sees at once, (channel, (z,) y, x), for each time and position.
+
+        Raises
+        ------
+        GvtzooError
+            When the axes do not suit the network.
+        """
+        self._check_axes(dims, dict(zip(dims, array.shape, strict=True)))
+        return frames_of(array, dims, self.axes, self._looped(dims))
+
+    def output(
+        self, dims: Sequence[str], shape: Sequence[int]
+    ) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Axes and shape of the prediction of an image, in the order of its axes."""
+        produced = (*self._looped(dims), *self.output_axes)
+        kept = [axis for axis in dims if axis in produced]
+        names = (*(axis for axis in produced if axis not in kept), *kept)
+        sizes = dict(zip(dims, shape, strict=True))
+        sizes["c"] = self.config.network.output_channels
+        return names, tuple(sizes[axis] for axis in names)
+
+    def targets(self, array: Any, dims: Sequence[str]) -> list[Target]:
+        """Where the results of `frames` go in an output."""
+        return targets_of(array, dims, self.output_axes, self._looped(dims))
+
+    def predict_frame(
+        self,
+        network: Network,
+        frame: View,
+        targets: Sequence[Any],
+        settings: Settings,
+        progress: Progress | None = None,
+    ) -> None:
+        """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
+        prepared = self.prepare_frame(frame)
+        finished = self.finish_frame(prepared, targets)
+        budget = budget_of(network, settings)
+        tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
+        if tiling == "exact":
+            from gvtzoo.prediction.exact.algorithm import predict_exact
+            from gvtzoo.prediction.exact.execution import Runner
+
+            predict_exact(
+                network,
+                prepared,
+                memory=budget,
+                sigma=len(targets) > 1,
+                out=finished,
+                runner=Runner(progress=progress),
+            )
+            return
+        if settings.tiling == "auto" and tiling == "blocks":
+            log.warning(
+                "the image does not fit the memory, and only GVTNets are predicted exactly: "
+                "predicting with %s in overlapping blocks",
+                self.name,
+            )
+        settings = replace(settings, tiling=tiling)
+        image = prepared[whole(prepared.shape)]
+        results = predict_at_once(network, image, self.config, settings, len(targets) > 1, progress)
+        for place, result in zip(finished, results, strict=True):
+            place[whole(result.shape)] = result
+
+    def prepare_frame(self, frame: View) -> NormalizedInput:
+        """A frame as the network sees it.
+
+        Raises
+        ------
+        GvtzooError
+            When there is nothing to see in it, or values that are none.
+        """
+        values = frame.load() if frame.in_memory else frame
+        check_image(values)
+        fitted = self.config.normalization.source.fit(values)
+        return NormalizedInput(frame, fitted, tuple(self.config.network.multiple))
+
+    def finish_frame(self, prepared: NormalizedInput, targets: Sequence[Any]) -> list[DenormalizedWriter]:
+        """Where the network's outputs for a frame are put."""
+        undone = prepared.normalization if self.config.normalization.undo else None
+        dimensions = self.config.network.output_dimensions
+        shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
+        region = prepared.crop[-dimensions:]
+        kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
+        return [
+            DenormalizedWriter(target, region, shape, undone, kind)
+            for target, kind in zip(targets, kinds, strict=False)
+        ]
+
+
+def budget_of(network: Network, settings: Settings) -> int:
+    """Bytes that a prediction may take."""
+    if settings.memory is not None:
+        return settings.memory
+    return available_memory(next(network.parameters()).device)
+
+
+def choose_tiling(
+    config: PackageConfig, size: Sequence[int], settings: Settings, budget: int
+) -> Literal["whole", "exact", "blocks"]:
+    """What "auto" comes to, for a padded image of a size ((z,) y, x)."""
+    if settings.tiling != "auto":
+        return settings.tiling
+    needed = whole_image_memory(config.network, size, DTYPES[settings.dtype])
+    if needed <= budget:
+        return "whole"
+    return "exact" if config.exact else "blocks"
+
+
+def prepare(network: AnyModule, settings: Settings) -> AnyModule:
+    """The network on the device and in the type that the settings ask for."""
+    device = choose_device(settings.device)
+    network = copy.deepcopy(network).to(device=device, dtype=DTYPES[settings.dtype])
+    return accelerate(network) if device.type == "cpu" else network
+
+
+def predict_at_once(
+    network: Network,
+    image: np.ndarray,
+    config: PackageConfig,
+    settings: Settings,
+    uncertainty: bool,
+    progress: Progress | None,
+) -> Results:
+    """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted."""
+    if settings.tiling != "blocks":
+        results = run_network(network, image, uncertainty)
+        if progress is not None:
+            progress(1, 1)
+        return results
+    multiple = config.network.multiple
+    block = check_block(settings.block or default_block(config, image.shape[1:]), multiple)
+    return predict_blocks(
+        lambda part: run_network(network, part, uncertainty),
+        image,
+        block=block,
+        overlap=settings.overlap or DEFAULT_OVERLAP[config.network.dimensions],
+        progress=progress,
+    )
+
+
+def default_block(config: PackageConfig, size: Sequence[int]) -> tuple[int, ...]:
+    """Blocks that a network can halve, with all planes of the surface that it may look for."""
+    network = config.network
+    block = DEFAULT_BLOCK[network.dimensions]
+    if network.output_dimensions < network.dimensions:
+        block = (size[0], *block[1:])
+    return tuple(-(-b // m) * m for b, m in zip(block, network.multiple, strict=True))
+
+
+def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...]:
+    """Refuse blocks that the network cannot halve.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    if len(block) != len(multiple) or any(
+        b < 1 or b % m for b, m in zip(block, multiple, strict=True)
+    ):
+        raise GvtzooError(
+            f"blocks of {tuple(block)} do not suit this network: "
+            f"{len(multiple)} multiples of {tuple(multiple)} are needed"
+        )
+    return tuple(block)
+
+
+def run_network(network: Network, image: np.ndarray, uncertainty: bool) -> Results:
+    """The network's output, and σ where wanted, for an image (channel, …), float32."""
+    parameter = next(network.parameters())
+    tensor = torch.from_numpy(np.ascontiguousarray(image))[None].to(parameter)
+    with torch.inference_mode():
+        outputs = network.forward_with_sigma(tensor) if uncertainty else (network(tensor),)
+    return tuple(output[0].float().cpu().numpy() for output in outputs)
+
+
+def _within(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """Progress of one of several frames, as a share of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, count * total)
+
+

@@ -1,0 +1,163 @@
+"""Pairs of image files as arrays in the recipe's axes, pixel size and normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.checks import check_image
+from gvtzoo.images.files import read_image
+from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.resampling import resample_in_plane
+from gvtzoo.training.data.images import Box, PairedImage
+from gvtzoo.training.data.pairs import Pair, Split
+
+if TYPE_CHECKING:
+    from gvtzoo.recipes.recipe import DataConfig, Recipe, Region
+    from gvtzoo.images.normalization import NormalizationConfig
+
+
+def read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:
+    """Source and target from their files.
+
+    Raises
+    ------
+    GvtzooError
+        When a file cannot be read or learned from, or the two do not fit each other.
+    """
+    network = recipe.network
+    source = _read(pair.source, pair.channel, network.input_channels)
+    target = _read(pair.target, pair.target_channel, network.output_channels)
+    files = (pair.source, pair.target) if pair.target != pair.source else (pair.source,)
+    return pair_images(pair.source.stem, source, target, split, recipe, files)
+
+
+def _read(path: Path, channel: int | str | None, channels: int) -> xr.DataArray:
+    """One channel of a file, or all of them for a network that takes several."""
+    return read_image(path, channel=channel, keep_channels=channels > 1 and channel is None)
+
+
+def pair_images(
+    name: str,
+    source: xr.DataArray,
+    target: xr.DataArray,
+    split: Split,
+    recipe: Recipe,
+    files: tuple[Path, ...] = (),
+) -> PairedImage:
+    """Source and target in the recipe's axes, pixel size and normalization.
+
+    Parameters
+    ----------
+    name : str
+    source, target : DataArray
+        With the axes of their files.
+    split : {"train", "val", "test"}
+        Whose region of the images is taken.
+    recipe : Recipe
+    files : tuple of Path
+        That they were read from.
+
+    Raises
+    ------
+    GvtzooError
+        When an image cannot be learned from, or the two do not fit each other.
+    """
+    data, network = recipe.data, recipe.network
+    inputs = as_channels(
+        source,
+        network.input_channels,
+        network.dimensions,
+        data=data,
+        planes_as_channels=data.planes_as_channels,
+    )
+    outputs = as_channels(target, network.output_channels, network.output_dimensions, data=data)
+    spatial = inputs.shape[1:]
+    if outputs.shape[1:] != spatial[len(spatial) - (outputs.ndim - 1) :]:
+        raise GvtzooError(f"{name}: source {spatial} and target {outputs.shape[1:]} differ in size")
+    source_fit, target_fit = fit(inputs, outputs, recipe.normalization)
+    return PairedImage(
+        name,
+        calibration(source, data),
+        cut_region(inputs, split, data),
+        cut_region(outputs, split, data),
+        source_fit,
+        target_fit,
+        files,
+    )
+
+
+def calibration(image: xr.DataArray, data: DataConfig) -> dict[str, Any]:
+    """Pixel size and unit, as the network sees the image."""
+    known = {key: image.attrs.get(key) for key in ("pixel_size", "unit")}
+    if data.pixel_size is None:
+        return known
+    sizes = {**(known["pixel_size"] or {}), "y": data.pixel_size, "x": data.pixel_size}
+    return {"pixel_size": sizes, "unit": "micron"}
+
+
+def as_channels(
+    image: xr.DataArray,
+    channels: int,
+    dimensions: int,
+    *,
+    data: DataConfig,
+    planes_as_channels: bool = False,
+) -> np.ndarray:
+    """An image as (channel, (z,) y, x) with the recipe's pixel size.
+
+    Raises
+    ------
+    GvtzooError
+        When it has other axes, or nothing can be learned from it.
+    """
+    if planes_as_channels and "c" not in image.dims and "z" in image.dims:
+        image = image.rename(z="c")
+    if dimensions == 2 and image.sizes.get("z") == 1:
+        image = image.isel(z=0, drop=True)
+    axes = ("c",) * (channels > 1) + ("z", "y", "x")[-dimensions:]
+    if set(image.dims) != set(axes):
+        have, wanted = ("".join(map(str, names)).upper() for names in (image.dims, axes))
+        raise GvtzooError(f"{image.name} has axes {have}, the network takes {wanted}")
+    if channels > 1 and image.sizes["c"] != channels:
+        what = "planes" if planes_as_channels else "channels"
+        raise GvtzooError(
+            f"{image.name} has {image.sizes['c']} {what}, the network takes {channels}"
+        )
+    if data.pixel_size is not None:
+        image = resample_in_plane(image, data.pixel_size, data.recorded_pixel_size)
+    array = image.transpose(*axes).to_numpy()
+    try:
+        check_image(array)
+    except GvtzooError as error:
+        raise GvtzooError(f"{image.name}: {error}") from error
+    return array if channels > 1 else array[np.newaxis]
+
+
+def fit(
+    source: np.ndarray, target: np.ndarray, normalization: NormalizationConfig
+) -> tuple[FittedNormalization, FittedNormalization]:
+    """Offset and scale of a source image and of its target."""
+    source_fit = normalization.source.fit(source)
+    if normalization.target == "as_source":
+        return source_fit, source_fit
+    return source_fit, normalization.target.fit(target)
+
+
+def cut_region(array: np.ndarray, split: Split, data: DataConfig) -> np.ndarray:
+    """The part of an image (channel, …) that belongs to a split."""
+    if data.regions is None:
+        return array
+    return array[region_box(data.regions.get(split, {}), array.ndim - 1)]
+
+
+def region_box(region: Region, dimensions: int) -> Box:
+    """Slices of (channel, (z,) y, x) for a recipe's region."""
+    axes: Sequence[Literal["z", "y", "x"]] = ("z", "y", "x")
+    spatial = axes[-dimensions:]
+    return (slice(None), *(slice(*region.get(axis, (None, None))) for axis in spatial))

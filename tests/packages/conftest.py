@@ -1,0 +1,92 @@
+"""Packages that the tests of this folder share: made once, read by many."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
+from gvtzoo.networks.config import NetworkConfig
+from gvtzoo.packages.writer import write_package
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.importing import example_image, import_checkpoint
+from gvtzoo.images.normalization import NormalizationConfig
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+CASES = ("denoise", "label_free", "projection")
+
+TINY = NetworkConfig(
+    dimensions=2,
+    depth=2,
+    features=4,
+    encoder_blocks=(1, 0),
+    downsampling=("convolution",),
+    upsampling=("gvto_v2",),
+    decoder_blocks=(1,),
+    uncertainty=True,
+)
+
+
+def tiny_config(**changes) -> PackageConfig:
+    """Of a small 2D network; its texts name addresses, which no test may look up."""
+    settings = {
+        "task": "denoising",
+        "network": TINY,
+        "normalization": NormalizationConfig(),
+        "metadata": ModelMetadata(
+            id="tiny-model",
+            name="Tiny model",
+            description="For tests.",
+            authors=(Author(name="A. Uthor"),),
+            cite=(Citation(text="A page", url="https://example.org/paper"),),
+            data=(DataSource(name="Blobs", license="CC0-1.0", url="https://example.org/data"),),
+        ),
+    }
+    return PackageConfig(**settings | changes)
+
+
+def write_tiny(path: Path, config: PackageConfig, **options) -> Path:
+    import torch
+
+    torch.manual_seed(0)
+    options = {"example": example_image(config)} | options
+    return write_package(path, network=config.network.build(), config=config, **options)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """The package of a small 2D network."""
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.zip", tiny_config())
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory) -> dict[str, Path]:
+    """The golden checkpoints as packages, by the case's name."""
+    folder = tmp_path_factory.mktemp("imported")
+    return {
+        case: import_checkpoint(
+            GOLDEN / case,
+            config=json.loads((GOLDEN / case / "config.json").read_text()),
+            output=folder / f"{case}.zip",
+        )
+        for case in CASES
+    }
+
+
+@pytest.fixture
+def golden_numbers():
+    """Reader of a golden case's arrays."""
+    return lambda case: dict(np.load(GOLDEN / case / "golden.npz"))
+
+
+@pytest.fixture(name="tiny_config")
+def _tiny_config():
+    return tiny_config
+
+
+@pytest.fixture(name="write_tiny")
+def _write_tiny():
+    return write_tiny

@@ -1,0 +1,34 @@
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
+
+
+def test_metric_row_takes_named_numbers_only():
+    row = MetricRow(data="nuclei", method="GVTNet", SSIM=0.9, NRMSE=1)
+    assert row.values == {"SSIM": 0.9, "NRMSE": 1.0}
+    with pytest.raises(ValidationError, match="SSIM"):
+        MetricRow(data="nuclei", method="GVTNet", SSIM="good")
+
+
+def test_survives_yaml(tiny_config):
+    config = tiny_config(
+        metrics=(MetricRow(data="nuclei", condition="dim", method="GVTNet", SSIM=0.9),),
+        tiling=TilingHint(tile=(64, 64), halo=(8, 8), pearson_r=0.999, max_difference=0.01),
+        pixel_size={"y": 0.2, "x": 0.2},
+        unit="micrometer",
+    )
+    stored = yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))
+    assert PackageConfig.model_validate(stored) == config
+
+
+def test_uncertainty_follows_the_network(tiny_config):
+    assert tiny_config().uncertainty
+    with pytest.raises(ValidationError, match=r"network\.uncertainty"):
+        tiny_config(uncertainty=False)
+
+
+def test_unknown_keys_are_errors(tiny_config):
+    with pytest.raises(ValidationError, match="colour"):
+        tiny_config(colour="red")

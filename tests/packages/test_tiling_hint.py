@@ -1,0 +1,44 @@
+"""A package with another tiling hint is the same in everything else."""
+
+from __future__ import annotations
+
+import pytest
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.hub.registry import bundled_models
+from gvtzoo.packages.config import TilingHint
+from gvtzoo.packages.tiling_hint import with_tiling_hint
+from gvtzoo.packages.reader import open_package
+
+HINT = TilingHint(tile=(96, 96), halo=(28, 28), pearson_r=0.987, max_difference=0.05)
+
+
+@pytest.fixture(scope="module")
+def original():
+    return bundled_models()["gvtnet-denoising-exposures"]
+
+
+def test_only_the_hint_changes(original, tmp_path):
+    written = with_tiling_hint(original, HINT, tmp_path / "new.zip")
+    before, after = open_package(original), open_package(written)
+    assert after.config == before.config.model_copy(update={"tiling": HINT})
+    assert set(after.names()) == set(before.names())
+    for name in before.names():
+        if name not in ("rdf.yaml", "README.md"):
+            assert after.read(name) == before.read(name)
+    text = after.read("README.md").decode()
+    assert "96×96" in text
+    assert "0.987" in text
+    after.build_network()
+
+
+def test_nothing_is_overwritten_unasked(original, tmp_path):
+    path = with_tiling_hint(original, HINT, tmp_path / "new.zip")
+    content = path.read_bytes()
+    with pytest.raises(GvtzooError, match=r"new\.zip exists"):
+        with_tiling_hint(original, HINT, path)
+    assert path.read_bytes() == content
+    other = HINT.model_copy(update={"pearson_r": 0.5})
+    assert open_package(with_tiling_hint(path, other, path, overwrite=True)).config.tiling == other
+    with pytest.raises(GvtzooError, match=r"has to end in \.zip"):
+        with_tiling_hint(original, HINT, tmp_path / "new.tar")
