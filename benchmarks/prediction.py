@@ -130,12 +130,12 @@ def model_of(name: str) -> Any:
     import torch
 
     import gvtzoo
-    from gvtzoo.recipes.metadata import default_metadata
     from gvtzoo.networks import GVTO
     from gvtzoo.networks import PRESETS as CONFIGS
     from gvtzoo.packages.config import PackageConfig
     from gvtzoo.packages.importing import reference_normalization
     from gvtzoo.prediction.model import Model
+    from gvtzoo.recipes.metadata import default_metadata
 
     if name not in CONFIGS:
         return gvtzoo.load(name)
@@ -160,8 +160,8 @@ def through_module(name: str, mode: str, memory: str, device: str) -> Callable[[
     import torch
 
     from gvtzoo.networks.baselines import CAREUNet, FNet
-    from gvtzoo.prediction.settings import Settings
     from gvtzoo.prediction.model import prepare
+    from gvtzoo.prediction.settings import Settings
 
     networks = {"fnet": FNet, "care": CAREUNet}
     network = networks[mode]() if mode in networks else model_of(name).network

@@ -24,9 +24,9 @@ import numpy as np
 import tifffile
 import torch
 
+from gvtzoo.recipes.recipe import Recipe, load_recipe
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
-from gvtzoo.recipes.recipe import Recipe, load_recipe
 from gvtzoo.training.train import train
 
 IMAGES = 4

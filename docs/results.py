@@ -19,11 +19,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from gvtzoo.evaluation.run import evaluate
 from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair, write_recipe_pairs
-from gvtzoo.evaluation.predictions import Candidate, Inputs, ModelPredictions
+from gvtzoo.evaluation.predictions import Candidate, IdentityBaseline, ModelPredictions
 from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.evaluation.run import evaluate
 from gvtzoo.evaluation.statistics import LOWER_IS_BETTER, Comparison, compare_paired
 from gvtzoo.recipes.recipe import Recipe, load_recipe
 
@@ -407,8 +407,8 @@ def with_means(found: Evaluation, study: Study) -> Evaluation:
 
 def add_panel(page: Page, study: Study, found: Evaluation, folder: Path) -> None:
     """The median image of the GVTNet's first seed, as all main variants see it."""
-    from gvtzoo.report.panels import image_panel
     from gvtzoo.report.images import read_pair
+    from gvtzoo.report.panels import image_panel
 
     rows = sorted(found.of(label(study.variants[0], 0)), key=lambda row: row.metrics["ssim"])
     median = rows[len(rows) // 2]
@@ -454,7 +454,7 @@ def add_resolution_and_segmentation(page: Page, data: Path, runs: Path) -> None:
         pairs = write_recipe_pairs(load_recipe(recipe), folder_of_data, folder / "images")
         candidates = zoo_candidates({model: model}, folder)
         if model.startswith("gvtnet-denoising"):
-            candidates.append(Inputs())
+            candidates.append(IdentityBaseline())
         found = evaluate(candidates, pairs, folder, Options(resolution=True, segmentation=True))
         means = {(row.model, row.metric): row.mean for row in found.summaries}
         rows += [
@@ -472,9 +472,9 @@ def add_resolution_and_segmentation(page: Page, data: Path, runs: Path) -> None:
 
 def add_sweep(page: Page, data: Path, runs: Path) -> None:
     """The paper's Fig. 3d with the zoo's models."""
-    from gvtzoo.report.figures import sweep_curve
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair
     from gvtzoo.hub.load import load_own
+    from gvtzoo.report.figures import sweep_curve
 
     page.add(
         "## Tiles against the whole image",
@@ -513,8 +513,8 @@ def add_sweep(page: Page, data: Path, runs: Path) -> None:
 
 def add_transfer(page: Page, data: Path, runs: Path) -> None:
     """The paper's Fig. 5 between three structures of the same cells."""
-    from gvtzoo.report.figures import transfer_matrix
     from gvtzoo.evaluation.transfer import transfer
+    from gvtzoo.report.figures import transfer_matrix
 
     models: dict[str, str | Path] = {"dapi": "gvtnet-label-free-phase-to-dapi"}
     for study in STUDIES:
@@ -559,7 +559,7 @@ def add_calibration(page: Page, data: Path, runs: Path) -> None:
     recipe = load_recipe("denoising/nuclei")
     pairs = write_recipe_pairs(recipe, data / "nuclei_3d", folder / "images")
     name = "gvtnet-denoising-nuclei"
-    found = evaluate([*zoo_candidates({name: name}, folder), Inputs()], pairs, folder)
+    found = evaluate([*zoo_candidates({name: name}, folder), IdentityBaseline()], pairs, folder)
     page.add(
         "## Is σ right?",
         "The bundled 3D model on the part of the stack that it has not seen, at three noise "

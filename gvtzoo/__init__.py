@@ -10,22 +10,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.version import __version__
 
 if TYPE_CHECKING:
     from gvtzoo import networks
-    from gvtzoo.prediction.model import Model
     from gvtzoo.hub.load import load
+    from gvtzoo.prediction.model import Model
 
-__version__ = "0.1.0"
 __all__ = ["GvtzooError", "Model", "__version__", "load", "networks"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: only when it is needed.
-    if name in ("load", "Model"):
-        from gvtzoo.prediction import model as predictor
+    if name == "load":
+        from gvtzoo.hub.load import load
 
-        return getattr(predictor, name)
+        return load
+    if name == "Model":
+        from gvtzoo.prediction.model import Model
+
+        return Model
     if name == "networks":
         import importlib
 

@@ -36,13 +36,15 @@ def demo_images() -> tuple[xr.DataArray, xr.DataArray]:
     The truth is a part of the stack that the model was neither trained nor validated on; noise of
     8 photons at the bright structures is added, the same every time.
     """
-    from gvtzoo.training.data.camera import simulate_camera, relative_intensity
     from gvtzoo.images.files import read_image
+    from gvtzoo.training.data.camera import relative_intensity, simulate_camera
 
     clean = read_image(zoo_folder() / MODEL / CLEAN_STACK)
     intensity = relative_intensity(clean.to_numpy())
     camera = {"photons": PHOTONS, "offset": 100.0}
-    noisy = simulate_camera(intensity, read_noise=2.0, generator=np.random.default_rng(SEED), **camera)
+    noisy = simulate_camera(
+        intensity, read_noise=2.0, generator=np.random.default_rng(SEED), **camera
+    )
     truth = (intensity * camera["photons"] + camera["offset"]).astype(np.float32)
     return clean.copy(data=noisy), clean.copy(data=truth)
 
@@ -61,9 +63,9 @@ def run_demo(
     GvtzooError
         When the outputs exist and `overwrite` is not set.
     """
-    from gvtzoo.metrics.pair import evaluate_pair
-    from gvtzoo.images.files import write_image
     from gvtzoo.hub.load import load_own
+    from gvtzoo.images.files import write_image
+    from gvtzoo.metrics.pair import evaluate_pair
 
     folder = Path(folder)
     names = ("input", "prediction", "prediction_sigma", "truth")

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.images.normalization import (
+    NoNormalization,
+    NormalizationConfig,
+    PercentileNormalization,
+)
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.tensorflow import (
@@ -24,7 +27,7 @@ from gvtzoo.packages.tensorflow import (
     to_state_dict,
 )
 from gvtzoo.prediction.model import Model
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import default_metadata
 
 GOLDEN = Path(__file__).parent / "golden"
 

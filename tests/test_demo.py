@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gvtzoo.demo import run_demo
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.demo import run_demo
 from gvtzoo.images.files import read_image
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.training.run import open_run
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.tiling import measure_tiling
+from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.comparison import compare, predict
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.recipes.recipe import load_recipe
+from gvtzoo.training.run import open_run
 from gvtzoo.training.run_folder import middle_plane
 
 SEED = 1

@@ -14,10 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.checks import check_image
-from gvtzoo.images.lazy import LazyImage
-from gvtzoo.bioimageio.package import ForeignPackage, quiet, reason
 from gvtzoo.bioimageio.axes import (
     Cut,
     channels_of,
@@ -26,6 +22,10 @@ from gvtzoo.bioimageio.axes import (
     names_of,
     order_of,
 )
+from gvtzoo.bioimageio.package import ForeignPackage, quiet, reason
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.checks import check_image
+from gvtzoo.images.lazy import LazyImage
 from gvtzoo.prediction.frames import frames_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class BioimageioModel:
         *,
         uncertainty: bool = False,
         progress: Progress | None = None,
-        **settings: Any,
+        **options: Any,
     ) -> xr.DataArray:
         """Predict an image of any size, by the model's first output.
 
@@ -104,7 +104,7 @@ class BioimageioModel:
             Refused: descriptions do not tell of it.
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
-        **settings
+        **options
             Fields of `gvtzoo.prediction.settings.Settings`: device, tiling ("auto": in blocks
             where the package states a halo, else whole; "whole"; "blocks"), block, overlap.
 
@@ -122,7 +122,7 @@ class BioimageioModel:
         """
         from gvtzoo.prediction.settings import Settings, as_data_array
 
-        settings = Settings(**settings)
+        settings = Settings(**options)
         self.check_settings(settings, uncertainty)
         described = as_data_array(image, axes, self.axes)
         fitted = self._suit(LazyImage.of(described))

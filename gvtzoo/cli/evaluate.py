@@ -82,11 +82,17 @@ def evaluate(
     long as model, image and settings are the same.
     """
     from gvtzoo.evaluation import folder as report_folder
-    from gvtzoo.evaluation.run import evaluate as run_evaluation
     from gvtzoo.evaluation.measure import Options
     from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
-    from gvtzoo.evaluation.predictions import Candidate, IdentityBaseline, check_names, open_candidate
+    from gvtzoo.evaluation.predictions import (
+        Candidate,
+        IdentityBaseline,
+        check_names,
+        open_candidate,
+    )
+    from gvtzoo.evaluation.run import evaluate as run_evaluation
     from gvtzoo.recipes.recipe import load_recipe
+    from gvtzoo.report.page import write_result
 
     if recipe is not None and conditions is not None:
         raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
@@ -94,12 +100,14 @@ def evaluate(
     chosen = [name.strip() for name in (conditions or "").split(",") if name.strip()]
     pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
     kept = output / report_folder.PREDICTIONS
-    candidates: list[Candidate] = [open_candidate(text, kept, settings, trust=trust) for text in models]
+    candidates: list[Candidate] = [
+        open_candidate(text, kept, settings, trust=trust) for text in models
+    ]
     if with_input:
         candidates.append(IdentityBaseline())
     check_names([candidate.name for candidate in candidates])
     loaded = None if recipe is None else load_recipe(recipe)
-    settings: dict[str, Any] = {
+    identity: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
         "data": str(data.resolve()),
         "conditions": chosen,
@@ -107,7 +115,7 @@ def evaluate(
         "resolution": resolution,
         "segmentation": segmentation,
     }
-    report_folder.claim(output, settings, overwrite=overwrite)
+    report_folder.claim(output, identity, overwrite=overwrite)
     if loaded is not None:
         pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
     with progress_bar("evaluating") as shown:
@@ -120,7 +128,7 @@ def evaluate(
             command=command_line(),
             progress=shown,
         )
-    report = report_folder.write_result(output, evaluation)
+    report = write_result(output, evaluation)
     if as_json:
         typer.echo(evaluation.model_dump_json(indent=1))
         return

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-import gvtzoo
 from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, studies, train
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.version import __version__
 
 app = typer.Typer(
     name="gvtzoo",
@@ -26,7 +26,7 @@ for module in (demo, models, predict, evaluate, studies, train, data, packages, 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gvtzoo {gvtzoo.__version__}")
+        typer.echo(f"gvtzoo {__version__}")
         raise typer.Exit
 
 

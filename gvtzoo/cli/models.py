@@ -14,8 +14,8 @@ from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
-    from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
     from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
 
 
 def register(app: typer.Typer) -> None:
@@ -80,8 +80,8 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
     if entry is not None:
         content, lines, citations = entry.as_dict(), _entry_lines(entry), entry.metadata.cite
     else:
-        from gvtzoo.hub.registry import find_model
         from gvtzoo.bioimageio.package import is_foreign
+        from gvtzoo.hub.registry import find_model
         from gvtzoo.packages.reader import open_package
 
         path = find_model(model)

@@ -125,9 +125,9 @@ def test(model: ModelName, trust: Trust = False) -> None:
     Packages of others are tested by bioimageio's only; weights that need the package's own code
     with --trust.
     """
+    from gvtzoo.bioimageio.package import check_foreign, is_foreign
     from gvtzoo.hub.registry import find_model
     from gvtzoo.packages.checks import check_package
-    from gvtzoo.bioimageio.package import check_foreign, is_foreign
 
     path = find_model(model)
     results = check_foreign(path, trust) if is_foreign(path) else check_package(path)

@@ -15,8 +15,8 @@ from gvtzoo.core.errors import GvtzooError
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-    from gvtzoo.images.ome_zarr import ZarrOptions
     from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.images.ome_zarr import ZarrOptions
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -97,10 +97,10 @@ def predict(
     An image that does not fit the memory is predicted tile by tile, with the same result; when that
     is interrupted, the same command continues it.
     """
+    from gvtzoo.hub.load import load
     from gvtzoo.images.ome_zarr import ZarrOptions
     from gvtzoo.prediction.memory import parse_memory
     from gvtzoo.prediction.settings import Settings
-    from gvtzoo.hub.load import load
 
     try:
         settings = Settings(
@@ -116,7 +116,9 @@ def predict(
     zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
     loaded = load(model, trust=trust)
-    _check_foreign(loaded, settings, uncertainty, several=scheduler is not None or workers is not None)
+    _check_foreign(
+        loaded, settings, uncertainty, several=scheduler is not None or workers is not None
+    )
     failures = 0
     with _cluster(scheduler, workers, settings) as client:
         for source, target in jobs:
@@ -229,9 +231,15 @@ def predict_file(
     client: Client | None,
 ) -> None:
     """Predict one file into another, and σ beside it."""
-    from gvtzoo.images.files import check_writable, open_image, read_image, write_image
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.prediction.exact.out_of_core import TILED_SUFFIXES, Output, identity_of, is_large, predict_large
+    from gvtzoo.images.files import check_writable, open_image, read_image, write_image
+    from gvtzoo.prediction.exact.out_of_core import (
+        TILED_SUFFIXES,
+        Output,
+        identity_of,
+        is_large,
+        predict_large,
+    )
 
     sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
     targets = [target, sigma_target] if uncertainty else [target]

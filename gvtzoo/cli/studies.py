@@ -57,10 +57,10 @@ def sweep(
     Tiles with a halo (as Fiji and ilastik cut them), averaged blocks, and exact tiles, from the
     training patch to the whole image.
     """
-    from gvtzoo.report.figures import sweep_curve
     from gvtzoo.evaluation.folder import write_text
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair, tiling_hint
     from gvtzoo.hub.load import load_own
+    from gvtzoo.report.figures import sweep_curve
 
     if package is not None:
         _check_new(package, overwrite)
@@ -118,11 +118,12 @@ def transfer(
     `gvtzoo evaluate`.
     """
     from gvtzoo.evaluation import folder as report_folder
-    from gvtzoo.report.figures import transfer_matrix
     from gvtzoo.evaluation.predictions import check_names, open_candidate
     from gvtzoo.evaluation.results import csv_text
     from gvtzoo.evaluation.transfer import transfer as run_transfer
     from gvtzoo.recipes.recipe import load_recipe
+    from gvtzoo.report.figures import transfer_matrix
+    from gvtzoo.report.page import write_result
 
     places, recipes = named(data, "--data"), named(recipe or [], "--recipe")
     unknown = next((name for name in recipes if name not in places), None)
@@ -132,14 +133,14 @@ def transfer(
     kept = output / report_folder.PREDICTIONS
     candidates = [open_candidate(text, kept, settings, trust=trust) for text in models]
     check_names([candidate.name for candidate in candidates])
-    settings: dict[str, Any] = {
+    identity: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
         "data": {name: str(Path(place).resolve()) for name, place in places.items()},
         "recipes": recipes,
     }
     for name in recipes.values():
         load_recipe(name)
-    report_folder.claim(output, settings, overwrite=overwrite)
+    report_folder.claim(output, identity, overwrite=overwrite)
     sets = {
         name: _pairs(Path(place), recipes.get(name), output / report_folder.IMAGES, name)
         for name, place in places.items()
@@ -158,7 +159,7 @@ def transfer(
         report_folder.write_text(output / f"transfer_{metric}.csv", table)
         figure = transfer_matrix(found.models, found.data_sets, matrix, metric)
         _save(figure, output / f"transfer_{metric}.png")
-    report = report_folder.write_result(output, found.evaluation)
+    report = write_result(output, found.evaluation)
     typer.echo(f"report: {report}", err=True)
 
 

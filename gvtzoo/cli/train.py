@@ -39,8 +39,8 @@ def recipes(
     settings: Settings = None,
 ) -> None:
     """List the recipes, or show one with everything that it extends."""
-    from gvtzoo.recipes.recipe import load_recipe, to_yaml
     from gvtzoo.recipes.files import recipe_names
+    from gvtzoo.recipes.recipe import load_recipe, to_yaml
 
     if recipe is not None:
         typer.echo(to_yaml(load_recipe(recipe, settings or [])), nl=False)

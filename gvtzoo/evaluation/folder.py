@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.evaluation.results import Evaluation
 from gvtzoo.core.files import write_atomically
+from gvtzoo.evaluation.results import Evaluation
 
 SETTINGS = "settings.json"
 RESULT = "evaluation.json"

@@ -13,12 +13,12 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.pair import evaluate_pair, paper_normalize
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Prediction
-from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
+from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
+from gvtzoo.metrics.pair import evaluate_pair, paper_normalize
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import gvtzoo
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.core.files import write_atomically
+from gvtzoo.core.version import __version__
+from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
 from gvtzoo.packages.reader import DESCRIPTIONS
 
@@ -140,14 +140,14 @@ class ModelPredictions:
     @cached_property
     def identity(self) -> str:
         settings = {key: value for key, value in asdict(self.settings).items() if key != "device"}
-        parts = [gvtzoo.__version__, json.dumps(settings, sort_keys=True), digest_of(self.path)]
+        parts = [__version__, json.dumps(settings, sort_keys=True), digest_of(self.path)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @cached_property
     def loaded(self) -> Model | BioimageioModel:
         """The model."""
-        from gvtzoo.training.run import open_run
         from gvtzoo.hub.load import load
+        from gvtzoo.training.run import open_run
 
         return open_run(self.path) if is_run(self.path) else load(self.path, trust=self.trust)
 

@@ -325,10 +325,10 @@ def _versions() -> dict[str, str]:
 
     import torch
 
-    import gvtzoo
+    from gvtzoo.core.version import __version__
 
     return {
-        "gvtzoo": gvtzoo.__version__,
+        "gvtzoo": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "xarray": xr.__version__,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.pair import evaluate_pair, pearson_r
 from gvtzoo.images.lazy import LazyImage, whole
+from gvtzoo.metrics.pair import evaluate_pair, pearson_r
 from gvtzoo.packages.config import TilingHint
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def sweep_tiles(
     GvtzooError
         When there are several times or positions, or no size is smaller than the image.
     """
-    from gvtzoo.prediction.settings import Settings
     from gvtzoo.prediction.model import prepare
+    from gvtzoo.prediction.settings import Settings
     from gvtzoo.prediction.tiling import receptive_radius
 
     suited = model.suit(LazyImage.of(image))
@@ -249,7 +249,12 @@ def tiling_hint(rows: Sequence[SweepRow], least_r: float = 0.99) -> TilingHint:
 
 
 def _predict(
-    model: Model, network: Any, prepared: NormalizedInput, method: Method, tile: Tile | None, halo: Tile
+    model: Model,
+    network: Any,
+    prepared: NormalizedInput,
+    method: Method,
+    tile: Tile | None,
+    halo: Tile,
 ) -> np.ndarray:
     """The prediction (channel, …) of a prepared frame, in the units that the model gives."""
     from gvtzoo.prediction.blocks import predict_blocks

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.evaluation.run import Progress, evaluate
 from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Candidate
 from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.evaluation.run import Progress, evaluate
 
 
 @dataclass(frozen=True)

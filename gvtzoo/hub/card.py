@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from gvtzoo.hub.bibtex import bibtex
 from gvtzoo.hub.huggingface import REPOSITORY
-from gvtzoo.recipes.metadata import ORIGINS
-from gvtzoo.packages.config import MetricRow, PackageConfig
 from gvtzoo.packages.card_text import documentation
+from gvtzoo.packages.config import MetricRow, PackageConfig
+from gvtzoo.recipes.metadata import ORIGINS
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData

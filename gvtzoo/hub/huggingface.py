@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gvtzoo
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -41,7 +41,7 @@ def hub() -> HfApi:
         disable_progress_bars()
     # huggingface_hub reads the variable once, when it is imported.
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
-    return HfApi(endpoint=endpoint, library_name="gvtzoo", library_version=gvtzoo.__version__)
+    return HfApi(endpoint=endpoint, library_name="gvtzoo", library_version=__version__)
 
 
 def is_watched() -> bool:

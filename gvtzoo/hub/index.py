@@ -16,10 +16,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.layered_yaml import describe, line_of, merge, read_layered
-from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
-from gvtzoo.packages.reader import gvtzoo_config, read_description
 from gvtzoo.core.resources import zoo_folder
+from gvtzoo.packages.reader import gvtzoo_config, read_description
 from gvtzoo.recipes.files import find_recipe, read_recipe
+from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
 
 MODEL_FILE = "model.yaml"
 PACKAGE_FILE = "model.zip"

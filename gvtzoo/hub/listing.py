@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.hub.index import NOT_MEASURED, Entry, read_index
 from gvtzoo.hub.installed import downloaded_models, installed_models, size_of
-from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
 from gvtzoo.packages.reader import gvtzoo_config, read_description
+from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
 
 Where = Literal["bundled", "installed", "downloaded", "not here", "unreadable"]
 

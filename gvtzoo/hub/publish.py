@@ -28,9 +28,9 @@ from gvtzoo.hub.huggingface import (
     hub,
     split_name,
 )
-from gvtzoo.packages.writer import RDF, SAFETENSORS
 from gvtzoo.packages.checks import check_package
 from gvtzoo.packages.reader import ModelPackage, open_package
+from gvtzoo.packages.writer import RDF, SAFETENSORS
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

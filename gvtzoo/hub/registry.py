@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.resources import zoo_folder
 from gvtzoo.hub.index import PACKAGE_FILE, Entry, read_index
 from gvtzoo.hub.installed import installed_models
-from gvtzoo.core.resources import zoo_folder
 
 ADDRESS = re.compile(r"https?://\S+")
 BIOIMAGEIO_ID = re.compile(r"[a-z]+-[a-z]+|10\.\d{4,9}/\S+")

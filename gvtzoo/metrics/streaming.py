@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.lazy import Box, View
+from gvtzoo.images.normalization import percentiles
 from gvtzoo.metrics.pair import (
     CONSTANT_TARGET,
     TARGET_PERCENTILES,
@@ -24,8 +26,6 @@ from gvtzoo.metrics.pair import (
     evaluate_pair,
     ssim_window,
 )
-from gvtzoo.images.lazy import Box, View
-from gvtzoo.images.normalization import percentiles
 
 Range = tuple[int, int]
 

@@ -10,8 +10,8 @@ from gvtzoo.images.normalization import (
     Normalization,
     PercentileNormalization,
 )
-from gvtzoo.recipes.metadata import Citation, ModelMetadata
 from gvtzoo.packages.config import MetricRow, PackageConfig
+from gvtzoo.recipes.metadata import Citation, ModelMetadata
 
 PURPOSE = {
     "denoising": "Predicts a clean image from a noisy one.",

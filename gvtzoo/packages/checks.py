@@ -26,9 +26,9 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.packages.writer import FORMAT_VERSION, OPSET, RDF, load_offline
-from gvtzoo.packages.reader import ModelPackage, file_digests, open_package
 from gvtzoo.packages.exports import NEWEST_IR, TORCHSCRIPT_OPERATORS, torchscript_operators
+from gvtzoo.packages.reader import ModelPackage, file_digests, open_package
+from gvtzoo.packages.writer import FORMAT_VERSION, OPSET, RDF, load_offline
 
 if TYPE_CHECKING:
     from bioimageio.spec import ValidationSummary

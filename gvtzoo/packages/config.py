@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
 
 class Packaged(BaseModel):

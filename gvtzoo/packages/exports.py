@@ -83,7 +83,7 @@ def architecture_source(network_class: type[nn.Module] | None = None) -> str:
     network_class : type, optional
         Such as `gvtzoo.networks.baselines.FNet`; by default a GVTNet.
     """
-    from gvtzoo import __version__
+    from gvtzoo.core.version import __version__
 
     imports: dict[str, set[str]] = {}
     bodies = []

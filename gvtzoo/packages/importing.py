@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
-from gvtzoo.recipes.metadata import ModelMetadata, Task, default_metadata
+from gvtzoo.images.normalization import (
+    NoNormalization,
+    NormalizationConfig,
+    PercentileNormalization,
+)
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packages.writer import smallest_sizes, write_package
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.tensorflow import (
     TASKS,
@@ -23,7 +25,8 @@ from gvtzoo.packages.tensorflow import (
     read_checkpoint,
     to_state_dict,
 )
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.packages.writer import smallest_sizes, write_package
+from gvtzoo.recipes.metadata import ModelMetadata, Task, default_metadata
 from gvtzoo.recipes.recipe import Recipe
 
 REFERENCE_LICENSE = "GPL-3.0-only"

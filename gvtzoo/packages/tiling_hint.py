@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
-from gvtzoo.packages.writer import RDF, check_description, to_yaml, zip_folder
-from gvtzoo.packages.config import TilingHint
 from gvtzoo.packages.card_text import documentation
+from gvtzoo.packages.config import TilingHint
 from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.writer import RDF, check_description, to_yaml, zip_folder
 
 DOCUMENTATION = "README.md"
 

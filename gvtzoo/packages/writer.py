@@ -27,9 +27,8 @@ from gvtzoo.images.normalization import (
     ZScoreNormalization,
 )
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.recipes.metadata import ORIGINS
-from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.card_text import documentation
+from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.exports import (
     OPSET,
     architecture_source,
@@ -39,6 +38,7 @@ from gvtzoo.packages.exports import (
     save_state_dict,
     save_torchscript,
 )
+from gvtzoo.recipes.metadata import ORIGINS
 
 if TYPE_CHECKING:
     from bioimageio.spec import InvalidDescr, ResourceDescr

@@ -106,7 +106,11 @@ class DenormalizedWriter:
         values = values[(slice(None), *kept)]
         if self.normalization is not None:
             undo = self.normalization
-            values = undo.denormalize(values) if self.kind == "values" else undo.denormalize_scale(values)
+            values = (
+                undo.denormalize(values)
+                if self.kind == "values"
+                else undo.denormalize_scale(values)
+            )
         self.target[(slice(0, len(values)), *place)] = values
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -23,13 +22,18 @@ from gvtzoo.images.lazy import LazyImage, View, whole
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.cpu_kernels import accelerate
-from gvtzoo.prediction.frames import DenormalizedWriter, NormalizedInput, Target, frames_of, targets_of
+from gvtzoo.prediction.frames import (
+    DenormalizedWriter,
+    NormalizedInput,
+    Target,
+    frames_of,
+    targets_of,
+)
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
 from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
-    from gvtzoo.bioimageio.model import BioimageioModel
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +87,7 @@ class Model:
         *,
         uncertainty: bool = False,
         progress: Progress | None = None,
-        **settings: Any,
+        **options: Any,
     ) -> Any:
         """Predict an image of any size.
 
@@ -98,7 +102,7 @@ class Model:
             Whether σ is wanted too.
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
-        **settings
+        **options
             Fields of `Settings`: device, dtype, tiling, memory, block, overlap.
 
         Returns
@@ -112,7 +116,7 @@ class Model:
         GvtzooError
             When the image does not suit the model.
         """
-        settings = Settings(**settings)
+        settings = Settings(**options)
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
         described = as_data_array(image, axes, self.axes)
@@ -124,7 +128,9 @@ class Model:
         targets = [self.targets(output, names) for output in outputs]
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
-            self.predict_frame(network, frame, [places[number] for places in targets], settings, report)
+            self.predict_frame(
+                network, frame, [places[number] for places in targets], settings, report
+            )
         attributes = dict(described.attrs)
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
@@ -240,7 +246,9 @@ class Model:
         fitted = self.config.normalization.source.fit(values)
         return NormalizedInput(frame, fitted, tuple(self.config.network.multiple))
 
-    def finish_frame(self, prepared: NormalizedInput, targets: Sequence[Any]) -> list[DenormalizedWriter]:
+    def finish_frame(
+        self, prepared: NormalizedInput, targets: Sequence[Any]
+    ) -> list[DenormalizedWriter]:
         """Where the network's outputs for a frame are put."""
         undone = prepared.normalization if self.config.normalization.undo else None
         dimensions = self.config.network.output_dimensions
@@ -344,5 +352,3 @@ def _within(progress: Progress | None, index: int, count: int) -> Progress | Non
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, count * total)
-
-

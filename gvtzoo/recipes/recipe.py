@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.strict import Strict
-from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.core.layered_yaml import describe, merge
-from gvtzoo.recipes.metadata import ModelMetadata, Task
+from gvtzoo.core.strict import Strict
+from gvtzoo.core.yaml import DEEPEST, read_yaml
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import BASELINES, AnyNetworkConfig
 from gvtzoo.networks.config import PRESETS
-from gvtzoo.core.yaml import DEEPEST, read_yaml
 from gvtzoo.recipes.files import find_recipe, read_recipe
 from gvtzoo.recipes.layers import layer, named
+from gvtzoo.recipes.metadata import ModelMetadata, Task
 
 
 class CameraNoise(Strict):
@@ -88,8 +88,8 @@ class DataConfig(Strict):
         The same for the targets.
     files : mapping, optional
         Lists of the images of ``train``, ``val`` and ``test``: CSV files below ``recipes/`` (or
-        the data folder) as `gvtzoo.training.data.pairs` reads them, with paths below the data folder.
-        A data folder with ``source/`` and ``target/`` of its own is taken as it is.
+        the data folder) as `gvtzoo.training.data.pairs` reads them, with paths below the data
+        folder. A data folder with ``source/`` and ``target/`` of its own is taken as it is.
     target_folder : str
         The name of the targets' folder, beside ``source/``.
     pixel_size : float, optional

@@ -19,7 +19,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.evaluation.results import ComparisonRow, Evaluation, Histogram, ImageResult
 from gvtzoo.metrics.metric_info import describe, has_winner
+from gvtzoo.report.panels import image_panel
 from gvtzoo.report.style import (
     COLORS,
     INK,
@@ -30,8 +32,6 @@ from gvtzoo.report.style import (
     label_of,
     styled,
 )
-from gvtzoo.report.panels import image_panel
-from gvtzoo.evaluation.results import ComparisonRow, Evaluation, Histogram, ImageResult
 
 if TYPE_CHECKING:
     from gvtzoo.evaluation.sweep import SweepRow

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.metric_info import describe
 from gvtzoo.evaluation.results import Evaluation, ImageResult
+from gvtzoo.metrics.metric_info import describe
 
 RANKED_BY = "ssim"
 MOST_VOXELS = 2**28  # of an image that is read for a panel; larger ones are left out

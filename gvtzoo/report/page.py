@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.metric_info import describe, has_winner
+from gvtzoo.core.files import write_atomically
 from gvtzoo.evaluation.folder import METRICS, RESULT, SUMMARY, write_text
+from gvtzoo.evaluation.results import ComparisonRow, Evaluation, ImageResult, SummaryRow
+from gvtzoo.metrics.metric_info import describe, has_winner
 from gvtzoo.report.images import (
     ranked_images,
     ranking_metric,
     read_pair,
     same_pair,
 )
-from gvtzoo.evaluation.results import ComparisonRow, Evaluation, ImageResult, SummaryRow
-from gvtzoo.core.files import write_atomically
 from gvtzoo.report.templates import base_style, fill
 
 if TYPE_CHECKING:

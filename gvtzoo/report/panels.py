@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.report.style import SMALL, TRUTH, label_of, styled
 from gvtzoo.metrics.pair import TARGET_PERCENTILES, check_pair
+from gvtzoo.report.style import SMALL, TRUTH, label_of, styled
 
 PIXELS = 600_000  # of all images of a panel; a page of three stays below 10 MB
 SIDE = 512  # pixels that an image has at most along x and y

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.recipes.metadata import MODEL_ID, MetricRow
 from gvtzoo.packages.card_text import FIJI_VOXELS
+from gvtzoo.recipes.metadata import MODEL_ID, MetricRow
 from gvtzoo.report.templates import base_style, fill
 from gvtzoo.site.cards import ModelCard
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from gvtzoo.hub.index import Entry, read_index
 from gvtzoo.hub.registry import bundled_models
-from gvtzoo.recipes.metadata import MetricRow, Task
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.reader import open_package
+from gvtzoo.recipes.metadata import MetricRow, Task
 from gvtzoo.site.pictures import Pictures, pictures_of
 
 

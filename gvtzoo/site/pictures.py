@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.demo import MODEL as DEMO_MODEL
 from gvtzoo.demo import PHOTONS, demo_images
-from gvtzoo.core.errors import GvtzooError
 from gvtzoo.packages.reader import LARGEST_TENSOR, ModelPackage
 
 PERCENTILES = (0.1, 99.9)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.prediction.filters import CLASSICAL
 from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.prediction.filters import CLASSICAL
 from gvtzoo.training.data.images import TrainingImage
 
 if TYPE_CHECKING:
-    from gvtzoo.recipes.metadata import Task
     from gvtzoo.prediction.model import Model
+    from gvtzoo.recipes.metadata import Task
 
 Method = Callable[[np.ndarray], np.ndarray]
 Metrics = dict[str, float]

@@ -13,13 +13,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
-from gvtzoo.training.comparison import COLUMNS, predict
-from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.data.images import PairedImage, TrainingImage
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.recipes.recipe import Recipe, build_recipe
+from gvtzoo.training.comparison import COLUMNS, predict
+from gvtzoo.training.data.images import PairedImage, TrainingImage
+from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.recipes.recipe import Recipe, ScheduleConfig
 from gvtzoo.training.adversarial import PatchDiscriminator, adversarial_loss
 from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
-from gvtzoo.recipes.recipe import Recipe, ScheduleConfig
 
 
 class TrainingModule(lightning.LightningModule):

@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.recipes.metadata import default_metadata
-from gvtzoo.packages.writer import write_package
 from gvtzoo.packages.config import MetricRow, PackageConfig
+from gvtzoo.packages.writer import write_package
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import load_recipe
 
 if TYPE_CHECKING:

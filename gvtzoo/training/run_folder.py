@@ -20,8 +20,8 @@ import torch
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
-from gvtzoo.training.data.images import TrainingImage, target_box
 from gvtzoo.recipes.recipe import Recipe, to_yaml
+from gvtzoo.training.data.images import TrainingImage, target_box
 
 METRICS = ("step", "loss", "val_loss", "learning_rate")
 EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}
@@ -91,14 +91,14 @@ def describe_run(
     """Write everything that is known before the first step."""
     import lightning
 
-    import gvtzoo
+    from gvtzoo.core.version import __version__
 
     with write_atomically(run / "recipe.yaml") as temporary:
         temporary.write_text(to_yaml(recipe), encoding="utf-8")
     splits = {"train": training, "val": validation}
     write_json(run / "data.json", {split: _list(images) for split, images in splits.items()})
     versions = {
-        "gvtzoo": gvtzoo.__version__,
+        "gvtzoo": __version__,
         "torch": torch.__version__,
         "lightning": lightning.__version__,
         "python": platform.python_version(),

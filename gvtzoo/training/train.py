@@ -31,12 +31,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, RunWriter
 from gvtzoo.training.data.checks import check_images
-from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
-from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.run_folder import describe_run, load_weights
 
 # Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
@@ -73,7 +73,8 @@ def train(
     weights : path, optional
         Weights to start from, as another run's ``best.safetensors``.
     cache : path, optional
-        A folder for images that do not fit into memory, as in `gvtzoo.training.data.patches.load_images`.
+        A folder for images that do not fit into memory, as in
+        `gvtzoo.training.data.patches.load_images`.
     progress : callable, optional
         ``progress(step, steps, loss)`` after every step.
 

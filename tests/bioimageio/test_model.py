@@ -15,10 +15,10 @@ from scipy.ndimage import uniform_filter
 from typer.testing import CliRunner
 
 import gvtzoo
+from gvtzoo.bioimageio.model import BioimageioModel
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import read_image
-from gvtzoo.bioimageio.model import BioimageioModel
 
 
 def image_of(*shape: int) -> np.ndarray:

@@ -14,9 +14,9 @@ import gvtzoo
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import (
-    PrecomputedPredictions,
     IdentityBaseline,
     ModelPredictions,
+    PrecomputedPredictions,
     digest_of,
     open_candidate,
 )

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.evaluation.run import evaluate, groups
 from gvtzoo.evaluation.measure import Options, frames, measure
-from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs
-from gvtzoo.evaluation.predictions import PrecomputedPredictions, IdentityBaseline, Prediction
+from gvtzoo.evaluation.predictions import IdentityBaseline, PrecomputedPredictions, Prediction
 from gvtzoo.evaluation.results import Evaluation
-from gvtzoo.metrics.segmentation import evaluate_segmentation
+from gvtzoo.evaluation.run import evaluate, groups
 from gvtzoo.evaluation.statistics import compare_paired, summarize
 from gvtzoo.images.files import write_image
+from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.metrics.segmentation import evaluate_segmentation
 
 SHAPE = (40, 48)
 
@@ -176,7 +176,9 @@ def test_sigma_is_calibrated_in_any_units(tmp_path, scale, offset):
     save(tmp_path / "model" / "a.tif", scale * prediction + offset)
     save(tmp_path / "model" / "a_sigma.tif", scale * sigma)
     found = evaluate(
-        [PrecomputedPredictions("model", tmp_path / "model")], find_pairs(tmp_path / "data"), tmp_path
+        [PrecomputedPredictions("model", tmp_path / "model")],
+        find_pairs(tmp_path / "data"),
+        tmp_path,
     )
     (row,) = found.calibrations
     assert row.fitted

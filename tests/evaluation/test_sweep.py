@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gvtzoo.demo import demo_images
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.demo import demo_images
 from gvtzoo.evaluation.sweep import (
     METHODS,
     SweepRow,
@@ -18,6 +17,7 @@ from gvtzoo.evaluation.sweep import (
     tiling_hint,
 )
 from gvtzoo.hub.load import load
+from gvtzoo.metrics.pair import evaluate_pair
 
 
 @pytest.fixture(scope="module")

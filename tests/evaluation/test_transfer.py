@@ -9,10 +9,10 @@ import pytest
 import tifffile
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.evaluation.pairs import find_pairs
 from gvtzoo.evaluation.predictions import PrecomputedPredictions
 from gvtzoo.evaluation.transfer import transfer
+from gvtzoo.metrics.pair import evaluate_pair
 
 
 def save(folder, name, image):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yaml_bombs import BOMBS
 
-from gvtzoo.packages.reader import open_package
 from gvtzoo.core.yaml import read_yaml
+from gvtzoo.packages.reader import open_package
 
 
 def read_everything(path):

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from gvtzoo.hub.publish import Publication, prepare, upload
-from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packages.writer import write_package
 from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
 from gvtzoo.packages.importing import example_image
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.packages.writer import write_package
+from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
 
 spec = importlib.util.spec_from_file_location(
     "gvtzoo_hub_server", Path(__file__).with_name("hub_server.py")

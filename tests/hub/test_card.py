@@ -8,8 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from gvtzoo.hub.card import model_card
-from gvtzoo.recipes.metadata import DataSource
 from gvtzoo.packages.config import MetricRow
+from gvtzoo.recipes.metadata import DataSource
 
 
 def card_of(config, **options) -> ModelCard:

@@ -15,9 +15,9 @@ import pytest
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub import huggingface
 from gvtzoo.hub.huggingface import download, split_name
+from gvtzoo.hub.load import load
 from gvtzoo.hub.publish import upload
 from gvtzoo.packages.reader import open_package
-from gvtzoo.hub.load import load
 
 UNREACHABLE = "http://127.0.0.1:9"
 WEIGHTS = "package/weights.safetensors"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.resources import recipes_folder
 from gvtzoo.hub.index import read_entry, read_index
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.networks.config import PRESETS
 from gvtzoo.packages.reader import open_package
-from gvtzoo.core.resources import recipes_folder
 from gvtzoo.recipes.recipe import load_recipe
 
 INDEX = read_index()

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.publish import prepare, upload
-from gvtzoo.recipes.metadata import Author
 from gvtzoo.packages.config import PackageConfig
+from gvtzoo.recipes.metadata import Author
 
 
 def contents(hub, revision: str = "main") -> dict[str, bytes]:

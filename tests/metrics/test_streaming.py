@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.metrics.pair import evaluate_pair
-from gvtzoo.metrics.streaming import evaluate_slabs
 from gvtzoo.images.lazy import View
 from gvtzoo.images.normalization import CHUNK
+from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.metrics.streaming import evaluate_slabs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 REFERENCE = json.loads((GOLDEN / "metrics.json").read_text())

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packages.writer import write_package
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.importing import example_image, import_checkpoint
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.packages.writer import write_package
+from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = ("denoise", "label_free", "projection")

@@ -1,10 +1,14 @@
 import pytest
 
-from gvtzoo.images.normalization import FixedNormalization, NoNormalization, ZScoreNormalization
+from gvtzoo.images.normalization import (
+    FixedNormalization,
+    NoNormalization,
+    NormalizationConfig,
+    ZScoreNormalization,
+)
 from gvtzoo.networks.baseline_config import BASELINES
-from gvtzoo.packages.config import MetricRow, TilingHint
 from gvtzoo.packages.card_text import documentation
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.packages.config import MetricRow, TilingHint
 
 
 def test_starts_with_the_name_and_has_a_validation_section(tiny_config):

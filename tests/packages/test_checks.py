@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from gvtzoo.networks.baseline_config import BASELINES
-from gvtzoo.packages.writer import sha256
 from gvtzoo.packages.checks import (
     CheckResult,
     _check_description,
@@ -18,6 +17,7 @@ from gvtzoo.packages.checks import (
     predict_normalized,
 )
 from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.writer import sha256
 
 CHECKS = 14
 

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from gvtzoo import GvtzooError
-from gvtzoo.images.normalization import NoNormalization, PercentileNormalization
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.images.normalization import (
+    NoNormalization,
+    NormalizationConfig,
+    PercentileNormalization,
+)
 from gvtzoo.packages.importing import example_image, import_checkpoint, read_config
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.tensorflow import config_from_reference
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import Recipe, TrainingConfig
 
 GOLDEN = Path(__file__).parent.parent / "golden"

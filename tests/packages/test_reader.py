@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from gvtzoo import GvtzooError
-from gvtzoo.packages.writer import sha256
 from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.writer import sha256
 
 
 def read_members(path: Path) -> dict[str, bytes]:

@@ -7,8 +7,8 @@ import pytest
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.packages.config import TilingHint
-from gvtzoo.packages.tiling_hint import with_tiling_hint
 from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.tiling_hint import with_tiling_hint
 
 HINT = TilingHint(tile=(96, 96), halo=(28, 28), pearson_r=0.987, max_difference=0.05)
 

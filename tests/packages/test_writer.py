@@ -10,11 +10,12 @@ from gvtzoo import GvtzooError
 from gvtzoo.images.normalization import (
     FixedNormalization,
     NoNormalization,
+    NormalizationConfig,
     PercentileNormalization,
     ZScoreNormalization,
 )
-from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.networks.config import LABEL_FREE, PROJECTION, NetworkConfig
+from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.writer import (
     _preprocessing,
     _spatial_axes,
@@ -23,8 +24,7 @@ from gvtzoo.packages.writer import (
     load_offline,
     smallest_sizes,
 )
-from gvtzoo.packages.config import PackageConfig
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import default_metadata
 
 TWO_DIMENSIONAL = PackageConfig(
     task="denoising",

@@ -10,14 +10,14 @@ import torch
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import LazyImage
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.exact.algorithm import predict_exact
 from gvtzoo.prediction.exact.out_of_core import Output, is_large, predict_large
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings, as_data_array
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import default_metadata
 
 
 def make_model(architecture: str, **settings) -> Model:

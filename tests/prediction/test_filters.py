@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.training.data.camera import camera_noise
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.prediction.filters import (
     CLASSICAL,
     ClassicalResult,
@@ -14,7 +14,7 @@ from gvtzoo.prediction.filters import (
     evaluate_classical,
     non_local_means,
 )
-from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.training.data.camera import camera_noise
 
 
 def blobs(shape):

@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.normalization import PercentileNormalization
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.images.normalization import NormalizationConfig, PercentileNormalization
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.memory import parse_memory, whole_image_memory
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import choose_device
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import default_metadata
 
 SMALL = {
     "depth": 2,

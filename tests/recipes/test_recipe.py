@@ -7,10 +7,10 @@ import csv
 import pytest
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.networks.baseline_config import CAREUNetConfig, FNetConfig
 from gvtzoo.core.resources import recipes_folder
-from gvtzoo.recipes.recipe import load_recipe, parse_override, to_yaml
+from gvtzoo.networks.baseline_config import CAREUNetConfig, FNetConfig
 from gvtzoo.recipes.files import recipe_names
+from gvtzoo.recipes.recipe import load_recipe, parse_override, to_yaml
 
 SMALL = """\
 name: small

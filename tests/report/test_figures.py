@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.report import figures
-from gvtzoo.metrics.metric_info import DESCRIPTIONS
-from gvtzoo.report.style import COLORS, INK, label_of, svg_address, to_svg
 from gvtzoo.evaluation.results import Evaluation
 from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
 from gvtzoo.evaluation.sweep import SweepRow
+from gvtzoo.metrics.metric_info import DESCRIPTIONS
+from gvtzoo.report import figures
+from gvtzoo.report.style import COLORS, INK, label_of, svg_address, to_svg
 
 LONG = "a model with a name that is longer than any legend could ever show in one line"
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from evaluations import METRICS, make_evaluation
 
-from gvtzoo.report.page import number, write_report
 from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.report.page import number, write_report
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} & $x$"
 
@@ -289,8 +289,8 @@ def test_the_same_evaluation_gives_the_same_page(brief, tmp_path):
 def test_of_several_planes_one_is_shown(tmp_path, shape, axes, shown):
     from tifffile import imwrite
 
-    from gvtzoo.report.images import read_pair
     from gvtzoo.images.files import read_image
+    from gvtzoo.report.images import read_pair
 
     found = make_evaluation(tmp_path, models=("m",), images=("a",), shape=(20, 16), sigma=False)
     planes = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint16)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from imagecodecs import png_decode
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.packages.writer import write_package
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.writer import write_package
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.site.pictures import compare, pictures_of
-from gvtzoo.images.normalization import NormalizationConfig
 
 SMALL = NetworkConfig(
     dimensions=3,

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.evaluation.results import (
     CalibrationRow,
     ComparisonRow,
@@ -18,6 +17,7 @@ from gvtzoo.evaluation.results import (
     ImageResult,
     SummaryRow,
 )
+from gvtzoo.metrics.pair import evaluate_pair
 
 METRICS = ("r", "nrmse", "psnr", "ssim", "mse", "mae", "r2")
 

@@ -13,10 +13,10 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from gvtzoo.recipes.metadata import Author, ModelMetadata
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
-from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.recipes.metadata import Author, ModelMetadata
 
 NETWORK = NetworkConfig(
     dimensions=2,

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.recipes.metadata import default_metadata
-from gvtzoo.packages.writer import write_package
-from gvtzoo.packages.config import PackageConfig
-from gvtzoo.training.run import read_run_config
-from gvtzoo.training.finetune import finetune, finetuning_recipe
 from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.writer import write_package
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import load_recipe
+from gvtzoo.training.finetune import finetune, finetuning_recipe
+from gvtzoo.training.run import read_run_config
 
 QUICK = ["training.patch=[16, 16]", "training.steps=40", "training.learning_rate=0.01"]
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from gvtzoo import GvtzooError
 from gvtzoo.packages.reader import open_package
-from gvtzoo.training.run import package_run
 from gvtzoo.recipes.recipe import Recipe, TrainingConfig
+from gvtzoo.training.run import package_run
 
 METRICS = [{"data": "blobs", "condition": "dim", "method": "GVTNet", "SSIM": 0.9}]
 

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.recipes.metadata import ORIGINS
-from gvtzoo.training.run import package_run
 from gvtzoo.hub.load import load_own
-from gvtzoo.training.data.patches import PatchDataset, load_images
-from gvtzoo.training.data.pairs import Pair, find_pairs
+from gvtzoo.recipes.metadata import ORIGINS
 from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe
+from gvtzoo.training.data.pairs import Pair, find_pairs
+from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.run import package_run
 from gvtzoo.training.run_folder import read_metrics
 from gvtzoo.training.train import PatchLoader, Processes, train
 

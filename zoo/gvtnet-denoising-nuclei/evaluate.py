@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from gvtzoo.training.data.camera import simulate_camera, relative_intensity
-from gvtzoo.prediction.filters import best_results, evaluate_classical
-from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.images.files import read_image
 from gvtzoo.images.padding import pad_to_multiple
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.packages.config import PackageConfig, TilingHint
+from gvtzoo.prediction.filters import best_results, evaluate_classical
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.tiling import measure_tiling
+from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import CameraNoise, Recipe, load_recipe
+from gvtzoo.training.data.camera import relative_intensity, simulate_camera
 
 STACK = Path(__file__).with_name("test_stack.tif")
 DATA = "nuclei, rows 192 to 255 (not seen in training)"

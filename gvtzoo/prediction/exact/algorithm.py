@@ -9,7 +9,8 @@ rounding.
 An operator with softmax needs the keys and values of every voxel, so those are gathered, whatever
 the memory; its queries are still answered tile by tile.
 
-`gvtzoo.prediction.exact.plan` decides on the tiles, and on the feature maps that are kept between passes.
+`gvtzoo.prediction.exact.plan` decides on the tiles, and on the feature maps that are kept between
+passes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gvtzoo.images.lazy import whole
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.operators import GVTO, LinearAttention, SoftmaxAttention, attention_matrix
 from gvtzoo.networks.projection import ProjectionGVTNet, ProjectionNet
+from gvtzoo.prediction.exact.execution import Partial, Runner, add_up, collect
 from gvtzoo.prediction.exact.maps import (
     Box,
     FeatureMap,
@@ -40,9 +42,8 @@ from gvtzoo.prediction.exact.maps import (
     resampling_stage,
     tiles,
 )
-from gvtzoo.prediction.memory import available_memory
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_on_map
-from gvtzoo.prediction.exact.execution import Partial, Runner, add_up, collect
+from gvtzoo.prediction.memory import available_memory
 
 log = logging.getLogger(__name__)
 

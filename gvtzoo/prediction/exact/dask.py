@@ -22,9 +22,9 @@ from torch import nn
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.prediction.exact.execution import Combine, Partial, Task
 from gvtzoo.prediction.exact.maps import Box
 from gvtzoo.prediction.memory import SAFE_SHARE
-from gvtzoo.prediction.exact.execution import Combine, Partial, Task
 
 if TYPE_CHECKING:
     from dask.distributed import Client, Future

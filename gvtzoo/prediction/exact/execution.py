@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from gvtzoo.images.ome_zarr import largest_divisor
-from gvtzoo.prediction.exact.maps import Box, FeatureMap, Image, Sizes, CachedMap
 from gvtzoo.prediction.exact.journal import Journal
+from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Sizes
 
 CHUNK = 16  # voxels along each axis, at most
 

@@ -21,20 +21,20 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-import gvtzoo
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
+from gvtzoo.core.version import __version__
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
-from gvtzoo.prediction.frames import NormalizedInput
+from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
+from gvtzoo.prediction.frames import NormalizedInput
 from gvtzoo.prediction.model import Model, budget_of, choose_tiling, prepare
 from gvtzoo.prediction.settings import Settings
-from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -207,7 +207,9 @@ def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
     """Whether an image is predicted exactly, tile by tile."""
     image = model.suit(image)
     frame = model.frames(image.array, image.dims)[0]
-    shape = NormalizedInput(frame, FittedNormalization(0, 1), tuple(model.config.network.multiple)).shape
+    shape = NormalizedInput(
+        frame, FittedNormalization(0, 1), tuple(model.config.network.multiple)
+    ).shape
     budget = budget_of(model.network, settings)
     return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
 
@@ -264,7 +266,7 @@ def _fingerprint(
         digest.update(name.encode())
         digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     told = {
-        "gvtzoo": gvtzoo.__version__,
+        "gvtzoo": __version__,
         "model": model.config.model_dump(mode="json"),
         "weights": digest.hexdigest(),
         "image": [identity, image.dims, list(image.array.shape), str(image.array.dtype)],

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
-from gvtzoo.core.yaml import read_yaml
 from gvtzoo.core.resources import recipes_folder
+from gvtzoo.core.yaml import read_yaml
 
 Progress = Callable[[int, int], None]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gvtzoo.training.data.camera import simulate_camera
 from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.training.data.camera import simulate_camera
 
 if TYPE_CHECKING:
     from gvtzoo.recipes.recipe import CameraNoise

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.files import find_images
 from gvtzoo.core.resources import recipes_folder
+from gvtzoo.images.files import find_images
 
 if TYPE_CHECKING:
     from gvtzoo.recipes.recipe import DataConfig

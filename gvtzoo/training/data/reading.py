@@ -18,8 +18,8 @@ from gvtzoo.training.data.images import Box, PairedImage
 from gvtzoo.training.data.pairs import Pair, Split
 
 if TYPE_CHECKING:
-    from gvtzoo.recipes.recipe import DataConfig, Recipe, Region
     from gvtzoo.images.normalization import NormalizationConfig
+    from gvtzoo.recipes.recipe import DataConfig, Recipe, Region
 
 
 def read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gvtzoo.training.data.camera import relative_intensity
 from gvtzoo.images.files import find_images, read_image
+from gvtzoo.training.data.camera import relative_intensity
 from gvtzoo.training.data.images import RAW, NoisyImage
 from gvtzoo.training.data.pairs import Split
 from gvtzoo.training.data.reading import as_channels, calibration, cut_region, fit

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import configs
 
-from gvtzoo.demo import demo_images
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.demo import demo_images
+from gvtzoo.hub.load import load
 from gvtzoo.networks import DENOISING, GVTO, PRESETS, AttentionConfigs, NetworkConfig
-from gvtzoo.prediction.exact.algorithm import algorithm as exact
+from gvtzoo.prediction.exact import algorithm as exact
 from gvtzoo.prediction.exact.algorithm import predict_exact, predict_planned
+from gvtzoo.prediction.exact.execution import InMemory, LocalExecutor, Runner
 from gvtzoo.prediction.exact.plan import (
     levels,
     make_plans,
@@ -25,9 +27,7 @@ from gvtzoo.prediction.exact.plan import (
     stages,
     tile_for_memory,
 )
-from gvtzoo.hub.load import load
 from gvtzoo.prediction.model import run_network
-from gvtzoo.prediction.exact.execution import LocalExecutor, InMemory, Runner
 
 TOLERANCE = 1e-5  # of the output's range
 PLENTY = 10**10  # bytes
@@ -306,7 +306,12 @@ def test_several_tiles_at_once():
     config = DENOISING.model_copy(update={"features": 4, "uncertainty": True})
     network, x = build(config), random_image(config, (3, 4, 4))
     found = predict_exact(
-        network, x, tile=(4, 8, 8), memory=PLENTY, sigma=True, runner=Runner(LocalExecutor(at_once=3))
+        network,
+        x,
+        tile=(4, 8, 8),
+        memory=PLENTY,
+        sigma=True,
+        runner=Runner(LocalExecutor(at_once=3)),
     )
     assert_equal(found, run_network(network, x, uncertainty=True))
 

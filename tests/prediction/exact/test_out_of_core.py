@@ -16,21 +16,21 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
-from gvtzoo.demo import demo_images
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.demo import demo_images
+from gvtzoo.hub.load import load
 from gvtzoo.images.files import open_image, read_image, write_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.ome_zarr import ZarrOptions, version_of
-from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.networks import PRESETS
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.importing import reference_normalization
-from gvtzoo.prediction.exact.algorithm import out_of_core as large
+from gvtzoo.prediction.exact import out_of_core as large
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings
-from gvtzoo.hub.load import load
+from gvtzoo.recipes.metadata import default_metadata
 
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=8_000_000)
@@ -54,8 +54,10 @@ def expected(model, stack) -> tuple[xr.DataArray, xr.DataArray]:
     return model.predict(stack, tiling="whole", uncertainty=True, device="cpu")
 
 
-def predict(model, source, output, how=HOW, **options):
-    predict_large(model, open_image(source), output, how, identity=identity_of(source), **options)
+def predict(model, source, output, settings=HOW, **options):
+    predict_large(
+        model, open_image(source), output, settings, identity=identity_of(source), **options
+    )
 
 
 def assert_close(found, expected):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.training.data.camera import camera_noise, simulate_camera, relative_intensity
+from gvtzoo.training.data.camera import camera_noise, relative_intensity, simulate_camera
 
 CAMERA = {"photons": 20.0, "read_noise": 2.0, "offset": 100.0}
 
@@ -67,7 +67,9 @@ def test_the_same_seed_gives_the_same_image():
 
 def test_counts_are_clipped_to_16_bits():
     settings = {"photons": 1e6, "read_noise": 50.0, "offset": 0.0}
-    counts = simulate_camera(np.tile([0.0, 1.0], (50, 50)), generator=np.random.default_rng(0), **settings)
+    counts = simulate_camera(
+        np.tile([0.0, 1.0], (50, 50)), generator=np.random.default_rng(0), **settings
+    )
     assert counts.min() == 0
     assert counts[:, 0].max() < 1000
     assert (counts[:, 1] == 65535).all()

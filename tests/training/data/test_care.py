@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.training.data.patches import load_images
 from gvtzoo.recipes.recipe import Recipe, load_recipe
+from gvtzoo.training.data.patches import load_images
 
 SMALL = ["network.features=4", "training.batch_size=1", "training.steps=1"]
 

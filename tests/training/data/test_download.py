@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.training.data.download import DataFile, DataSet, data_sets, download_data_set
 from gvtzoo.recipes.files import recipe_names
+from gvtzoo.training.data.download import DataFile, DataSet, data_sets, download_data_set
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

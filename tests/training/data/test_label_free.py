@@ -10,8 +10,8 @@ import tifffile
 from paper_data import LABEL_FREE, PLANES, allen_stand_in
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.training.data.patches import load_images
 from gvtzoo.recipes.recipe import load_recipe
+from gvtzoo.training.data.patches import load_images
 
 
 def stand_in(folder: Path, structure: str, size: int) -> Path:
