@@ -38,7 +38,7 @@ TIMED_STEPS = 6
 ATTEMPTS = 3
 BEST = "best.safetensors"
 LEAST_SECONDS = 15.0
-SPARE_SECONDS = 8.0  # for what comes after the last step
+SPARE_SECONDS = 20.0  # before the first step and after the last
 
 
 @dataclass(frozen=True)

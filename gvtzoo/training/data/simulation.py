@@ -85,6 +85,8 @@ class PatchSimulator:
         return stack[None] if stack.ndim == 2 else stack
 
     def _synthetic(self, count: int) -> list[Tensor]:
+        if self.settings.synthetic == 0:
+            return []
         generator = self._generator(-1)
         shape = (1, *SYNTHETIC_SHAPE[1:]) if self.flat else SYNTHETIC_SHAPE
         return [synthetic_stack(number, shape, generator) for number in range(count)]

@@ -109,7 +109,7 @@ def _cells(draw: Drawing) -> Tensor:
     """Borders of cells around random seeds, or their filled insides."""
     nearest, second, number = _distances(draw, round(draw.log_uniform(15, 90)))
     borders = torch.exp(-((second - nearest) ** 2) / (2 * draw.log_uniform(0.7, 2.5) ** 2))
-    brightness = torch.rand(number.max() + 1, generator=draw.generator, device=draw.device)
+    brightness = torch.rand(int(number.max()) + 1, generator=draw.generator, device=draw.device)
     filled = brightness[number] ** 2
     share = draw.uniform(-1, 1)  # half of the stacks have borders only
     return borders if share < 0 else (1 - share) * borders + share * filled
