@@ -2,11 +2,11 @@
 
     python benchmarks/denoising.py CLEAN -o OUT [--model NAME=MODEL]... [--frames SERIES.tif]
 
-CLEAN holds clean stacks (TIFF, z y x) that no model has seen. Each is exposed with 6, 20, 60 and 200
-photons (read noise 2, offset 100), and Gaussian, median and non-local means are taken at the setting
-that is best for SSIM, and again for NRMSE, of this very image: better than any user could choose.
-MODELs are what `gvtzoo predict` takes, or run folders. OUT gets classical.json (kept: it takes
-minutes), denoising.csv and denoising.md.
+CLEAN holds clean stacks (TIFF, z y x) that no model has seen. Each is exposed with 6, 20, 60 and
+200 photons (read noise 2, offset 100), and Gaussian, median and non-local means are taken at the
+setting that is best for SSIM, and again for NRMSE, of this very image: better than any user could
+choose. MODELs are what `gvtzoo predict` takes, or run folders. OUT gets classical.json (kept: it
+takes minutes), denoising.csv and denoising.md.
 
 --frames names a time series (t z y x) without truth: r of frame 0, denoised, with the next frame as
 it is. Noise in the two is independent, so only what is real counts.

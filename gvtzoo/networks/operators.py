@@ -116,9 +116,13 @@ class Interpolation(nn.Module):
 
 def double_axis(x: Tensor, axis: int) -> Tensor:
     """Linear interpolation at ¼ and ¾ of the way between voxels, along one axis."""
-    last = x.shape[axis] - 1
-    before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, last)], dim=axis)
-    after = torch.cat([x.narrow(axis, 1, last), x.narrow(axis, last, 1)], dim=axis)
+
+    def part(start: int | None, stop: int | None) -> Tensor:
+        # Slices, since exported graphs have no sizes of their own.
+        return x[(slice(None),) * axis + (slice(start, stop),)]
+
+    before = torch.cat([part(None, 1), part(None, -1)], dim=axis)
+    after = torch.cat([part(1, None), part(-1, None)], dim=axis)
     pair = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=axis + 1)
     return pair.flatten(axis, axis + 1)
 
