@@ -17,7 +17,12 @@ from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Prediction
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
-from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
+from gvtzoo.metrics.calibration import (
+    Calibration,
+    calibrate,
+    laplace_multiple,
+    merge_calibrations,
+)
 from gvtzoo.metrics.pair import evaluate_pair, paper_normalize
 
 log = logging.getLogger(__name__)
@@ -90,7 +95,7 @@ def measure(
         )
     sigmas = _sigmas(prediction, predictions)
     measured = [
-        _measure_frame(*images, prediction.in_truth_units, pair, options)
+        _measure_frame(*images, prediction, pair, options)
         for images in zip(truths, predictions, sigmas, strict=True)
     ]
     metrics = {
@@ -106,7 +111,7 @@ def _measure_frame(
     truth: np.ndarray,
     values: np.ndarray,
     sigma: np.ndarray | None,
-    in_truth_units: bool,
+    prediction: Prediction,
     pair: EvaluationPair,
     options: Options,
 ) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray]]:
@@ -122,13 +127,16 @@ def _measure_frame(
     histograms = (_histogram(normalized), _histogram(fitted))
     if sigma is None:
         return metrics, None, histograms
-    slope, offset = (1.0, 0.0) if in_truth_units else _linear_fit(values, truth)
+    slope, offset = (1.0, 0.0) if prediction.in_truth_units else _linear_fit(values, truth)
     if slope <= 0:
         log.warning("%s: the prediction is darker where the truth is brighter: σ is not judged",
                     pair.place)  # fmt: skip
         return metrics, None, histograms
     brought = slope * values.astype(np.float64) + offset
-    return metrics, calibrate(truth, brought, slope * sigma.astype(np.float64)), histograms
+    widths = slope * sigma.astype(np.float64)
+    known = prediction.calibration
+    multiple = laplace_multiple if known is None else known.multiple
+    return metrics, calibrate(truth, brought, widths, multiple=multiple), histograms
 
 
 def frames(image: xr.DataArray) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ from gvtzoo.packages.reader import DESCRIPTIONS
 
 if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.packages.config import PackageConfig, SigmaCalibration
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -40,11 +41,14 @@ class Prediction:
     sigma : Path, optional
     in_truth_units : bool
         Whether the model gives predictions in the truth's units; else, they are not known.
+    calibration : SigmaCalibration, optional
+        How many σ hold which share of the voxels.
     """
 
     path: Path
     sigma: Path | None = None
     in_truth_units: bool = False
+    calibration: SigmaCalibration | None = None
 
 
 class Candidate(Protocol):
@@ -152,19 +156,27 @@ class ModelPredictions:
         return open_run(self.path) if is_run(self.path) else load(self.path, trust=self.trust)
 
     @cached_property
-    def in_truth_units(self) -> bool:
-        """Whether the model learned targets in the source's units, and goes back to these."""
+    def config(self) -> PackageConfig | None:
+        """What the model says of itself; nothing where gvtzoo did not make it."""
         from gvtzoo.bioimageio.package import is_foreign
         from gvtzoo.packages.reader import open_package
         from gvtzoo.training.run import read_run_config
 
         if is_run(self.path):
-            config = read_run_config(self.path)
-        elif is_foreign(self.path):
+            return read_run_config(self.path)
+        return None if is_foreign(self.path) else open_package(self.path).config
+
+    @property
+    def in_truth_units(self) -> bool:
+        """Whether the model learned targets in the source's units, and goes back to these."""
+        if self.config is None:
             return False
-        else:
-            config = open_package(self.path).config
-        return config.normalization.undo and config.normalization.target == "as_source"
+        normalization = self.config.normalization
+        return normalization.undo and normalization.target == "as_source"
+
+    def _prediction(self, path: Path, sigma: Path | None) -> Prediction:
+        calibration = None if self.config is None else self.config.calibration
+        return Prediction(path, sigma, self.in_truth_units, calibration)
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         path = self.folder / f"{pair.place}.tif"
@@ -176,7 +188,7 @@ class ModelPredictions:
             "channel": pair.channel,
         }
         if _read_record(record).get("made_of") == made_of and _is_intact(record):
-            return Prediction(path, sigma if sigma.is_file() else None, self.in_truth_units)
+            return self._prediction(path, sigma if sigma.is_file() else None)
         for old in (record, path, sigma):
             old.unlink(missing_ok=True)
         has_sigma = self._make(pair, path, sigma, progress)
@@ -184,7 +196,7 @@ class ModelPredictions:
         content = {"made_of": made_of, "files": {file.name: digest_of(file) for file in files}}
         with write_atomically(record) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return Prediction(path, sigma if has_sigma else None, self.in_truth_units)
+        return self._prediction(path, sigma if has_sigma else None)
 
     def _make(
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None

@@ -19,6 +19,8 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.metrics.calibration import laplace_multiple
+from gvtzoo.metrics.noise import noise_level
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.cpu_kernels import accelerate
@@ -254,11 +256,31 @@ class Model:
         dimensions = self.config.network.output_dimensions
         shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
         region = prepared.crop[-dimensions:]
-        kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
-        return [
-            DenormalizedWriter(target, region, shape, undone, kind)
-            for target, kind in zip(targets, kinds, strict=False)
-        ]
+        writers = [DenormalizedWriter(targets[0], region, shape, undone)]
+        if len(targets) > 1:
+            factor = self._sigma_factor(prepared)
+            writers.append(DenormalizedWriter(targets[1], region, shape, undone, "widths", factor))
+        return writers
+
+    def _sigma_factor(self, prepared: NormalizedInput) -> float:
+        """What calibration multiplies σ with in an image of this noise."""
+        calibration = self.config.calibration
+        if calibration is None:
+            return 1.0
+        if len(calibration.factors) == 1:
+            return calibration.factors[0]
+        return calibration.factor(noise_level(prepared))
+
+    def interval(self, level: float) -> float:
+        """How many σ around a prediction hold a share of the truth's voxels.
+
+        Parameters
+        ----------
+        level : float
+            The share, above 0 and below 1.
+        """
+        calibration = self.config.calibration
+        return laplace_multiple(level) if calibration is None else calibration.multiple(level)
 
 
 def budget_of(network: Network, settings: Settings) -> int:

@@ -31,7 +31,8 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
     run : path
         Folder with ``recipe.yaml``, ``best.safetensors`` and ``example.npz`` (`source`), as
         training leaves it; ``metrics.json`` (rows of the validation table), ``tiling.json``
-        (a `TilingHint`) and ``pixel_size.json`` are taken where they are.
+        (a `TilingHint`), ``calibration.json`` (a `SigmaCalibration`) and ``pixel_size.json`` are
+        taken where they are.
     output : path
         Of the zip.
     overwrite : bool
@@ -100,6 +101,7 @@ def read_run_config(run: Path) -> PackageConfig:
             pixel_size=pixel_size.get("pixel_size") or {},
             unit=pixel_size.get("unit"),
             tiling=_read_json(run / "tiling.json", {}) or None,
+            calibration=_read_json(run / "calibration.json", {}) or None,
         )
     except ValidationError as error:
         first = error.errors()[0]
