@@ -91,6 +91,7 @@ def finetune(
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
     freeze: Annotated[Freeze, typer.Option(help="What keeps the model's weights.")] = Freeze.NONE,
     settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     device: Device = "auto",
 ) -> None:
     """Train a model further on a few image pairs of your own."""
@@ -98,15 +99,17 @@ def finetune(
 
     chosen = [f"training.freeze={freeze.value}", *(settings or [])]
     with _progress(f"fine-tuning {model}") as shown:
-        result = run_finetuning(model, data, output, settings=chosen, device=device, progress=shown)
+        result = run_finetuning(
+            model, data, output, settings=chosen, resume=resume, device=device, progress=shown
+        )
     for name, metrics in (("before", result.before), ("after", result.after)):
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
         typer.echo(f"{name:7} {numbers}")
     typer.echo(f"on {result.validation}; picture: {result.picture}")
     if not result.helped:
         typer.echo(
-            "The fine-tuned model is not better than the original: keep the original, or add "
-            "pairs, lower --set training.learning_rate, or use --freeze encoder.",
+            f"Fine-tuning did not help: {result.run} holds the original's weights. More pairs may, "
+            "or --freeze encoder.",
             err=True,
         )
     typer.echo(str(result.run))

@@ -61,6 +61,8 @@ class PackageConfig(Packaged):
         Such as ``"micrometer"``.
     uncertainty : bool
         Whether gvtzoo's own prediction can give σ; derived from `network`.
+    sigma_factor : float
+        What the network's σ is multiplied with in predictions.
     """
 
     format: Literal["1"] = "1"
@@ -76,6 +78,7 @@ class PackageConfig(Packaged):
     )
     unit: str | None = None
     uncertainty: bool = False
+    sigma_factor: Annotated[float, Field(gt=0, lt=math.inf)] = 1.0
 
     @model_validator(mode="before")
     @classmethod

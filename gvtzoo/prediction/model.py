@@ -19,6 +19,7 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.cpu_kernels import accelerate
@@ -250,14 +251,20 @@ class Model:
         self, prepared: NormalizedInput, targets: Sequence[Any]
     ) -> list[DenormalizedWriter]:
         """Where the network's outputs for a frame are put."""
-        undone = prepared.normalization if self.config.normalization.undo else None
+        normalization = self.config.normalization
+        undone = normalization.of_prediction(prepared.normalization) if normalization.undo else None
         dimensions = self.config.network.output_dimensions
         shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
         region = prepared.crop[-dimensions:]
-        kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
+        scale = 1.0 if undone is None else undone.scale
+        widened = FittedNormalization(0.0, scale * self.config.sigma_factor)
+        kinds: tuple[tuple[Literal["values", "widths"], FittedNormalization | None], ...] = (
+            ("values", undone),
+            ("widths", widened),
+        )
         return [
-            DenormalizedWriter(target, region, shape, undone, kind)
-            for target, kind in zip(targets, kinds, strict=False)
+            DenormalizedWriter(target, region, shape, normalization, kind)
+            for target, (kind, normalization) in zip(targets, kinds, strict=False)
         ]
 
 

@@ -98,6 +98,8 @@ class DataConfig(Strict):
         In-plane pixel size of the files, in µm, whatever they say themselves.
     planes_as_channels : bool
         Whether the planes of a stack are the channels of a 2D network's input.
+    noisier_targets : bool
+        Whether targets may be noisier than their sources, which else is taken for a mistake.
     """
 
     noise: CameraNoise | None = None
@@ -110,6 +112,7 @@ class DataConfig(Strict):
     pixel_size: float | None = Field(None, gt=0)
     recorded_pixel_size: float | None = Field(None, gt=0)
     planes_as_channels: bool = False
+    noisier_targets: bool = False
 
 
 class AugmentationConfig(Strict):
@@ -192,6 +195,9 @@ class TrainingConfig(Strict):
     sigma_weight : float
         Of losses with uncertainty: 0 for the likelihood as the paper has it, which cares most
         about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
+    sigma_factor : float
+        What the network's σ is multiplied with, in the loss and in predictions; fine-tuning sets it
+        so that σ has the size of the errors.
     adversarial : Adversarial, optional
         Adds a discriminator, for sharper predictions; the paper's Supplementary Table 6.
     gradient_clip : float, optional
@@ -223,6 +229,7 @@ class TrainingConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Loss = "mse"
     sigma_weight: float = Field(0.0, ge=0, le=1)
+    sigma_factor: float = Field(1.0, gt=0, allow_inf_nan=False)
     adversarial: Adversarial | None = None
     gradient_clip: float | None = Field(None, gt=0)
     validation: bool = True

@@ -24,6 +24,8 @@ from gvtzoo.training.run_folder import (
 
 log = logging.getLogger("gvtzoo.training.train")
 
+Judge = Callable[[Any], float]  # how good a network is, lower is better
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints under another name and renames them."""
@@ -60,11 +62,17 @@ class RunWriter(lightning.Callback):
     """Writes metrics, the best weights, pictures and the last checkpoint after every validation.
 
     Without validation images, the last weights are the best ones. With `patience`, ends the
-    training after as many validations without improvement.
+    training after as many validations without improvement. A `judge` of the network takes the
+    place of the validation loss, and judges what the training starts from, too.
     """
 
     def __init__(
-        self, run: Path, resume: bool, patience: int | None = None, tensorboard: bool = False
+        self,
+        run: Path,
+        resume: bool,
+        patience: int | None = None,
+        tensorboard: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         self.run = run
         self.losses: list[float] = []
@@ -72,11 +80,17 @@ class RunWriter(lightning.Callback):
         self.patience = patience
         self.tensorboard = open_tensorboard(run) if tensorboard else None
         self.shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.judge = judge
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         # A kill between the two writes leaves a row that the checkpoint does not know.
         known = trainer.global_step
         self.rows = [row for row in self.rows if int(row["step"]) <= known]
+        if self.judge is not None and not self.rows:
+            start = {"loss": "", "val_loss": repr(self.judge(module.network)), "learning_rate": ""}
+            self.rows.append({"step": "0", **start})
+            if trainer.is_global_zero:
+                save_weights(module.network, self.run / "best.safetensors")
         if self._is_over():
             trainer.should_stop = True
 
@@ -104,14 +118,14 @@ class RunWriter(lightning.Callback):
             torch.tensor(np.mean(self.losses), device=module.device), reduce_op="mean"
         )
         self.losses = []
-        validation = trainer.callback_metrics.get("val_loss")
+        validation = self._validation(trainer, module)
         row = {
             "step": str(trainer.global_step),
             "loss": repr(float(mean)),
-            "val_loss": "" if validation is None else repr(float(validation)),
+            "val_loss": "" if validation is None else repr(validation),
             "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
         }
-        is_best = validation is None or self._is_better(float(validation))
+        is_best = validation is None or self._is_better(validation)
         self.rows.append(row)
         if trainer.is_global_zero:
             self._write(row, module, is_best)
@@ -120,6 +134,12 @@ class RunWriter(lightning.Callback):
         if self._is_over():
             log.info("no improvement in %s validations: the training ends", self.patience)
             trainer.should_stop = True
+
+    def _validation(self, trainer: lightning.Trainer, module: Any) -> float | None:
+        if self.judge is not None:
+            return self.judge(module.network)
+        loss = trainer.callback_metrics.get("val_loss")
+        return None if loss is None else float(loss)
 
     def _is_better(self, validation: float) -> bool:
         return validation < min((float(row["val_loss"]) for row in self.rows), default=float("inf"))

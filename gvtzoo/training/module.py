@@ -62,7 +62,8 @@ class TrainingModule(lightning.LightningModule):
         name = self.recipe.training.loss
         if name in WITH_SIGMA:
             prediction, sigma = outputs
-            return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight)
+            sigma = sigma.float() * self.recipe.training.sigma_factor
+            return WITH_SIGMA[name](prediction.float(), sigma, target, weight)
         return WITHOUT_SIGMA[name](outputs[0].float(), target)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:

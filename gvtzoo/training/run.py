@@ -100,6 +100,7 @@ def read_run_config(run: Path) -> PackageConfig:
             pixel_size=pixel_size.get("pixel_size") or {},
             unit=pixel_size.get("unit"),
             tiling=_read_json(run / "tiling.json", {}) or None,
+            sigma_factor=recipe.training.sigma_factor,
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -32,12 +32,13 @@ from torch.utils.data import DataLoader, Dataset
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.recipes.recipe import Recipe
-from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, RunWriter
+from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.run_folder import describe_run, load_weights
+from gvtzoo.training.units import settle_units
 
 # Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
 for name in ("lightning.pytorch", "lightning.fabric"):
@@ -98,6 +99,9 @@ def train(
             f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
             "or train without with --set training.validation=false"
         )
+    recipe, training_images, validation_images = settle_units(
+        recipe, training_images, validation_images
+    )
     return train_on(
         recipe,
         training_images,
@@ -120,8 +124,13 @@ def train_on(
     device: str = "auto",
     weights: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
+    judge: Judge | None = None,
 ) -> Path:
-    """Train a recipe on given images; everything else as in `train`."""
+    """Train a recipe on given images; everything else as in `train`.
+
+    With a `judge`, its score of the network, lower is better, takes the place of the loss of the
+    validation images, and the weights that the training starts from are the first candidate.
+    """
     run = Path(run)
     checkpoint = run / "last.ckpt"
     processes = Processes.of_environment()
@@ -153,7 +162,7 @@ def train_on(
         max_epochs=images.epochs,
         gradient_clip_val=settings.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
-        limit_val_batches=None if settings.validation else 0,
+        limit_val_batches=None if settings.validation and judge is None else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=False,
@@ -162,7 +171,9 @@ def train_on(
         enable_model_summary=False,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            RunWriter(run, resume, settings.early_stopping, settings.tensorboard and is_first),
+            RunWriter(
+                run, resume, settings.early_stopping, settings.tensorboard and is_first, judge
+            ),
             Guard(progress, settings.steps),
         ],
     )
