@@ -10,8 +10,20 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.options import DataFolder, Device, ModelName, progress_bar
+from gvtzoo.cli.options import Device, ModelName, progress_bar
 
+NoisyImages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--noisy",
+        metavar="IMAGE",
+        help="In place of --data, a noisy image without truth: a time series, or a single one. "
+        "Give it several times for several images.",
+    ),
+]
+MaybeData = Annotated[
+    Path | None, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
 ]
@@ -53,8 +65,9 @@ def train(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A recipe's name or a YAML file.")
     ],
-    data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    data: MaybeData = None,
+    noisy: NoisyImages = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     weights: Annotated[
@@ -65,7 +78,8 @@ def train(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a network by a recipe."""
+    """Train a network by a recipe, on its data, on yours, or on noisy images without truth."""
+    _one_of(data, noisy)
     from gvtzoo.recipes.recipe import load_recipe
 
     loaded = load_recipe(recipe, settings or [])
@@ -76,6 +90,7 @@ def train(
             loaded,
             data,
             output,
+            noisy=noisy or (),
             resume=resume,
             device=device,
             weights=weights,
@@ -87,20 +102,29 @@ def train(
 
 def finetune(
     model: ModelName,
-    data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    data: MaybeData = None,
+    noisy: NoisyImages = None,
     freeze: Annotated[Freeze, typer.Option(help="What keeps the model's weights.")] = Freeze.NONE,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Train a model further on a few image pairs of your own."""
+    """Train a model further on a few image pairs of your own, or on noisy images without truth."""
+    _one_of(data, noisy)
     from gvtzoo.training.finetune import finetune as run_finetuning
 
     chosen = [f"training.freeze={freeze.value}", *(settings or [])]
     with _progress(f"fine-tuning {model}") as shown:
         result = run_finetuning(
-            model, data, output, settings=chosen, resume=resume, device=device, progress=shown
+            model,
+            data,
+            output,
+            noisy=noisy or (),
+            settings=chosen,
+            resume=resume,
+            device=device,
+            progress=shown,
         )
     for name, metrics in (("before", result.before), ("after", result.after)):
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
@@ -113,6 +137,11 @@ def finetune(
             err=True,
         )
     typer.echo(str(result.run))
+
+
+def _one_of(data: Path | None, noisy: list[Path] | None) -> None:
+    if (data is None) == (not noisy):
+        raise typer.BadParameter("name either pairs with --data, or noisy images with --noisy")
 
 
 @contextmanager

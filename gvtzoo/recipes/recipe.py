@@ -67,6 +67,7 @@ class Surface(Strict):
     attenuation: float = Field(25.0, gt=0)
 
 
+WithoutTruth = Literal["frames", "blind_spots"]
 Region = dict[Literal["z", "y", "x"], tuple[int, int]]
 
 
@@ -98,6 +99,9 @@ class DataConfig(Strict):
         In-plane pixel size of the files, in µm, whatever they say themselves.
     planes_as_channels : bool
         Whether the planes of a stack are the channels of a 2D network's input.
+    without_truth : {"frames", "blind_spots"}, optional
+        The images are noisy, and there is no truth: targets are the neighbouring frames of a time
+        series, or voxels that the source does not show (`gvtzoo.training.data.noisy`).
     noisier_targets : bool
         Whether targets may be noisier than their sources, which else is taken for a mistake.
     """
@@ -112,6 +116,7 @@ class DataConfig(Strict):
     pixel_size: float | None = Field(None, gt=0)
     recorded_pixel_size: float | None = Field(None, gt=0)
     planes_as_channels: bool = False
+    without_truth: WithoutTruth | None = None
     noisier_targets: bool = False
 
 

@@ -28,9 +28,11 @@ from gvtzoo.training.candidates import (
     with_sigma_factor,
 )
 from gvtzoo.training.comparison import predict
+from gvtzoo.training.data.checks import check_images
+from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.held_out import hold_out
 from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
 from gvtzoo.training.units import settle_units
 
@@ -77,15 +79,16 @@ class FineTuning:
 
 def finetune(
     model: str | Path,
-    data: str | Path,
+    data: str | Path | None,
     run: str | Path,
     *,
+    noisy: Sequence[str | Path] = (),
     settings: Iterable[str] = (),
     resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> FineTuning:
-    """Train a packaged model further on pairs of one's own.
+    """Train a packaged model further on pairs, or on noisy images, of one's own.
 
     Network, weights, normalization and recipe come from the package. Source and target are brought
     to the same units; σ, where the model has one, to the size of its errors; the learning rate is
@@ -96,9 +99,11 @@ def finetune(
     ----------
     model : str or path
         As `gvtzoo.load` takes it.
-    data : path
+    data : path, optional
         ``source/`` and ``target/`` with the same file names, or a CSV; one pair is enough. Without
         ``val/``, every fourth pair is held out, or, of fewer than four pairs, a band of each.
+    noisy : sequence of path
+        In place of pairs, images without truth (`gvtzoo.training.data.noisy`).
     run : path
         The run folder; has to be new or empty, or, with `resume`, an interrupted one's.
     settings : iterable of str
@@ -121,10 +126,20 @@ def finetune(
     _check_folder(run, resume)
     parent = load_own(model)
     recipe = finetuning_recipe(parent.config, settings)
-    recipe, training, held_out, described = split_pairs(data, recipe)
+    training: Sequence[TrainingImage]
+    held_out: Sequence[TrainingImage]
+    if noisy:
+        recipe, images = read_noisy(noisy, recipe)
+        training, held_out, described = images.training, images.judged, images.described
+    elif data is not None:
+        recipe, training, held_out, described = split_pairs(data, recipe)
+    else:
+        raise GvtzooError("there is nothing to learn from: name pairs, or noisy images")
     recipe = fit_patch(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
-    judge = Reconstruction(parent, _config(parent, recipe), held_out, device)
+    judge = Reconstruction(
+        parent, _config(parent, recipe), held_out, device, truth=recipe.data.without_truth is None
+    )
     with TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
         save_weights(parent.network, weights)
@@ -294,6 +309,7 @@ def split_pairs(
     held_out = load_images(data, "val", recipe)
     if not pairs:
         raise GvtzooError(f"{data} holds no pairs: put them into source/ and target/")
+    check_images(pairs)
     # Before images are divided: whole ones tell more.
     recipe, pairs, held_out = settle_units(recipe, pairs, held_out)
     if held_out:

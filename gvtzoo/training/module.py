@@ -58,8 +58,14 @@ class TrainingModule(lightning.LightningModule):
         return (self.network(source),)
 
     def loss(self, outputs: tuple[Tensor, ...], target: Tensor, weight: float = 0.0) -> Tensor:
-        """The recipe's loss of a batch, a scalar; `weight` as in `gvtzoo.training.losses`."""
+        """The recipe's loss of a batch, a scalar; `weight` as in `gvtzoo.training.losses`.
+
+        Of blind spots, only voxels of which the target is known count.
+        """
         name = self.recipe.training.loss
+        if self.recipe.data.without_truth == "blind_spots":
+            known = torch.isfinite(target)
+            outputs, target = tuple(output[known] for output in outputs), target[known]
         if name in WITH_SIGMA:
             prediction, sigma = outputs
             sigma = sigma.float() * self.recipe.training.sigma_factor

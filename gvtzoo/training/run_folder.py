@@ -187,7 +187,7 @@ def draw_prediction(
     """
     from matplotlib.figure import Figure
 
-    low, high = np.percentile(target, (0.5, 99.8))
+    low, high = np.nanpercentile(target, (0.5, 99.8))  # blind spots leave the rest unknown
     figure = Figure(figsize=(12, 4.3), layout="constrained")
     panels = {"source": source, "prediction": prediction, "target": target}
     for axes, (title, image) in zip(figure.subplots(1, 3), panels.items(), strict=True):

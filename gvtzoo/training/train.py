@@ -35,6 +35,7 @@ from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.run_folder import describe_run, load_weights
@@ -48,9 +49,10 @@ warnings.filterwarnings("ignore", module=r"lightning\.")
 
 def train(
     recipe: Recipe,
-    data: str | Path,
+    data: str | Path | None,
     run: str | Path,
     *,
+    noisy: Sequence[str | Path] = (),
     resume: bool = False,
     device: str = "auto",
     weights: str | Path | None = None,
@@ -62,8 +64,10 @@ def train(
     Parameters
     ----------
     recipe : Recipe
-    data : path
+    data : path, optional
         Folder or CSV, as in `gvtzoo.training.data.patches.load_images`.
+    noisy : sequence of path
+        In place of data, images without truth (`gvtzoo.training.data.noisy`).
     run : path
         The run folder; has to be new or empty, or, with `resume`, an interrupted run's.
     resume : bool
@@ -89,19 +93,7 @@ def train(
     GvtzooError
         When the data cannot be used, the run folder is taken, or the loss is no longer finite.
     """
-    settings = recipe.training
-    training_images = load_images(data, "train", recipe, cache)
-    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
-    if not training_images:
-        raise GvtzooError(f"{data} holds no training images")
-    if settings.validation and not validation_images:
-        raise GvtzooError(
-            f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
-            "or train without with --set training.validation=false"
-        )
-    recipe, training_images, validation_images = settle_units(
-        recipe, training_images, validation_images
-    )
+    recipe, training_images, validation_images = _images(recipe, data, noisy, cache)
     return train_on(
         recipe,
         training_images,
@@ -112,6 +104,33 @@ def train(
         weights=weights,
         progress=progress,
     )
+
+
+def _images(
+    recipe: Recipe,
+    data: str | Path | None,
+    noisy: Sequence[str | Path],
+    cache: str | Path | None,
+) -> tuple[Recipe, Sequence[TrainingImage], Sequence[TrainingImage]]:
+    """The recipe as it suits the images, images to train on, and images to validate on."""
+    if noisy:
+        recipe, images = read_noisy(noisy, recipe)
+        return recipe, images.training, images.held_out if recipe.training.validation else []
+    if data is None:
+        raise GvtzooError("there is nothing to learn from: name a data folder, or noisy images")
+    settings = recipe.training
+    training_images = load_images(data, "train", recipe, cache)
+    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
+    if not training_images:
+        raise GvtzooError(f"{data} holds no training images")
+    if settings.validation and not validation_images:
+        raise GvtzooError(
+            f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
+            "or train without with --set training.validation=false"
+        )
+    if Processes.of_environment().rank == 0:
+        check_images(training_images)
+    return settle_units(recipe, training_images, validation_images)
 
 
 def train_on(
@@ -142,8 +161,6 @@ def train_on(
             raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
         resume = False  # interrupted before its first checkpoint: from the beginning
     settings = recipe.training
-    if is_first:
-        check_images(training_images)
     images = PatchLoader(recipe, training_images, validation_images, processes)
     if is_first:
         run.mkdir(parents=True, exist_ok=True)
