@@ -55,20 +55,34 @@ class UnitFit:
         """Whether the two show the same, so that the fit means something."""
         return self.correlation >= ALIKE and self.gain > 0
 
-    def agrees(self, other: UnitFit) -> bool:
-        """Whether the other fit makes about the same of this one's first image."""
+    def agrees(
+        self, other: UnitFit, *, gain: float = SAME_GAIN, offset: float = SAME_OFFSET
+    ) -> bool:
+        """Whether the other fit makes about the same of this one's first image.
+
+        Parameters
+        ----------
+        other : UnitFit
+        gain : float
+            The largest factor between the two gains.
+        offset : float
+            How far apart the two may be in the middle of the range, as a share of the range.
+        """
         if not (self.gain > 0 and other.gain > 0):
             return False
         apart = abs(self.apply(self.middle) - other.apply(self.middle))
-        ratio = self.gain / other.gain
-        return 1 / SAME_GAIN <= ratio <= SAME_GAIN and apart <= SAME_OFFSET * self.spread * max(
-            self.gain, other.gain
-        )
+        range_ = self.spread * max(self.gain, other.gain)
+        return 1 / gain <= self.gain / other.gain <= gain and apart <= offset * range_
+
+    def within(self, *, gain: float, offset: float) -> bool:
+        """Whether the two images have the same units, or as nearly as that."""
+        same = UnitFit(1.0, 0.0, 1.0, self.middle, self.spread)
+        return self.agrees(same, gain=gain, offset=offset)
 
     @property
     def same(self) -> bool:
         """Whether both images have the same units."""
-        return self.agrees(UnitFit(1.0, 0.0, 1.0, self.middle, self.spread))
+        return self.within(gain=SAME_GAIN, offset=SAME_OFFSET)
 
     def apply(self, value: float) -> float:
         """A value of the first image in units of the second."""
