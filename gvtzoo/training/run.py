@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -19,6 +20,8 @@ from gvtzoo.recipes.recipe import load_recipe
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
     from gvtzoo.prediction.model import Model
+
+log = logging.getLogger(__name__)
 
 NEEDED = ("recipe.yaml", "best.safetensors", "example.npz")
 
@@ -54,6 +57,9 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
             "training validated once?"
         )
     config = read_run_config(run)
+    report = _read_json(run / "finetuning.json", {})
+    if report.get("helped") is False:
+        log.warning("fine-tuning did not help: the weights are those of %s", report.get("parent"))
     return write_package(
         output,
         network=_network(run, config),
