@@ -47,6 +47,8 @@ VALIDATE_EVERY = 20
 PATIENCE = 5  # validations
 LARGEST_BATCH = 8
 RATE = "training.learning_rate"
+# Settings that suit a long training, or its own data.
+OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
 REPORT = "finetuning.json"
 
 
@@ -240,7 +242,8 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         When a setting is wrong.
     """
     original = dict(config.recipe or {})
-    training = dict(original.get("training") or _training_of(config))
+    given = original.get("training") or _training_of(config)
+    training = {key: value for key, value in given.items() if key not in OF_THE_FIRST_TRAINING}
     metadata = config.metadata
     changed = {
         "name": f"{metadata.id}-finetuned",
