@@ -54,7 +54,7 @@ def sweep(
 ) -> None:
     """Measure what predictions lose in tiles of several sizes against the whole image.
 
-    Tiles with a halo (as Fiji and ilastik cut them), averaged blocks, and exact tiles, from the
+    Tiles with a halo as wide as the convolutions reach, averaged blocks, and exact tiles, from the
     training patch to the whole image.
     """
     from gvtzoo.evaluation.folder import write_text
