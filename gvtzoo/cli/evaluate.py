@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
@@ -119,7 +120,7 @@ def evaluate(
     report_folder.claim(output, identity, overwrite=overwrite)
     if loaded is not None:
         pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
-    with progress_bar("evaluating") as shown:
+    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         evaluation = run_evaluation(
             candidates,
             pairs,
@@ -141,6 +142,11 @@ def evaluate(
         if row.metric in SHOWN and not row.structure:
             typer.echo(in_words(row))
     typer.echo(f"report: {report}", err=True)
+
+
+def predictions_kept(folder: Path) -> str:
+    """What an interrupted evaluation leaves, and how it goes on."""
+    return f"predictions that were made are kept in {folder}: the same command goes on with them"
 
 
 def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings
+from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings, predictions_kept
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
@@ -145,7 +146,7 @@ def transfer(
         name: _pairs(Path(place), recipes.get(name), output / report_folder.IMAGES, name)
         for name, place in places.items()
     }
-    with progress_bar("evaluating") as shown:
+    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         found = run_transfer(candidates, sets, output, command=command_line(), progress=shown)
     for metric in MATRICES:
         matrix = found.matrix(metric)

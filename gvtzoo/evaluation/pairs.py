@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ TRUTH_FOLDERS = ("target", "GT")  # CARE's data sets call it GT
 SOURCE_FOLDER = "source"
 SPLITS = ("test", "val")  # the first that there is
 NOISE_SEED = 1
+Region = Mapping[Literal["z", "y", "x"], tuple[int, int]]
 SIGMA = "_sigma"  # ends the names of files with the σ of a prediction
 
 
@@ -54,7 +55,7 @@ class EvaluationPair:
     channel: str | None = None
     target_channel: str | None = None
     origins: tuple[Path, ...] = ()
-    region: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    region: Region = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.origins:
@@ -131,7 +132,7 @@ def write_recipe_pairs(
     images = load_images(data, "test", recipe)
     if not images:
         raise GvtzooError(f"{data} has no test images for the recipe {recipe.name}")
-    region = dict((recipe.data.regions or {}).get("test", {}))
+    region = (recipe.data.regions or {}).get("test", {})
     pairs = [
         replace(_pair_in(folder, image.name, structure), origins=image.files, region=region)
         for image in images

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from gvtzoo.core.files import sha256_of
-from gvtzoo.evaluation.pairs import EvaluationPair
+from gvtzoo.evaluation.pairs import EvaluationPair, Region
 from gvtzoo.evaluation.results import Seen
 from gvtzoo.packages.config import TrainedOn
-
-Region = Mapping[str, tuple[int, int]]
 
 
 class Seeing:
