@@ -83,12 +83,16 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         from gvtzoo.bioimageio.package import is_foreign
         from gvtzoo.hub.registry import find_model
         from gvtzoo.packages.reader import open_package
+        from gvtzoo.packages.run_folder import is_run, read_run_config
 
         path = find_model(model)
-        if is_foreign(path):
+        if is_run(path):
+            config = read_run_config(path)
+        elif is_foreign(path):
             _foreign_info(path, as_json)
             return
-        config = open_package(path).config
+        else:
+            config = open_package(path).config
         content, lines = config.model_dump(mode="json"), _package_lines(config)
         citations = config.metadata.cite
     if as_json:
@@ -158,7 +162,7 @@ def _description_lines(metadata: ModelMetadata, task: str) -> list[tuple[str, st
 
 def _origin_lines(metadata: ModelMetadata) -> list[tuple[str, str]]:
     return [
-        ("license", f"{metadata.license} (weights)"),
+        ("license", f"{metadata.license or 'none given'} (weights)"),
         ("authors", ", ".join(author.name for author in metadata.authors)),
         *[("data", _data(source)) for source in metadata.data],
     ]

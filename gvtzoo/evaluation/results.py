@@ -176,6 +176,8 @@ class Evaluation(Part):
     pixel_size : dict of str to float
         By axis, in `unit`; empty where it is not known.
     unit : str, optional
+    weights : dict of str to str
+        SHA-256 of the weights of models that are run folders.
     data : str
         Where the pairs came from.
     command : str
@@ -191,6 +193,7 @@ class Evaluation(Part):
     calibrations: tuple[CalibrationRow, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     left_out: tuple[str, ...] = ()
+    weights: dict[str, str] = {}
     pixel_size: dict[str, float] = {}
     unit: str | None = None
     data: str = ""

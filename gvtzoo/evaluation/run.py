@@ -121,6 +121,7 @@ def evaluate(
         left_out=tuple(left_out),
         pixel_size=calibration.get("pixel_size") or {},
         unit=calibration.get("unit") or None,
+        weights={one.name: one.weights for one in candidates if one.weights is not None},
         data=data,
         command=command,
         versions=_versions(),
