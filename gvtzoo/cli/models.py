@@ -14,7 +14,7 @@ from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
-    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.packages.config import PackageConfig, TrainedOn
     from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
 
 
@@ -132,6 +132,7 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
         ("tiling", _tiling(config.tiling, config.exact)),
         *_origin_lines(metadata),
+        ("trained on", _trained_on(config.trained_on)),
         *_metrics_lines(config.metrics),
     ]
 
@@ -165,7 +166,18 @@ def _origin_lines(metadata: ModelMetadata) -> list[tuple[str, str]]:
         ("license", f"{metadata.license or 'none given'} (weights)"),
         ("authors", ", ".join(author.name for author in metadata.authors)),
         *[("data", _data(source)) for source in metadata.data],
+        *[("parent's data", _data(source)) for source in metadata.parent_data],
     ]
+
+
+def _trained_on(known: TrainedOn) -> str:
+    """How many files the package knows to have been learned from."""
+    counts = {
+        use: sum(file.use == use for file in known.files if not file.model)
+        for use in ("train", "val")
+    }
+    told = [f"{count} for {use}" for use, count in counts.items() if count]
+    return f"files: {', '.join(told)}" if told else ""
 
 
 def _data(source: DataSource) -> str:

@@ -82,12 +82,8 @@ def test_the_description_is_what_was_given(run, tmp_path):
     rdf = package.rdf
     assert (rdf["id"], rdf["name"], rdf["version"]) == ("cells-1", "Cells of mine", "1.2.0")
     assert rdf["authors"] == [
+        {"name": "Ada Lovelace", "affiliation": "University of London", "orcid": ORCID},
         {"name": "B. Uilder"},
-        {
-            "name": "Ada Lovelace",
-            "affiliation": "University of London",
-            "orcid": "0000-0002-1825-0097",
-        },
     ]
     assert rdf["maintainers"] == [{"github_user": "ada", "name": "Ada Lovelace"}]
     assert rdf["git_repo"] == "https://example.org/cells"
