@@ -81,9 +81,9 @@ def train(
     What --set changes when a training is resumed is written into the run's changes.json.
     """
     loaded = _recipe_of(recipe, output, settings or [], resume)
-    from gvtzoo.training.train import train as run_training
-
     with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
+        from gvtzoo.training.train import train as run_training
+
         run = run_training(
             loaded,
             data,
