@@ -58,7 +58,7 @@ class Candidate(Protocol):
     identity : str
         Changes with everything that predictions depend on, but the image.
     trained_on : TrainedOn, optional
-        What it has learned from; None where that is not known.
+        What it has learned from, empty where that is not known; None of what is no model.
     weights : str, optional
         SHA-256 of a run's weights.
     """
@@ -177,9 +177,11 @@ class ModelPredictions:
         return None if is_foreign(self.path) else open_package(self.path).config
 
     @property
-    def trained_on(self) -> TrainedOn | None:
-        """What the model has learned from; None where that is not known."""
-        return None if self.config is None else self.config.trained_on
+    def trained_on(self) -> TrainedOn:
+        """What the model has learned from; empty where that is not known."""
+        from gvtzoo.packages.config import TrainedOn
+
+        return TrainedOn() if self.config is None else self.config.trained_on
 
     @property
     def weights(self) -> str | None:

@@ -53,6 +53,7 @@ def test_a_report(tmp_path, data):
     assert lines[0] == ["model", "images", "n", "r", "nrmse", "psnr", "ssim", "mse", "mae", "r2"]
     assert [line[0] for line in lines[1:4]] == [MODEL, "whole", "input"]
     assert f"{MODEL} is better than input in SSIM" in result.stdout
+    assert "input: what it was trained on" not in result.stdout
     assert str(report / "index.html") in result.stderr
     rows = list(csv.DictReader((report / "metrics.csv").open()))
     assert len(rows) == 9
@@ -132,7 +133,7 @@ def test_a_failed_evaluation_does_not_stand_in_the_way_of_the_corrected_one(tmp_
     options = ["--data", data, "-o", tmp_path / "report", "--device", "cpu"]
     wrong = tmp_path / "wrong"
     wrong.mkdir()
-    with pytest.raises(GvtzooError, match="has no prediction of"):
+    with pytest.raises(GvtzooError, match="none of the 3 images"):
         run("evaluate", f"mine={wrong}", *options)
     result = run("evaluate", f"mine={data / 'source'}", *options)
     assert (tmp_path / "report" / "index.html").is_file()
@@ -153,6 +154,7 @@ def test_images_that_a_run_was_trained_on_are_marked(tmp_path, data):
     (folder / "data.json").write_text(json.dumps(used))
     options = ["--data", data, "-o", tmp_path / "report", "--device", "cpu", "--input"]
     result = run("evaluate", folder, *options)
+    assert "what it was trained on is not known" not in result.stdout
     assert "tuned: it was trained on 1 of the 3 images (0)" in result.stdout
     assert "tuned: its weights were chosen by 1 of the 3 images (1)" in result.stdout
     rows = list(csv.DictReader((tmp_path / "report" / "metrics.csv").open()))
