@@ -72,6 +72,7 @@ def package(
     """
     from gvtzoo.cli import identity
     from gvtzoo.packages.identity import Identity
+    from gvtzoo.packages.run_folder import read_run_config
     from gvtzoo.training.run import check_complete, package_run, run_metadata
 
     check_complete(run)
@@ -96,6 +97,8 @@ def package(
     rows = None if metrics is None else _metric_rows(run, metrics)
     made = package_run(run, output, overwrite=overwrite, metadata=metadata, metrics=rows)
     missing = [identity.WANTED[key] for key in identity.lacking(metadata)]
+    if rows is None and not read_run_config(run).metrics:
+        missing.append("--metrics")
     if missing:
         typer.echo(f"gvtzoo: to publish {made}, package it with {', '.join(missing)}", err=True)
     typer.echo(str(made))

@@ -64,7 +64,7 @@ def test_a_run_by_a_zoo_recipe_is_not_the_zoos_model(run, tmp_path):
     done = invoke("package", run, "-o", tmp_path / "my_cells.zip")
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{tmp_path / 'my_cells.zip'}\n"
-    assert "--author, --license, --data-name" in done.stderr
+    assert "--author, --license, --data-name, --metrics" in done.stderr
     rdf = open_package(tmp_path / "my_cells.zip").rdf
     assert (rdf["id"], rdf["authors"]) == ("my-cells", [{"name": "unknown"}])
     assert "license" not in rdf
@@ -77,7 +77,11 @@ def test_a_run_by_a_zoo_recipe_is_not_the_zoos_model(run, tmp_path):
 
 def test_the_description_is_what_was_given(run, tmp_path):
     done = invoke("package", run, "-o", tmp_path / "model.zip", *DESCRIBED)
-    assert (done.exit_code, done.stderr) == (0, "")
+    model = tmp_path / "model.zip"
+    assert (done.exit_code, done.stderr) == (
+        0,
+        f"gvtzoo: to publish {model}, package it with --metrics\n",
+    )
     package = open_package(tmp_path / "model.zip")
     rdf = package.rdf
     assert (rdf["id"], rdf["name"], rdf["version"]) == ("cells-1", "Cells of mine", "1.2.0")
