@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.results import Evaluation, truth_of
 from gvtzoo.recipes.metadata import MetricRow
@@ -49,7 +51,7 @@ def metric_rows(evaluation: Evaluation, weights: str, title: str) -> list[Metric
             }
             rows.append(
                 MetricRow(
-                    data=f"{evaluation.data} ({count} images)",
+                    data=f"{_without_folders(evaluation.data)} ({count} images)",
                     condition=condition,
                     method=title if name == model else name,
                     chose_weights=name == model and "val" in seen,
@@ -57,3 +59,9 @@ def metric_rows(evaluation: Evaluation, weights: str, title: str) -> list[Metric
                 )
             )
     return rows
+
+
+def _without_folders(data: str) -> str:
+    """The last part of the data's path: where a user keeps them is nobody's business."""
+    place, comma, more = data.partition(", ")
+    return f"{Path(place).name or place}{comma}{more}"

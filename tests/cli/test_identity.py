@@ -153,7 +153,7 @@ def evaluation(run, **changes):
         metrics=("r",),
         results=tuple(rows),
         weights={"run": sha256_of(run / "best.safetensors")},
-        data="my_pairs/",
+        data="/home/ada/my_pairs/, test images of denoising/nuclei",
     )
 
 
@@ -169,8 +169,9 @@ def test_metrics_come_from_an_evaluation_of_these_weights(run, tmp_path):
         ("input", 0.5),
     ]
     assert [row.chose_weights for row in config.metrics] == [True, False]
+    assert config.metrics[0].data == "my_pairs, test images of denoising/nuclei (2 images)"
     card = model_card(config, "a/b", picture="c.png")
-    assert "| GVTNet * |" in card
+    assert "| GVTNet † |" in card
     assert "These images chose the weights" in card
     publication = prepare(tmp_path / "model.zip", "ada/cells")
     assert "split: validation" in publication.card

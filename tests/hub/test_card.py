@@ -47,7 +47,7 @@ def test_the_numbers_of_the_model_before_are_not_the_fine_tuned_ones(configured)
     card = card_of(configured(metrics=rows))
     (result,) = card.data.eval_results
     assert (result.metric_value, result.dataset_split) == (0.7, "validation")
-    assert "| 2 pairs |  | after * | 0.7 |" in card.text
+    assert "| 2 pairs |  | after † | 0.7 |" in card.text
     assert "These images chose the weights" in card.text
 
 
