@@ -181,7 +181,6 @@ def run_one(
     from gvtzoo.metrics.pair import evaluate_pair
     from gvtzoo.training.data.camera import relative_intensity
     from gvtzoo.training.finetune import finetune
-    from gvtzoo.training.run import open_run
 
     logging.getLogger("gvtzoo").setLevel(logging.ERROR)
     torch.set_num_threads(options["threads"])
@@ -206,7 +205,7 @@ def run_one(
             options["model"], place, place / "run", settings=settings, device=options["device"]
         )
         report = json.loads((place / "run" / "finetuning.json").read_text())
-        models = {"before": load_own(options["model"]), "after": open_run(place / "run")}
+        models = {"before": load_own(options["model"]), "after": load_own(place / "run")}
     tests = [
         shift.record(clean, np.random.default_rng([7, n])) for n, clean in enumerate(for_tests)
     ]

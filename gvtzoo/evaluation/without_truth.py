@@ -9,7 +9,7 @@ single image, two parts of its photons.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,7 @@ from gvtzoo.evaluation.predictions import Prediction, Progress
 from gvtzoo.images.files import read_image, write_image
 from gvtzoo.metrics.noise import NoiseModel
 from gvtzoo.metrics.pair import pearson_r
+from gvtzoo.packages.config import TrainedOn
 
 MOST_FRAMES = 20  # of a series; spread evenly where there are more
 SHARE = 0.75  # of the photons of a single image that are predicted from
@@ -121,7 +122,9 @@ class BestGaussian:
     pairs: Sequence[EvaluationPair]
     folder: Path
     name: str = GAUSSIAN
-    identity: str = field(default=GAUSSIAN)
+    identity: str = GAUSSIAN
+    weights: str | None = None
+    trained_on: TrainedOn | None = None
 
     @cached_property
     def sigmas(self) -> tuple[float, float]:

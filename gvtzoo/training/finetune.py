@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
+from gvtzoo.packages.run_folder import FINETUNING, RECIPE, WEIGHTS
 from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe, to_yaml
 from gvtzoo.training.candidates import (
     RATES,
@@ -49,7 +50,6 @@ LARGEST_BATCH = 8
 RATE = "training.learning_rate"
 # Settings that suit a long training, or its own data.
 OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
-REPORT = "finetuning.json"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def finetune(
     run, settings = Path(run), list(settings)
     _check_folder(run, resume)
     parent = load_own(model)
-    recipe = finetuning_recipe(parent.config, settings)
+    recipe = finetuning_recipe(parent.config, [*_base_model(model), *settings])
     training: Sequence[TrainingImage]
     held_out: Sequence[TrainingImage]
     if noisy:
@@ -148,7 +148,9 @@ def finetune(
         started = _started(run) if resume else None
         trials: list[dict[str, float]] = []
         if started is not None:
-            recipe = _with(recipe, {"learning_rate": started.training.learning_rate})
+            found = started.training  # in the first part
+            known = {"learning_rate": found.learning_rate, "sigma_factor": found.sigma_factor}
+            recipe = _with(recipe, known)
         elif not any(text.partition("=")[0].strip() == RATE for text in settings):
             first = recipe.training.learning_rate
             rate, trials = choose_rate(
@@ -172,6 +174,7 @@ def finetune(
             weights=weights,
             progress=progress,
             judge=judge,
+            parent=parent.config,
         )
     tuned = _tuned(judge, run)
     before, after = judge.mean(parent), judge.mean(tuned)
@@ -180,7 +183,7 @@ def finetune(
         tuned, after = parent, before
         _keep_original(run, recipe, parent, described)
     rows = [
-        {"data": described, "method": name, **metrics}
+        {"data": described, "method": name, "chose_weights": name == "after", **metrics}
         for name, metrics in ((f"before ({parent.name})", before), ("after", after))
     ]
     write_json(run / "metrics.json", rows)
@@ -192,7 +195,7 @@ def finetune(
         "trials": trials,
         "sigma_factor": recipe.training.sigma_factor,
     }
-    write_json(run / REPORT, report)
+    write_json(run / FINETUNING, report)
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0])
     return FineTuning(run, before, after, described, picture, helped)
@@ -211,7 +214,7 @@ def _check_folder(run: Path, resume: bool) -> None:
 
 def _started(run: Path) -> Recipe | None:
     """The recipe of an interrupted training; None where it was interrupted before that."""
-    return load_recipe(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else None
+    return load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
 
 
 def _with(recipe: Recipe, training: dict[str, Any]) -> Recipe:
@@ -221,7 +224,7 @@ def _with(recipe: Recipe, training: dict[str, Any]) -> Recipe:
 
 def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> None:
     """The original's weights and name in the run folder, since nothing was better."""
-    save_weights(parent.network, run / "best.safetensors")
+    save_weights(parent.network, run / WEIGHTS)
     metadata = parent.config.metadata
     note = f"Fine-tuning did not help (on {described}): these are the weights of {metadata.id}."
     assert recipe.model is not None
@@ -229,8 +232,16 @@ def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> 
         update={"name": metadata.name, "description": f"{metadata.description} {note}"}
     )
     recipe = _with(recipe, {"sigma_factor": parent.config.sigma_factor})
-    with write_atomically(run / "recipe.yaml") as temporary:
+    with write_atomically(run / RECIPE) as temporary:
         temporary.write_text(to_yaml(recipe.model_copy(update={"model": card})), encoding="utf-8")
+
+
+def _base_model(model: str | Path) -> list[str]:
+    """The setting that names the model's repository, where it was loaded from one."""
+    from gvtzoo.hub.registry import repository_of
+
+    repository = repository_of(model)
+    return [] if repository is None else [f"model.base_model={repository}"]
 
 
 def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Recipe:
@@ -250,7 +261,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         "task": config.task,
         "description": f"Fine-tuned from {metadata.id}.",
         "network": config.network.model_dump(mode="json"),
-        "normalization": config.normalization.model_dump(mode="json"),
+        "normalization": _normalization_of(config),
         "data": _data_of(original),
         "augmentation": {"flips": True, "turns": True},
         "training": {
@@ -282,6 +293,13 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
             f"{recipe.network.architecture} from the beginning, with gvtzoo train"
         )
     return recipe
+
+
+def _normalization_of(config: PackageConfig) -> dict[str, Any]:
+    """A package's normalization without the units of the targets that it was trained on."""
+    normalization = config.normalization.model_dump(mode="json")
+    target = "as_source" if normalization["target"] == "fitted" else normalization["target"]
+    return {**normalization, "target": target, "target_units": None}
 
 
 def _training_of(config: PackageConfig) -> dict[str, Any]:
@@ -350,7 +368,7 @@ def _tuned(judge: Reconstruction, run: Path) -> Model:
     from gvtzoo.prediction.model import Model
 
     network = judge.config.network.build()
-    load_weights(network, run / "best.safetensors")
+    load_weights(network, run / WEIGHTS)
     return Model(network, judge.config)
 
 

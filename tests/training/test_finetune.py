@@ -18,11 +18,12 @@ from gvtzoo.hub.load import load_own
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.metrics.pair import pearson_r
 from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.run_folder import read_run_config
 from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.finetune import finetune, finetuning_recipe
-from gvtzoo.training.run import open_run, package_run, read_run_config
+from gvtzoo.training.run import package_run
 
 QUICK = ["training.patch=[16, 16]", "training.steps=40", "training.learning_rate=0.01"]
 
@@ -59,8 +60,10 @@ def test_the_new_model_names_its_parent_and_what_it_gained(package, tmp_path):
     assert result.validation == "1 of 4 pairs, held out"
     config = read_run_config(result.run)
     assert config.metadata.parent == "small-model"
-    assert config.metadata.id == "small-model-finetuned"
+    assert config.metadata.authors[0].name == "unknown", "not those of the model before"
+    assert {file.use for file in config.trained_on.files} == {"train", "val"}
     before, after = config.metrics
+    assert (before.chose_weights, after.chose_weights) == (False, True)
     assert before.method == "before (small-model)"
     assert after.values == pytest.approx(result.after)
 
@@ -132,7 +135,7 @@ def test_targets_in_other_units_do_no_harm(package, tmp_path):
         result = finetune(package, data, data / "run", settings=settings, device="cpu")
         after[data.name] = result.after
     assert after["other"]["SSIM"] == pytest.approx(after["same"]["SSIM"], abs=0.03)
-    model = open_run(other / "run")
+    model = load_own(other / "run")
     assert model.config.normalization.target_units.gain == pytest.approx(60, rel=0.1)
     predicted = model.predict(tifffile.imread(other / "source" / "0.tif"), "YX").to_numpy()
     assert predicted.mean() == pytest.approx(60 * 200 + 500, rel=0.1)
@@ -179,7 +182,7 @@ def test_noisy_images_are_enough(package, tmp_path, frames):
     assert result.helped
     before, after = (
         pearson_r(clean, model.predict(noisy[0], "YX").to_numpy())
-        for model in (load_own(package), open_run(result.run))
+        for model in (load_own(package), load_own(result.run))
     )
     assert after > before
 
