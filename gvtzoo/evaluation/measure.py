@@ -17,7 +17,12 @@ from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Prediction
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
-from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
+from gvtzoo.metrics.calibration import (
+    Calibration,
+    calibrate,
+    laplace_multiple,
+    merge_calibrations,
+)
 from gvtzoo.metrics.pair import evaluate_pair, paper_normalize
 from gvtzoo.metrics.units import fit_units
 
@@ -98,11 +103,13 @@ def measure(
         )
     sigmas = _sigmas(prediction, predictions)
     measured = [
-        _measure_frame(*images, prediction.in_truth_units, pair, options)
+        _measure_frame(*images, prediction, pair, options)
         for images in zip(truths, predictions, sigmas, strict=True)
     ]
     metrics = {
-        name: float(np.mean([found[0][name] for found in measured])) for name in measured[0][0]
+        name: float(np.mean([found[0][name] for found in measured]))
+        for name in measured[0][0]
+        if all(name in found[0] for found in measured)
     }
     calibrations = [found[1] for found in measured if found[1] is not None]
     calibration = merge_calibrations(calibrations) if calibrations else None
@@ -114,7 +121,7 @@ def _measure_frame(
     truth: np.ndarray,
     values: np.ndarray,
     sigma: np.ndarray | None,
-    in_truth_units: bool,
+    prediction: Prediction,
     pair: EvaluationPair,
     options: Options,
 ) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +134,7 @@ def _measure_frame(
     if not in_same_units(values, truth):
         # Numbers in units that the two do not share would only tell how far these are apart.
         metrics = {name: metrics[name] for name in metrics if name not in IN_UNITS}
-        sigma = None if in_truth_units else sigma
+        sigma = None if prediction.in_truth_units else sigma
     if options.resolution:
         metrics["resolution"] = _resolution(truth, values, pair.target)
     if options.segmentation:
@@ -136,13 +143,16 @@ def _measure_frame(
         metrics |= evaluate_segmentation(truth, values)
     if sigma is None:
         return metrics, None, histograms
-    slope, offset = (1.0, 0.0) if in_truth_units else _linear_fit(values, truth)
+    slope, offset = (1.0, 0.0) if prediction.in_truth_units else _linear_fit(values, truth)
     if slope <= 0:
         log.warning("%s: the prediction is darker where the truth is brighter: σ is not judged",
                     pair.place)  # fmt: skip
         return metrics, None, histograms
     brought = slope * values.astype(np.float64) + offset
-    return metrics, calibrate(truth, brought, slope * sigma.astype(np.float64)), histograms
+    widths = slope * sigma.astype(np.float64)
+    known = prediction.calibration
+    multiple = laplace_multiple if known is None else known.multiple
+    return metrics, calibrate(truth, brought, widths, multiple=multiple), histograms
 
 
 def in_same_units(values: np.ndarray, truth: np.ndarray) -> bool:

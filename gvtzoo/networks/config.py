@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from gvtzoo.networks.projection import ProjectionGVTNet
 
 DownSampling = Literal["convolution", "residual", "gvto_v1", "gvto_v2"]
-UpSampling = Literal["transposed_convolution", "gvto_v1", "gvto_v2"]
+UpSampling = Literal[
+    "transposed_convolution", "interpolation", "gvto_v1", "gvto_v2", "gvto_v2_interpolation"
+]
 BottomBlock = Literal["gvto", "residual"]
 
 # Far beyond what is useful; without limits, a few words could ask for any amount of memory.
@@ -166,7 +168,7 @@ class NetworkConfig(BaseModel):
                         f"attention.{place}: {features} features cannot be divided by "
                         f"{name} {ratio} × {settings.heads} heads"
                     )
-            if version == "gvto_v2" and settings.key_ratio != 1:
+            if version.startswith("gvto_v2") and settings.key_ratio != 1:
                 raise ValueError(
                     f"attention.{place}: a GVTO v2 adds its queries, so key_ratio has to be 1, "
                     f"not {settings.key_ratio}"

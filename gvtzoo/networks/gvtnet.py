@@ -17,6 +17,7 @@ from gvtzoo.networks.operators import (
     Activation,
     Convolution,
     DownSamplingGVTO,
+    Interpolation,
     SizePreservingGVTO,
     TransposedConvolution,
     UpSamplingGVTO,
@@ -81,8 +82,9 @@ class GVTNet(nn.Module):
     downsampling : sequence of {"convolution", "residual", "gvto_v1", "gvto_v2"}
         From the image down (``depth - 1`` names).
     bottom : sequence of {"gvto", "residual"}
-    upsampling : sequence of {"transposed_convolution", "gvto_v1", "gvto_v2"}
-        From the bottom up (``depth - 1`` names).
+    upsampling : sequence of str
+        From the bottom up (``depth - 1`` names): "transposed_convolution", "gvto_v1", "gvto_v2", or
+        "interpolation" and "gvto_v2_interpolation", which draw no grid into flat background.
     decoder_blocks : sequence of int
         Residual blocks at each level, from the bottom up (``depth - 1`` numbers).
     skip : {"add", "concatenate"}
@@ -275,6 +277,17 @@ def up_sampling(
     """The module that doubles the sizes, by its name in the configuration."""
     if name == "transposed_convolution":
         return TransposedConvolution(dimensions, in_channels, out_channels)
+    if name == "interpolation":
+        return Interpolation(dimensions, in_channels, out_channels)
+    if name == "gvto_v2_interpolation":
+        return UpSamplingGVTO(
+            dimensions,
+            in_channels,
+            out_channels,
+            resampling=Interpolation,
+            **style,
+            **attention.get("up", {}),
+        )
     if name in ("gvto_v1", "gvto_v2"):
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return UpSamplingGVTO(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gvtzoo.images.normalization import NormalizationConfig
@@ -79,6 +80,48 @@ class TrainedOn(Packaged):
     left_out: Annotated[int, Field(ge=0)] = 0
 
 
+class SigmaCalibration(Packaged):
+    """What the network's σ says, found on validation images (`gvtzoo.training.calibration`).
+
+    Attributes
+    ----------
+    noise : tuple of float
+        Noise levels (`gvtzoo.metrics.noise.noise_level`) of normalized images, ascending; one
+        for each factor.
+    factors : tuple of float
+        What σ is multiplied with at these levels; between them by linear interpolation over the
+        logarithm, and beyond them as at the last.
+    levels : tuple of float
+        Shares of voxels, ascending, between 0 and 1.
+    multiples : tuple of float
+        How many σ around the prediction hold each share of the truth's voxels.
+    """
+
+    noise: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...] = (1.0,)
+    factors: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...] = (1.0,)
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    multiples: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> SigmaCalibration:
+        for first, second in (("noise", "factors"), ("levels", "multiples")):
+            given, found = getattr(self, first), getattr(self, second)
+            if not given or len(given) != len(found) or list(given) != sorted(set(given)):
+                raise ValueError(f"{first} has to ascend, and to have as many numbers as {second}")
+        if list(self.multiples) != sorted(self.multiples):
+            raise ValueError("multiples have to ascend")
+        return self
+
+    def factor(self, noise: float) -> float:
+        """What σ of an image of this noise level is multiplied with."""
+        at = math.log(max(noise, self.noise[0]))
+        return float(np.interp(at, np.log(self.noise), self.factors))
+
+    def multiple(self, level: float) -> float:
+        """How many σ around the prediction hold this share of the voxels."""
+        return float(np.interp(level, (0.0, *self.levels), (0.0, *self.multiples)))
+
+
 class PackageConfig(Packaged):
     """Everything that gvtzoo needs to predict, fine-tune and describe a packaged model.
 
@@ -102,6 +145,8 @@ class PackageConfig(Packaged):
         Of the training images, by axis (``"z"``, ``"y"``, ``"x"``), in `unit`.
     unit : str, optional
         Such as ``"micrometer"``.
+    calibration : SigmaCalibration, optional
+        Of σ. Without one, σ is what the network says: the scale of a Laplace distribution.
     uncertainty : bool
         Whether gvtzoo's own prediction can give σ; derived from `network`.
     sigma_factor : float
@@ -121,6 +166,7 @@ class PackageConfig(Packaged):
         default_factory=dict
     )
     unit: str | None = None
+    calibration: SigmaCalibration | None = None
     uncertainty: bool = False
     sigma_factor: Annotated[float, Field(gt=0, lt=math.inf)] = 1.0
 

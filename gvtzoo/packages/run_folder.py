@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gvtzoo.networks import Network
 
 RECIPE, WEIGHTS, DATA = "recipe.yaml", "best.safetensors", "data.json"
+CALIBRATION = "calibration.json"  # of σ
 FINETUNING = "finetuning.json"  # how a fine-tuning went
 PARENT = "parent.json"  # what the model that was fine-tuned had learned from
 
@@ -69,6 +70,7 @@ def read_run_config(run: str | Path) -> PackageConfig:
             unit=pixel_size.get("unit"),
             tiling=_read_json(run / "tiling.json", {}) or None,
             sigma_factor=recipe.training.sigma_factor,
+            calibration=_read_json(run / CALIBRATION, {}) or None,
         )
     except ValidationError as error:
         first = error.errors()[0]

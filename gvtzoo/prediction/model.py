@@ -19,7 +19,8 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
-from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.metrics.calibration import laplace_multiple
+from gvtzoo.metrics.noise import noise_level
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.cpu_kernels import accelerate
@@ -256,16 +257,31 @@ class Model:
         dimensions = self.config.network.output_dimensions
         shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
         region = prepared.crop[-dimensions:]
-        scale = 1.0 if undone is None else undone.scale
-        widened = FittedNormalization(0.0, scale * self.config.sigma_factor)
-        kinds: tuple[tuple[Literal["values", "widths"], FittedNormalization | None], ...] = (
-            ("values", undone),
-            ("widths", widened),
-        )
-        return [
-            DenormalizedWriter(target, region, shape, normalization, kind)
-            for target, (kind, normalization) in zip(targets, kinds, strict=False)
-        ]
+        writers = [DenormalizedWriter(targets[0], region, shape, undone)]
+        if len(targets) > 1:
+            factor = self._sigma_factor(prepared)
+            writers.append(DenormalizedWriter(targets[1], region, shape, undone, "widths", factor))
+        return writers
+
+    def _sigma_factor(self, prepared: NormalizedInput) -> float:
+        """What the network's σ is multiplied with in an image of this noise."""
+        calibration, factor = self.config.calibration, self.config.sigma_factor
+        if calibration is None:
+            return factor
+        if len(calibration.factors) == 1:
+            return factor * calibration.factors[0]
+        return factor * calibration.factor(noise_level(prepared))
+
+    def interval(self, level: float) -> float:
+        """How many σ around a prediction hold a share of the truth's voxels.
+
+        Parameters
+        ----------
+        level : float
+            The share, above 0 and below 1.
+        """
+        calibration = self.config.calibration
+        return laplace_multiple(level) if calibration is None else calibration.multiple(level)
 
 
 def budget_of(network: Network, settings: Settings) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
-from gvtzoo.packages.run_folder import FINETUNING, RECIPE, WEIGHTS
+from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
 from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe, to_yaml
+from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
     RATES,
     Progress,
@@ -31,7 +32,7 @@ from gvtzoo.training.candidates import (
 from gvtzoo.training.comparison import predict
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
-from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
@@ -179,7 +180,9 @@ def finetune(
     tuned = _tuned(judge, run)
     before, after = judge.mean(parent), judge.mean(tuned)
     helped = judge(tuned.network) < 0
-    if not helped:
+    if helped:
+        calibrate(run, tuned, held_out, recipe)
+    else:
         tuned, after = parent, before
         _keep_original(run, recipe, parent, described)
     rows = [
@@ -199,6 +202,24 @@ def finetune(
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0])
     return FineTuning(run, before, after, described, picture, helped)
+
+
+def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
+    """Calibrate σ, where there is one, on held-out images with truth, and keep that in the run."""
+    if not model.config.uncertainty or recipe.data.without_truth is not None:
+        return
+    found = calibrate_sigma(model, [_as_predicted(image, recipe) for image in images])
+    write_json(run / CALIBRATION, found.model_dump(mode="json"))
+
+
+def _as_predicted(image: TrainingImage, recipe: Recipe) -> TrainingImage:
+    """A pair with its target in the units that predictions have."""
+    if not isinstance(image, PairedImage) or not recipe.normalization.undo:
+        return image
+    promised = recipe.normalization.of_prediction(image.source_normalization)
+    return replace(
+        image, target=promised.denormalize(image.target_normalization.apply(image.target))
+    )
 
 
 def _check_folder(run: Path, resume: bool) -> None:
@@ -232,6 +253,8 @@ def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> 
         update={"name": metadata.name, "description": f"{metadata.description} {note}"}
     )
     recipe = _with(recipe, {"sigma_factor": parent.config.sigma_factor})
+    if parent.config.calibration is not None:
+        write_json(run / CALIBRATION, parent.config.calibration.model_dump(mode="json"))
     with write_atomically(run / RECIPE) as temporary:
         temporary.write_text(to_yaml(recipe.model_copy(update={"model": card})), encoding="utf-8")
 

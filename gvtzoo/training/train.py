@@ -48,7 +48,7 @@ from gvtzoo.packages.run_folder import (
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
 from gvtzoo.training.data.checks import check_images
-from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.images import NoisyImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
@@ -193,15 +193,17 @@ def train_on(
             write_json(run / PARENT, inherited(parent))
 
     lightning.seed_everything(settings.seed, verbose=False)
-    module = TrainingModule(recipe)
+    module = TrainingModule(recipe, clean_stacks(recipe, training_images))
     if weights is not None and not resume:
         load_weights(module.network, Path(weights))
+        module.start_average()
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=processes.devices(device),
         num_nodes=processes.nodes,
         strategy="ddp" if processes.count > 1 else "auto",
         precision=settings.precision,
+        benchmark=recipe.data.simulation is not None,  # all patches have one size
         max_epochs=images.epochs,
         gradient_clip_val=settings.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
@@ -214,10 +216,8 @@ def train_on(
         enable_model_summary=False,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            RunWriter(
-                run, resume, settings.early_stopping, settings.tensorboard and is_first, judge
-            ),
             Guard(progress, settings.steps),
+            RunWriter(run, resume, settings, settings.tensorboard and is_first, judge),
         ],
     )
     # Written by an earlier training of this very folder; read without running code from it.
@@ -254,6 +254,14 @@ def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
+
+
+def clean_stacks(recipe: Recipe, images: Sequence[TrainingImage]) -> list[np.ndarray]:
+    """What patches are simulated of: each clean image once, whatever its noise levels."""
+    if recipe.data.simulation is None:
+        return []
+    found = {id(i.intensity): i.intensity[0] for i in images if isinstance(i, NoisyImage)}
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -307,12 +315,18 @@ class PatchLoader(lightning.LightningDataModule):
                 f"training.batch_size {settings.batch_size} cannot be shared by "
                 f"{processes.count} processes: choose a multiple"
             )
-        self._patches(0)  # checks sizes
+        if recipe.data.simulation is None:
+            self._patches(0)  # checks sizes
+
+    def _steps(self, epoch: int) -> tuple[int, int]:
+        """The first step of an epoch, and the first of the next."""
+        settings = self.recipe.training
+        first = epoch * settings.validate_every
+        return first, min(first + settings.validate_every, settings.steps)
 
     def _patches(self, epoch: int) -> PatchDataset:
         settings = self.recipe.training
-        first = epoch * settings.validate_every
-        last = min(first + settings.validate_every, settings.steps)
+        first, last = self._steps(epoch)
         return PatchDataset(
             self.training_images,
             settings.patch,
@@ -326,6 +340,10 @@ class PatchLoader(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
         settings = self.recipe.training
+        if self.recipe.data.simulation is not None:
+            first, last = self._steps(self.trainer.current_epoch)
+            count, rank = self.processes.count, self.processes.rank
+            return DataLoader(range(first * count + rank, last * count, count), batch_size=None)  # type: ignore[arg-type]
         return DataLoader(
             self._patches(self.trainer.current_epoch),
             batch_size=settings.batch_size // self.processes.count,

@@ -1,4 +1,4 @@
-"""The noise of an image is modelled from itself, and its photons are divided."""
+"""Noise is told from an image alone, and its photons are divided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from gvtzoo.metrics.noise import NoiseModel
+from gvtzoo.metrics.noise import LEAST, NoiseModel, noise_level
 
 
 def clean(photons: float) -> np.ndarray:
@@ -36,3 +36,14 @@ def test_the_two_parts_have_independent_noise(gain, read_noise):
     assert second.mean() == pytest.approx(image.mean(), rel=0.02)
     noise = np.corrcoef((first - truth).ravel(), (second - truth).ravel())[0, 1]
     assert abs(noise) < 0.1
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 50), (1, 8, 40, 50), (2, 1, 60, 60), (1, 4, 600, 520)])
+def test_level_of_white_noise(shape):
+    noise = np.random.default_rng(0).normal(0, 0.3, shape)
+    assert noise_level(noise) == pytest.approx(0.3, rel=0.06)
+
+
+def test_what_has_no_noise_has_the_least():
+    assert noise_level(np.ones((1, 8, 8))) == LEAST
+    assert noise_level(np.ones((1, 1, 1))) == LEAST

@@ -27,6 +27,7 @@ from gvtzoo.networks.operators import (
     GVTO,
     Convolution,
     InPlaneUpSamplingGVTO,
+    Interpolation,
     Repeat,
     ResamplingGVTO,
     TransposedConvolution,
@@ -172,8 +173,9 @@ def _(layer: Convolution) -> Sizes | int:
     return tuple(size // 2 for size in layer.convolution.kernel_size)
 
 
-@reach.register
-def _(layer: TransposedConvolution) -> Sizes | int:
+@reach.register(TransposedConvolution)
+@reach.register(Interpolation)
+def _(layer: nn.Module) -> Sizes | int:
     return 1
 
 
@@ -234,7 +236,7 @@ def scaling(layer: nn.Module, dimensions: int) -> tuple[Sizes, Sizes]:
     resampled = layer.query if isinstance(layer, ResamplingGVTO) else layer
     if isinstance(resampled, DownSamplingResidualBlock):
         resampled = resampled.convolution_1
-    if isinstance(resampled, TransposedConvolution):
+    if isinstance(resampled, (TransposedConvolution, Interpolation)):
         return same, double
     if isinstance(resampled, Convolution) and resampled.convolution.stride[0] > 1:
         return double, same
