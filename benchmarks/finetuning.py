@@ -131,36 +131,32 @@ SHIFTS = {
 
 
 def crops(stack: Stack, shift: Shift) -> tuple[list[Stack], list[Stack]]:
-    """Clean crops for pairs and for tests, which lie in different parts of the stack."""
+    """Clean crops for pairs and for tests, which lie in different parts of the stack.
+
+    Those with most structure: nobody records pairs of empty background.
+    """
     from scipy.ndimage import zoom
 
     if shift.stack == NUCLEI:
         stack = stack[:, 184:]  # what the model has not seen
-    size = SIZE
-    if shift.zoom != 1:
-        size = tuple(-(-s // round(shift.zoom)) + 1 for s in SIZE)
+    size = SIZE if shift.zoom == 1 else tuple(-(-s // round(shift.zoom)) + 1 for s in SIZE)
     middle = stack.shape[2] * 6 // 10
-    found = [_cut(part, size) for part in (stack[:, :, :middle], stack[:, :, middle + 4 :])]
-    if shift.zoom != 1:
-        found = [
-            [zoom(c, shift.zoom, order=1)[: SIZE[0], : SIZE[1], : SIZE[2]] for c in part]
-            for part in found
-        ]
-    # Those with most structure first.
-    ranked = [sorted(part, key=lambda crop: -float(crop.std())) for part in found]
-    return ranked[0][: max(PAIRS)], ranked[1][:TESTS]
+    found = []
+    for part, count in ((stack[:, :, :middle], max(PAIRS)), (stack[:, :, middle + 4 :], TESTS)):
+        ranked = sorted(_cut(part, size), key=lambda crop: -float(crop.std()))[:count]
+        if shift.zoom != 1:
+            ranked = [zoom(crop, shift.zoom, order=1) for crop in ranked]
+        found.append([crop[: SIZE[0], : SIZE[1], : SIZE[2]] for crop in ranked])
+    return found[0], found[1]
 
 
 def _cut(stack: Stack, size: tuple[int, ...]) -> list[Stack]:
-    """Crops as far apart as there is room, overlapping where else they would be too few."""
+    """Crops that overlap by half."""
     starts = []
     for length, wanted in zip(stack.shape, size, strict=True):
         if length < wanted:
             raise SystemExit(f"a stack of {stack.shape} is too small for crops of {size}")
-        count = max(2, length // wanted) if length > wanted else 1
-        starts.append(np.linspace(0, length - wanted, count).astype(int))
-    if np.prod([len(s) for s in starts]) < max(PAIRS):
-        starts[2] = np.linspace(0, stack.shape[2] - size[2], 3).astype(int)
+        starts.append(range(0, length - wanted + 1, wanted // 2))
     return [
         stack[tuple(slice(f, f + s) for f, s in zip(first, size, strict=True))]
         for first in product(*starts)

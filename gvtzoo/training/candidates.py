@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 RATES = (1.0, 0.25, 0.06)  # times the first training's
 TRIAL_STEPS = 40
-MARGIN = 0.003  # by how much (as a share) a candidate has to be better than the original
+ALIKE = 0.5  # correlation of a prediction with the truth
+MARGIN = 0.01  # by how much (as a share) a candidate has to be better than the original
 SIGMA_PATCHES = 8
 SMALLEST = 1e-6  # of errors, so that there is a logarithm
 
@@ -69,16 +70,42 @@ class Reconstruction:
     def __call__(self, network: Any) -> float:
         """The score of a network, lower is better; 0 is the original's.
 
-        NRMSE and 1 − SSIM as the logarithms of their ratios to the original's: the mean of both
-        where neither is worse, else the worse one.
+        The logarithms of NRMSE and of 1 − SSIM against the original's: the mean of both where
+        neither is worse, else the worse one. Where the prediction hardly resembles the truth, the
+        held-out images show nothing that could be judged by, and nothing is better.
         """
         rows = self.measure(Model(copy.deepcopy(network), self.config))
-        changes = [_mean_log_ratio(rows, self.start, "nrmse", lambda value: value)]
+        changes = [self._change(rows, lambda row: row["nrmse"] ** 2) / 2]
         if self.truth:
-            changes.append(_mean_log_ratio(rows, self.start, "ssim", lambda value: 1 - value))
+            changes.append(self._change(rows, lambda row: 1 - row["ssim"]))
+            if np.average([row["r"] for row in rows], weights=self.weights) < ALIKE:
+                return 1.0
         worst = max(changes)
         score = worst if worst > 0 else sum(changes) / len(changes)
         return score + MARGIN if score else 0.0
+
+    def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
+        """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""
+        means = [
+            max(float(np.average([error(row) for row in found], weights=self.weights)), SMALLEST)
+            for found in (rows, self.start)
+        ]
+        return math.log(means[0] / means[1])
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """How much each image counts: by the variance of its target, in the units of its source.
+
+        Else images of empty background would count as much as those with something to see.
+        """
+        found = []
+        for number, image in enumerate(self.images):
+            _, target = image.raw(np.random.default_rng(number))
+            fitted = getattr(image, "target_normalization", None)
+            spread = float(np.std(target.astype(np.float64))) / (fitted.scale if fitted else 1.0)
+            source = getattr(image, "source_normalization", None)
+            found.append((spread * (source.scale if source else 1.0)) ** 2)
+        return found
 
     @cached_property
     def start(self) -> list[Metrics]:
@@ -95,29 +122,13 @@ class Reconstruction:
         return found
 
     def mean(self, model: Model) -> Metrics:
-        """Mean r, NRMSE, PSNR and SSIM of a model; without truth, r and NRMSE."""
+        """Mean r, NRMSE, PSNR and SSIM of a model, weighted; without truth, r and NRMSE."""
         rows = self.start if model is self.original else self.measure(model)
         return {
-            label: float(np.mean([row[key] for row in rows]))
+            label: float(np.average([row[key] for row in rows], weights=self.weights))
             for key, label in COLUMNS.items()
             if self.truth or key in ("r", "nrmse")
         }
-
-
-def _mean_log_ratio(
-    rows: Sequence[Metrics],
-    start: Sequence[Metrics],
-    name: str,
-    error: Callable[[float], float],
-) -> float:
-    return float(
-        np.mean(
-            [
-                math.log(max(error(row[name]), SMALLEST) / max(error(first[name]), SMALLEST))
-                for row, first in zip(rows, start, strict=True)
-            ]
-        )
-    )
 
 
 def choose_rate(
