@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from gvtzoo.cli.main import app
 from gvtzoo.evaluation.folder import read_result
 
-
 MODEL = "gvtnet-denoising-exposures"
 
 
