@@ -19,7 +19,7 @@ from gvtzoo.core.files import write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
-from gvtzoo.packages.reader import DESCRIPTIONS
+from gvtzoo.packages.reader import is_package_folder
 
 if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
@@ -249,7 +249,7 @@ def open_candidate(
     if not what:
         raise GvtzooError(f"{text!r} names no model: write NAME=MODEL")
     path = Path(what)
-    if path.is_dir() and not is_run(path) and not _is_package(path):
+    if path.is_dir() and not is_run(path) and not is_package_folder(path):
         return PrecomputedPredictions(name or path.resolve().name, path)
     if what.endswith(("/", "\\")) and not path.exists():
         raise GvtzooError(f"there is no folder {what}")
@@ -302,10 +302,6 @@ def _default_settings() -> Settings:
     from gvtzoo.prediction.settings import Settings
 
     return Settings()
-
-
-def _is_package(path: Path) -> bool:
-    return any((path / name).is_file() for name in DESCRIPTIONS)
 
 
 def _package_name(path: Path, text: str) -> str:

@@ -19,7 +19,7 @@ from gvtzoo.packages.checks import (
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.writer import sha256
 
-CHECKS = 14
+CHECKS = 15
 
 
 @pytest.mark.parametrize("case", ["denoise", "label_free", "projection"])
