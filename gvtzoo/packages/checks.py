@@ -30,7 +30,7 @@ from gvtzoo.packages.code import TRUST, strangers_code
 from gvtzoo.packages.exports import NEWEST_IR, TORCHSCRIPT_OPERATORS, torchscript_operators
 from gvtzoo.packages.reader import ModelPackage, Package, file_digests, named_files, open_package
 from gvtzoo.packages.torchscript import vetted_torchscript
-from gvtzoo.packages.vetted import check_torchscript, vetted_description
+from gvtzoo.packages.vetted import vetted_description
 from gvtzoo.packages.writer import FORMAT_VERSION, OPSET, RDF
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def check_package(path: str | Path, *, trust: bool = False) -> list[CheckResult]
             ),
         ]
     with _quiet(), _little_garbage():
-        return [_run(name, check) for name, check in checks]
+        return [run_check(name, check) for name, check in checks]
 
 
 def predict_normalized(package: ModelPackage, image: np.ndarray, network: Network) -> np.ndarray:
@@ -153,7 +153,8 @@ class _CheckError(Exception):
     """What a check found wrong, in one line."""
 
 
-def _run(name: str, check: Callable[[], str]) -> CheckResult:
+def run_check(name: str, check: Callable[[], str]) -> CheckResult:
+    """What a check finds; one that breaks off has failed."""
     try:
         return CheckResult(name, True, check())
     except (_CheckError, GvtzooError) as error:
@@ -288,10 +289,13 @@ def _check_torchscript(package: ModelPackage, trust: bool) -> str:
 
     import torch
 
-    content = package.read(_weights(package, "torchscript")["source"])
+    name = _weights(package, "torchscript")["source"]
+    content = package.read(name)
     if not trust:
-        check_torchscript(package)
-        content = vetted_torchscript(content)
+        try:
+            content = vetted_torchscript(content)
+        except GvtzooError as error:
+            raise _CheckError(f"{name} {error}: {TRUST}") from error
     operators = torchscript_operators(torch.jit.load(io.BytesIO(content), map_location="cpu"))
     newer = operators - TORCHSCRIPT_OPERATORS
     if newer:

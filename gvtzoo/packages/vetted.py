@@ -68,17 +68,6 @@ def vetted_description(
     return build_description(rdf, context=context, format_version=version)
 
 
-def check_torchscript(package: Package) -> None:
-    """Refuse TorchScript that does not run unasked.
-
-    Raises
-    ------
-    GvtzooError
-        Whose message begins with the file's name.
-    """
-    _vetted_file(package, source_of(package, "torchscript"), trust=False)
-
-
 def source_of(package: Package, weights: str) -> str:
     """The file of some weights.
 

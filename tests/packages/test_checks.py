@@ -12,9 +12,9 @@ from gvtzoo.packages.checks import (
     _check_flat,
     _check_processing,
     _check_sizes,
-    _run,
     check_package,
     predict_normalized,
+    run_check,
 )
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.writer import sha256
@@ -87,9 +87,9 @@ def test_a_wrong_test_output_fails_where_it_is_compared(tiny, tmp_path):
 )
 def test_what_consumers_refuse_is_named(tiny, check, change, words):
     package = open_package(tiny)
-    assert _run("check", lambda: check(package)).passed
+    assert run_check("check", lambda: check(package)).passed
     change(package.rdf)
-    result = _run("check", lambda: check(package))
+    result = run_check("check", lambda: check(package))
     assert not result.passed
     assert words in result.detail
 
@@ -102,14 +102,14 @@ def test_folders_inside_are_named(tiny, tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("inner/file.txt", "x")
     package = replace(open_package(tiny), path=path)
-    assert "inner/file.txt" in _run("flat", lambda: _check_flat(package)).detail
+    assert "inner/file.txt" in run_check("flat", lambda: _check_flat(package)).detail
 
 
 def test_a_check_that_breaks_off_has_failed():
     def broken() -> str:
         raise RuntimeError("two\nlines")
 
-    assert _run("broken", broken) == CheckResult("broken", False, "RuntimeError: two lines")
+    assert run_check("broken", broken) == CheckResult("broken", False, "RuntimeError: two lines")
 
 
 @pytest.mark.parametrize("sizes", [(5, 33, 41), (16, 64, 64)])
