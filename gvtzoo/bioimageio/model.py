@@ -30,6 +30,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.prediction.frames import frames_of
+from gvtzoo.prediction.memory import within_memory
 
 if TYPE_CHECKING:
     from gvtzoo.prediction.settings import Settings
@@ -260,14 +261,10 @@ class BioimageioModel:
         named = xr.DataArray(values, dims=("c", *(a for a in self.axes if a != "c")))
         cuts = self._cuts({str(axis): size for axis, size in named.sizes.items()}, settings)
         try:
-            with quiet():
+            with quiet(), within_memory(settings, exact=False):
                 return self._process(named, lambda array: self._run(array, network, cuts, progress))
         except GvtzooError:
             raise
-        except MemoryError as error:
-            raise GvtzooError(
-                f"{self.name}: the image does not fit the memory: use --tiling blocks"
-            ) from error
         except Exception as error:  # whatever the network or its processing leads to
             raise GvtzooError(f"{self.name} fails on this image: {reason(error)}") from error
 

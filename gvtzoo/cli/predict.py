@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -99,7 +100,8 @@ def predict(
     """
     from gvtzoo.hub.load import load
     from gvtzoo.images.ome_zarr import ZarrOptions
-    from gvtzoo.prediction.memory import parse_memory
+    from gvtzoo.prediction.memory import within_memory
+    from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
     try:
@@ -107,11 +109,11 @@ def predict(
             device=device,
             tiling=tiling.value,
             dtype=dtype.value,
-            memory=None if memory is None else parse_memory(memory),
-            block=_sizes(block),
-            overlap=_sizes(overlap),
+            memory=memory,  # type: ignore[arg-type] # read as in Python
+            block=block,  # type: ignore[arg-type]
+            overlap=overlap,  # type: ignore[arg-type]
         )
-    except ValueError as error:
+    except GvtzooError as error:
         raise typer.BadParameter(str(error)) from error
     zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
@@ -119,23 +121,25 @@ def predict(
     _check_foreign(
         loaded, settings, uncertainty, several=scheduler is not None or workers is not None
     )
-    failures = 0
+    failures, exact = 0, isinstance(loaded, Model) and loaded.config.exact
     with _cluster(scheduler, workers, settings) as client:
         for source, target in jobs:
             try:
-                predict_file(
-                    loaded,
-                    source,
-                    target,
-                    axes=axes,
-                    channel=channel,
-                    uncertainty=uncertainty,
-                    settings=settings,
-                    zarr=zarr,
-                    overwrite=overwrite,
-                    client=client,
-                )
-                typer.echo(str(target))
+                with within_memory(settings, exact=exact):
+                    written = predict_file(
+                        loaded,
+                        source,
+                        target,
+                        axes=axes,
+                        channel=channel,
+                        uncertainty=uncertainty,
+                        settings=settings,
+                        zarr=zarr,
+                        overwrite=overwrite,
+                        client=client,
+                    )
+                for path in written:
+                    typer.echo(str(path))
             except (GvtzooError, OSError) as error:
                 failures += 1
                 typer.echo(f"gvtzoo: {source}: {error}", err=True)
@@ -229,8 +233,14 @@ def predict_file(
     zarr: ZarrOptions,
     overwrite: bool,
     client: Client | None,
-) -> None:
-    """Predict one file into another, and σ beside it."""
+) -> list[Path]:
+    """Predict one file into another, and beside it σ and further outputs of the model.
+
+    Returns
+    -------
+    list of Path
+        The files of the outputs; not that of σ.
+    """
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.files import check_writable, open_image, read_image, write_image
     from gvtzoo.prediction.exact.out_of_core import (
@@ -243,6 +253,9 @@ def predict_file(
 
     sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
     targets = [target, sigma_target] if uncertainty else [target]
+    if isinstance(model, BioimageioModel):
+        names = [re.sub(r"[^\w-]", "_", name) for name in model.outputs[1:]]
+        targets += [target.with_name(f"{target.stem}_{name}{target.suffix}") for name in names]
     for path in targets:
         if path.resolve() == source.resolve():
             raise GvtzooError("the output would replace the input: choose another name")
@@ -265,17 +278,10 @@ def predict_file(
                 client=client,
                 progress=shown,
             )
-            return
+            return [target]
         loaded = read_image(source, axes=axes, channel=channel, keep_channels=several)
         results = model.predict(loaded, uncertainty=uncertainty, progress=shown, **vars(settings))
-    for path, result in zip(targets, results if uncertainty else [results], strict=True):
+    given = list(results.values()) if isinstance(results, dict) else [results]
+    for path, result in zip(targets, results if uncertainty else given, strict=True):
         write_image(path, result, overwrite=overwrite, zarr=zarr)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        raise ValueError(f"{text!r} is not a list of sizes: write it like 32,128,128") from None
+    return [target] if uncertainty else targets

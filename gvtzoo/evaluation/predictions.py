@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
+
+log = logging.getLogger(__name__)
 
 INPUT = "input"
 Progress = Callable[[int, int], None]
@@ -190,6 +193,16 @@ class ModelPredictions:
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
     ) -> bool:
         """Predict into files; whether σ is one of them."""
+        from gvtzoo.prediction.memory import within_memory
+        from gvtzoo.prediction.model import Model
+
+        exact = isinstance(self.loaded, Model) and self.loaded.config.exact
+        with within_memory(self.settings, exact):
+            return self._make_files(pair, path, sigma, progress)
+
+    def _make_files(
+        self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
+    ) -> bool:
         from gvtzoo.images.files import open_image, read_image, write_image
         from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
         from gvtzoo.prediction.model import Model
@@ -217,6 +230,10 @@ class ModelPredictions:
             progress=progress,
             **vars(self.settings),
         )
+        if isinstance(results, dict):
+            first, *others = results
+            log.warning("%s: only %s is measured, not %s", self.name, first, ", ".join(others))
+            results = results[first]
         files = (path, sigma) if uncertainty else (path,)
         for file, result in zip(files, results if uncertainty else [results], strict=True):
             write_image(file, result)

@@ -29,7 +29,7 @@ from gvtzoo.prediction.frames import (
     frames_of,
     targets_of,
 )
-from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.memory import available_memory, whole_image_memory, within_memory
 from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
 
 if TYPE_CHECKING:
@@ -126,11 +126,11 @@ class Model:
         names, shape = self.output(array.dims, array.array.shape)
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
         targets = [self.targets(output, names) for output in outputs]
-        for number, frame in enumerate(frames):
-            report = _within(progress, number, len(frames))
-            self.predict_frame(
-                network, frame, [places[number] for places in targets], settings, report
-            )
+        with within_memory(settings, self.config.exact):
+            for number, frame in enumerate(frames):
+                report = _within(progress, number, len(frames))
+                places = [target[number] for target in targets]
+                self.predict_frame(network, frame, places, settings, report)
         attributes = dict(described.attrs)
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
