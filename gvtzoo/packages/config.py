@@ -150,8 +150,9 @@ def read_config(content: Any) -> tuple[PackageConfig, tuple[str, ...]]:
         try:
             return PackageConfig.model_validate(content), tuple(unknown)
         except ValidationError as error:
+            # What else is wrong may follow from them.
             found = [_leave_out(content, problem) for problem in error.errors()]
-            if None in found:
+            if not any(found):
                 raise
             unknown += [name for name in found if name is not None]
     return PackageConfig.model_validate(content), tuple(unknown)
