@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from gvtzoo.bioimageio.axes import (
     names_of,
     order_of,
 )
-from gvtzoo.bioimageio.package import ForeignPackage, quiet, reason
+from gvtzoo.bioimageio.package import ForeignPackage, described, quiet, reason
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage
@@ -33,6 +34,8 @@ from gvtzoo.prediction.frames import frames_of
 from gvtzoo.prediction.memory import within_memory
 
 if TYPE_CHECKING:
+    from bioimageio.spec.model.v0_5 import ModelDescr
+
     from gvtzoo.prediction.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -89,13 +92,13 @@ class BioimageioModel:
     def _usable_outputs(self) -> list[_Output]:
         """The outputs that are images; what is left out is said."""
         found, problems = [], []
-        for described in self.package.description.outputs:
+        for tensor in self.package.description.outputs:
             try:
-                extents = extents_of(self._input, described)
-                found.append(_Output(described, names_of(described), extents))
+                extents = extents_of(self._input, tensor)
+                found.append(_Output(tensor, names_of(tensor), extents))
             except GvtzooError as error:
                 problems.append(error)
-                log.warning("%s: output %s is left out: %s", self.name, described.id, error)
+                log.warning("%s: output %s is left out: %s", self.name, tensor.id, error)
         if not found:
             raise problems[0]
         return found
@@ -165,8 +168,8 @@ class BioimageioModel:
 
         settings = Settings(**options)
         self.check_settings(settings, uncertainty)
-        described = as_data_array(image, axes, self.axes)
-        fitted = self._suit(LazyImage.of(described))
+        given = as_data_array(image, axes, self.axes)
+        fitted = self._suit(LazyImage.of(given))
         looped = self._looped(fitted.dims)
         frames = frames_of(fitted.array, fitted.dims, self.axes, looped)
         network = self._network(settings.device)
@@ -175,7 +178,7 @@ class BioimageioModel:
             report = _within(progress, number, len(frames))
             results.append(self._predict_frame(frame.load(), network, settings, report))
         collected = {
-            output.name: self._collect(output, list(arrays), described, fitted.dims, looped)
+            output.name: self._collect(output, list(arrays), given, fitted.dims, looped)
             for output, arrays in zip(self._outputs, zip(*results, strict=True), strict=True)
         }
         return collected if len(collected) > 1 else collected[self._outputs[0].name]
@@ -224,6 +227,11 @@ class BioimageioModel:
     def _looped(self, dims: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(axis for axis in dims if axis not in self.axes)
 
+    @cached_property
+    def _described(self) -> ModelDescr:
+        """The description with the files behind it."""
+        return described(self.package, self.weights, self._trust)
+
     def _network(self, name: str) -> Any:
         """bioimageio.core's adapter of the weights, on a device."""
         from gvtzoo.prediction.settings import choose_device
@@ -233,14 +241,12 @@ class BioimageioModel:
             return self._adapters[device]
         from bioimageio.core.backends import create_model_adapter
 
-        from gvtzoo.bioimageio.package import described
-
         cuda = self.weights == "onnx" and device.startswith("cuda")
         providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
         try:
             with quiet():
                 adapter = create_model_adapter(
-                    described(self.package, self.weights, self._trust),
+                    self._described,
                     devices=providers if self.weights == "onnx" else [device],
                     weight_format_priority_order=[self.weights],
                 )
@@ -276,9 +282,7 @@ class BioimageioModel:
         from bioimageio.core.proc_setup import get_pre_and_postprocessing
 
         # Made anew for each frame: statistics of one do not go on to the next.
-        steps = get_pre_and_postprocessing(
-            self.package.description, dataset_for_initial_statistics=()
-        )
+        steps = get_pre_and_postprocessing(self._described, dataset_for_initial_statistics=())
         source = self._input
         array = self._described_order(image)
         sample = Sample(

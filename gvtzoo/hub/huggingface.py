@@ -33,7 +33,6 @@ REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\S+))?", r
 PACKAGE_FOLDER = "package"
 DESCRIPTION = "bioimageio.yaml"  # where bioimageio.spec looks for it in a repository
 
-ANSWER = 10  # seconds to wait for the newest version's name
 WAITS = (1, 4)  # seconds, before another try after an error of the server
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -96,11 +95,12 @@ def download(name: str) -> Path:
         When there is no such model, it may not be read, or it does not arrive.
     """
     repository, revision = split_name(name)
+    asked = _asked_at(repository, revision)
     with explained(repository, revision):
         folder = _snapshot(repository, revision)
         if next(_damaged(folder), None) is not None:
             folder = _snapshot(repository, revision, again=True)
-    _say_if_stale(name, repository, revision, folder)
+    _say_if_stale(name, repository, revision, asked)
     damaged = next(_damaged(folder), None)
     if damaged is not None:
         raise GvtzooError(
@@ -136,24 +136,29 @@ def _snapshot(repository: str, revision: str | None, again: bool = False) -> Pat
     raise AssertionError("unreachable")
 
 
-def _say_if_stale(name: str, repository: str, revision: str | None, folder: Path) -> None:
-    """Say so where the Hub could not be asked for a newer version, and a copy is used silently."""
+def _asked_at(repository: str, revision: str | None) -> int | None:
+    """When the Hub last said which commit a branch or tag is, in ns; None where it never did."""
     from huggingface_hub import constants
 
-    commit = folder.parent.name
-    if revision == commit or constants.HF_HUB_OFFLINE:
-        return  # a version that does not change, or nobody is to be asked
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
     try:
-        newest = hub().model_info(repository, revision=revision, timeout=ANSWER).sha
-    except failures():
-        newest = None
-    if newest != commit:
-        since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        return (folder / "refs" / (revision or "main")).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _say_if_stale(name: str, repository: str, revision: str | None, before: int | None) -> None:
+    """Say so where the Hub could not be asked, and huggingface_hub takes the copy silently."""
+    from huggingface_hub import constants
+
+    if before is None or constants.HF_HUB_OFFLINE:
+        return  # there was no copy, or nobody is to be asked
+    if _asked_at(repository, revision) == before:
         log.warning(
             "%s: %s cannot be reached: the copy of %s is used, which may be outdated",
             name,
             hub().endpoint,
-            f"{since:%Y-%m-%d}",
+            f"{datetime.fromtimestamp(before / 1e9, UTC):%Y-%m-%d}",
         )
 
 

@@ -39,12 +39,13 @@ def of_onnx():
 
 @pytest.mark.parametrize("exhaust", [of_torch, of_numpy, of_a_gpu, of_onnx])
 def test_every_way_in_which_memory_runs_out_is_known(exhaust):
-    with pytest.raises(GvtzooError, match=r"memory ran out.*--tiling exact --memory 2.0GB"):
-        with within_memory(Settings(device="cpu", memory="4GB"), exact=True):
-            exhaust()
-    with pytest.raises(GvtzooError, match=r"memory ran out.*--block 32,64"):
-        with within_memory(Settings(device="cpu", block=(64, 128)), exact=False):
-            exhaust()
+    tiles, blocks = Settings(device="cpu", memory="4GB"), Settings(device="cpu", block=(64, 128))
+    advised = pytest.raises(GvtzooError, match=r"memory ran out.*--tiling exact --memory 2.0GB")
+    with advised, within_memory(tiles, exact=True):
+        exhaust()
+    advised = pytest.raises(GvtzooError, match=r"memory ran out.*--block 32,64")
+    with advised, within_memory(blocks, exact=False):
+        exhaust()
 
 
 def test_what_is_advised_can_be_passed():
@@ -55,9 +56,9 @@ def test_what_is_advised_can_be_passed():
 
 def test_other_errors_stay_what_they_are():
     assert not is_out_of_memory(RuntimeError("sizes do not match"))
-    with pytest.raises(RuntimeError, match="do not match"):
-        with within_memory(Settings(), exact=True):
-            raise RuntimeError("sizes do not match")
+    unchanged = pytest.raises(RuntimeError, match="do not match")
+    with unchanged, within_memory(Settings(), exact=True):
+        raise RuntimeError("sizes do not match")
 
 
 def test_an_image_that_does_not_fit_does_not_end_the_others(tmp_path, monkeypatch):

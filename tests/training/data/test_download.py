@@ -28,6 +28,7 @@ class Server(ThreadingHTTPServer):
     content = CONTENT
     breaks_after: int | None = None
     ranges: bool = True
+    version: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -40,7 +41,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = self.headers.get("Range", "")
         self.server.requests.append(wanted)
-        match = re.fullmatch(r"bytes=(\d+)-", wanted) if self.server.ranges else None
+        condition = self.headers.get("If-Range")
+        unchanged = condition is None or condition in self.server.version.values()
+        answers = self.server.ranges and unchanged
+        match = re.fullmatch(r"bytes=(\d+)-", wanted) if answers else None
         start = int(match[1]) if match else 0
         body = self.server.content[start:]
         if match and not body:
@@ -48,6 +52,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if match else 200)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.server.version.items():
+            self.send_header(name, value)
         self.end_headers()
         breaks, self.server.breaks_after = self.server.breaks_after, None
         self.wfile.write(body[:breaks])
@@ -93,6 +99,29 @@ def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges):
     assert path.read_bytes() == CONTENT
     assert server.requests[1].startswith("bytes=")
     assert [file.name for file in tmp_path.iterdir()] == ["cells.tif"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"ETag": '"one"'}, {"ETag": '"two"'}),
+        ({"ETag": 'W/"one"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
+         {"ETag": 'W/"two"', "Last-Modified": "Tue, 02 Jan 2024 00:00:00 GMT"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("changes", [True, False])
+def test_what_changed_meanwhile_is_not_put_together_of_two(
+    server, tmp_path, before, after, changes
+):
+    """No checksum is known, so nothing else would notice."""
+    server.breaks_after, server.version = 2_000_000, before
+    with pytest.raises(GvtzooError, match="try again"):
+        download_data_set(data_set(server), tmp_path)
+    if changes:
+        server.content, server.version = CONTENT[::-1], after
+    (path,) = download_data_set(data_set(server), tmp_path)
+    assert path.read_bytes() == server.content
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cells.tif", "cells.tif.sha256"]
 
 
 def test_another_file_is_refused(server, tmp_path):
