@@ -34,7 +34,7 @@ DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 DESCRIPTION_SUFFIX = ".bioimageio.yaml"
 # Keys of descriptions that hold names of files, and those below which anything may stand.
 FILE_KEYS = {
-    *("source", "documentation", "covers", "icon", "files"),
+    *("source", "documentation", "covers", "icon", "file", "files"),
     *("test_inputs", "test_outputs", "sample_inputs", "sample_outputs"),
 }
 FREE_KEYS = {"config", "kwargs"}
@@ -416,6 +416,10 @@ def _named(content: Any) -> Iterator[str]:
     for key, value in content.items():
         if key == "architecture" and isinstance(value, str):
             yield value.rpartition(":")[0]
+        elif key == "dependencies" and isinstance(value, str):
+            yield value.rpartition(":")[2]  # conda:environment.yaml
+        elif key == "icon":
+            yield from [value] if isinstance(value, str) and "." in value else []  # no emoji
         elif key in FILE_KEYS:
             entries = value if isinstance(value, list) else [value]
             yield from (entry for entry in entries if isinstance(entry, str))

@@ -177,7 +177,11 @@ def _problems_of_ops(text: str, place: int) -> Iterator[str]:
 
 
 def _check_pickle(name: str, data: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(data):
-        is_global = "GLOBAL" in opcode.name or opcode.name in ("INST", "EXT1", "EXT2", "EXT4")
-        if is_global and not PICKLED.fullmatch(str(argument)):
+    try:
+        found = [(opcode.name, str(argument)) for opcode, argument, _ in pickletools.genops(data)]
+    except Exception as error:  # pickletools raises whatever the damage leads to
+        raise GvtzooError(f"is not TorchScript, or it is damaged: {name} in it") from error
+    for opcode, argument in found:
+        is_global = "GLOBAL" in opcode or opcode in ("INST", "EXT1", "EXT2", "EXT4")
+        if is_global and not PICKLED.fullmatch(argument):
             raise GvtzooError(f"is not run unasked: {name} in it names {argument}")

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from gvtzoo import GvtzooError
-from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.reader import named_files, open_package
 from gvtzoo.packages.writer import sha256
 
 
@@ -244,3 +244,27 @@ def test_reading_stays_in_the_package(tiny):
     for name in ("../secret", "/etc/passwd", "", "nothing.txt"):
         with pytest.raises(GvtzooError):
             package.read(name)
+
+
+def test_the_files_that_a_description_names():
+    rdf = {
+        "documentation": "README.md",
+        "icon": "🦊",
+        "covers": ["cover.png", "https://example.org/cover.png"],
+        "attachments": {"files": ["more.txt"]},
+        "inputs": [{"test_tensor": {"source": "a.npy"}, "sample_tensor": None}],
+        "weights": {
+            "onnx": {"source": "weights.onnx", "external_data": {"source": "weights.data"}},
+            "pytorch_state_dict": {
+                "source": "weights.pt",
+                "architecture": "network.py:Network",
+                "dependencies": "conda:environment.yaml",
+                "kwargs": {"source": "no file"},
+            },
+        },
+        "config": {"files": ["no file"]},
+    }
+    assert list(named_files(rdf)) == [
+        *("README.md", "cover.png", "more.txt", "a.npy", "weights.onnx", "weights.data"),
+        *("weights.pt", "network.py", "environment.yaml"),
+    ]
