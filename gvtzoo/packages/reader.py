@@ -34,7 +34,7 @@ DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 DESCRIPTION_SUFFIX = ".bioimageio.yaml"
 # Keys of descriptions that hold names of files, and those below which anything may stand.
 FILE_KEYS = {
-    *("source", "documentation", "covers", "icon", "file", "files"),
+    *("source", "documentation", "covers", "file", "files"),
     *("test_inputs", "test_outputs", "sample_inputs", "sample_outputs"),
 }
 FREE_KEYS = {"config", "kwargs"}
