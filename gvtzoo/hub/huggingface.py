@@ -33,6 +33,7 @@ REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\S+))?", r
 PACKAGE_FOLDER = "package"
 DESCRIPTION = "bioimageio.yaml"  # where bioimageio.spec looks for it in a repository
 
+ANSWER = 10  # seconds to wait for an answer to a small question
 WAITS = (1, 4)  # seconds, before another try after an error of the server
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -95,12 +96,13 @@ def download(name: str) -> Path:
         When there is no such model, it may not be read, or it does not arrive.
     """
     repository, revision = split_name(name)
-    asked = _asked_at(repository, revision)
+    known = _known_commit(repository, revision)
     with explained(repository, revision):
         folder = _snapshot(repository, revision)
         if next(_damaged(folder), None) is not None:
             folder = _snapshot(repository, revision, again=True)
-    _say_if_stale(name, repository, revision, asked)
+    if known == folder.parent.name:
+        _say_if_stale(name, repository, revision, folder)
     damaged = next(_damaged(folder), None)
     if damaged is not None:
         raise GvtzooError(
@@ -136,29 +138,32 @@ def _snapshot(repository: str, revision: str | None, again: bool = False) -> Pat
     raise AssertionError("unreachable")
 
 
-def _asked_at(repository: str, revision: str | None) -> int | None:
-    """When the Hub last said which commit a branch or tag is, in ns; None where it never did."""
+def _known_commit(repository: str, revision: str | None) -> str | None:
+    """The commit of a branch or tag when it was last downloaded; None where it never was."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
     try:
-        return (folder / "refs" / (revision or "main")).stat().st_mtime_ns
+        return (folder / "refs" / (revision or "main")).read_text(encoding="utf-8").strip()
     except OSError:
         return None
 
 
-def _say_if_stale(name: str, repository: str, revision: str | None, before: int | None) -> None:
-    """Say so where the Hub could not be asked, and huggingface_hub takes the copy silently."""
+def _say_if_stale(name: str, repository: str, revision: str | None, folder: Path) -> None:
+    """Say so where the Hub cannot be asked: huggingface_hub takes the copy in the cache silently."""
     from huggingface_hub import constants
 
-    if before is None or constants.HF_HUB_OFFLINE:
-        return  # there was no copy, or nobody is to be asked
-    if _asked_at(repository, revision) == before:
+    if constants.HF_HUB_OFFLINE:
+        return  # nobody is to be asked
+    try:
+        hub().model_info(repository, revision=revision or "main", timeout=ANSWER)
+    except failures():
+        since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
         log.warning(
             "%s: %s cannot be reached: the copy of %s is used, which may be outdated",
             name,
             hub().endpoint,
-            f"{datetime.fromtimestamp(before / 1e9, UTC):%Y-%m-%d}",
+            f"{since:%Y-%m-%d}",
         )
 
 
