@@ -150,7 +150,7 @@ def _known_commit(repository: str, revision: str | None) -> str | None:
 
 
 def _say_if_stale(name: str, repository: str, revision: str | None, folder: Path) -> None:
-    """Say so where the Hub cannot be asked: huggingface_hub takes the copy in the cache silently."""
+    """Say so where the Hub cannot be asked: huggingface_hub takes the copy silently."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
