@@ -111,7 +111,7 @@ def tell(
                 *(name, model, config.resampled_to),
             )
         return
-    trained = in_plane_micrometers(dict(config.pixel_size), config.unit)
+    trained = in_plane_micrometers({str(a): s for a, s in config.pixel_size.items()}, config.unit)
     if have is None or trained is None:
         return
     ratios = [size / known for size, known in zip(have, trained, strict=True)]
