@@ -119,6 +119,7 @@ def _print(lines: Iterable[tuple[str, str]]) -> None:
 
 def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
     metadata, network = config.metadata, config.network
+    size = config.resampled_to
     return [
         *_description_lines(metadata, config.task),
         ("axes", _axes(network.dimensions, network.output_dimensions)),
@@ -126,6 +127,7 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("normalization", _normalization(config.normalization)),
         ("uncertainty", "yes (--uncertainty)" if config.uncertainty else "no"),
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
+        ("resampling", f"in plane to {size:g} µm, and back" if size else ""),
         ("tiling", _tiling(config.tiling, config.exact)),
         *_origin_lines(metadata),
         *_metrics_lines(config.metrics),

@@ -113,6 +113,7 @@ def test_one_command_on_a_fresh_machine(mirror, home, tmp_path, caplog):
     package = open_package(home / "models" / f"{DNA}.zip")
     assert sum(p.numel() for p in package.build_network().parameters()) == 6_172_225
     assert package.config.resampled_to == 0.29
+    assert package.config.pixel_size == {"y": 0.29, "x": 0.29}
     assert package.config.normalization.before_resampling
     assert package.config.metadata.license == "GPL-3.0-only"
     assert not [result for result in check_package(package.path) if not result.passed]
