@@ -69,6 +69,29 @@ def test_published_models_are_the_papers(name):
     )
 
 
+FIFTY_EPOCHS = {"planaria": 53_141, "tribolium": 46_016, "flywing": 52_785}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_recipes_follow_the_published_trainings(name):
+    entry = INDEX[name]
+    recipe = load_recipe(entry.recipe)
+    training, structure = recipe.training, entry.recipe.rpartition("/")[2]
+    assert entry.checkpoint is not None
+    if entry.task == "label_free":
+        assert training.steps == entry.checkpoint.steps in range(70_000, 100_001, 5_000)
+        assert training.betas == (0.5, 0.999)
+        assert training.schedule.kind == "constant"
+        assert recipe.normalization.before_resampling
+        return
+    assert training.steps == FIFTY_EPOCHS[structure]
+    assert training.betas == (0.9, 0.999)
+    schedule = (training.schedule.factor, training.schedule.every)
+    assert schedule == ((0.5, 20_000) if structure == "flywing" else (0.7, 10_000))
+    form = "activated" if entry.task == "denoising" else "features"
+    assert recipe.network.sigma_input == form
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_numbers_of_images_are_those_of_the_lists(name):
     entry = INDEX[name]
