@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,8 +25,8 @@ def fetch(url: str, part: Path, progress: Progress | None = None, size: int | No
     ----------
     url : str
     part : Path
-        What is there already is kept, and the download goes on behind it. Whether it was of the
-        same file, the caller's checks have to tell.
+        What is there already is kept, and the download goes on behind it, unless the server says
+        that the file has changed: what it calls the file's version is kept beside it meanwhile.
     progress : callable, optional
         ``progress(bytes so far, bytes in all)``.
     size : int, optional
@@ -46,6 +46,7 @@ def fetch(url: str, part: Path, progress: Progress | None = None, size: int | No
     for wait in (*WAITS, None):
         try:
             _fetch_once(url, part, progress, size)
+            _version(part).unlink(missing_ok=True)
             return
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", 0)
@@ -63,9 +64,7 @@ def _fetch_once(url: str, part: Path, progress: Progress | None, size: int | Non
     done = part.stat().st_size if part.is_file() else 0
     if done == size:
         return
-    # Compressed on its way, a file could neither be counted nor gone on with.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with requests.get(url, headers=_headers(part, done), stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # what is there is all of it, or of another file
         response.raise_for_status()
@@ -77,6 +76,8 @@ def _fetch_once(url: str, part: Path, progress: Progress | None, size: int | Non
             raise requests.exceptions.ContentDecodingError(
                 f"it has {total} bytes, not {size}", request=response.request
             )
+        if not resumed:
+            _note_version(part, response.headers)
         with part.open("ab" if resumed else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 if size is not None and done + len(chunk) > size:
@@ -93,6 +94,30 @@ def _fetch_once(url: str, part: Path, progress: Progress | None, size: int | Non
         raise requests.ConnectionError(
             f"only {done} of {total} bytes came", request=response.request
         )
+
+
+def _version(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _headers(part: Path, done: int) -> dict[str, str]:
+    """With which all of a file is asked for, or what is missing of the same version of it."""
+    # Compressed on its way, a file could neither be counted nor gone on with.
+    headers = {"Accept-Encoding": "identity"}
+    if not done:
+        return headers
+    known = _version(part).read_text(encoding="utf-8") if _version(part).is_file() else ""
+    return {**headers, "Range": f"bytes={done}-", **({"If-Range": known} if known else {})}
+
+
+def _note_version(part: Path, headers: Mapping[str, str]) -> None:
+    tag = headers.get("ETag", "")
+    # A weak tag stands for several contents, so If-Range does not take it.
+    version = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    if version:
+        _version(part).write_text(version, encoding="utf-8")
+    else:
+        _version(part).unlink(missing_ok=True)
 
 
 def reason(error: RequestException) -> str:
