@@ -31,6 +31,8 @@ from gvtzoo.recipes.metadata import default_metadata
 
 GOLDEN = Path(__file__).parent / "golden"
 
+pytest_plugins = ["package_fixtures"]
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium; run with -m browser")
