@@ -90,6 +90,19 @@ def predict(
         str | None,
         typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Pixel size of the images in plane, in µm, where files do not tell."
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample/--no-resample",
+            help="Resample to the pixel size of models whose training images were, and back.",
+        ),
+    ] = True,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -112,6 +125,8 @@ def predict(
             memory=memory,  # type: ignore[arg-type] # read as in Python
             block=block,  # type: ignore[arg-type]
             overlap=overlap,  # type: ignore[arg-type]
+            pixel_size=pixel_size,
+            resample=resample,
         )
     except GvtzooError as error:
         raise typer.BadParameter(str(error)) from error

@@ -39,6 +39,11 @@ class Settings:
         Bytes that the prediction may take beyond the image and the result; also as ``"4GB"``.
     block, overlap : sequence of int or str, optional
         Of "blocks", (z,) y, x; also as ``"32,128,128"``.
+    pixel_size : float, optional
+        Of the image in plane, in µm, whatever it states itself.
+    resample : bool
+        Whether an image is resampled to the pixel size that the model was trained at, and the
+        prediction back, where the model's training images were resampled too.
 
     Raises
     ------
@@ -52,8 +57,12 @@ class Settings:
     memory: int | None = None
     block: tuple[int, ...] | None = None
     overlap: tuple[int, ...] | None = None
+    pixel_size: float | None = None
+    resample: bool = True
 
     def __post_init__(self) -> None:
+        if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
+            raise GvtzooError(f"a pixel size of {self.pixel_size:g} µm cannot be: give it in µm")
         _check_choice("dtype", self.dtype, tuple(DTYPES))
         _check_choice("tiling", self.tiling, get_args(Tiling))
         read = {
