@@ -114,7 +114,7 @@ def export(module: Any, examples: Sequence[Any]) -> bytes:
         torch.onnx.export(
             module,
             tuple(examples),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=names,

@@ -27,6 +27,8 @@ class Settings:
         ``"auto"`` (CUDA, else MPS, else CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     dtype : {"float32", "bfloat16", "float16"}
         Of the network's arithmetic; sums over the whole image are float32 or wider.
+    engine : {"auto", "torch", "openvino"}
+        What computes the network. "auto": OpenVINO on the CPU where it is installed, else PyTorch.
     tiling : {"auto", "whole", "exact", "blocks"}
         "whole": the network sees the image at once. "exact": the same result, tile by tile.
         "blocks": overlapping blocks, averaged; another result, with seams. "auto": whole where it
@@ -39,6 +41,7 @@ class Settings:
 
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     tiling: Tiling = "auto"
     memory: int | None = None
     block: tuple[int, ...] | None = None

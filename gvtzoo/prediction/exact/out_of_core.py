@@ -28,18 +28,19 @@ from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
+from gvtzoo.prediction.engines import Engine, make_engine
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import NormalizedInput
-from gvtzoo.prediction.model import Model, budget_of, choose_tiling, prepare
-from gvtzoo.prediction.settings import Settings
+from gvtzoo.prediction.model import Model, budget_of, choose_tiling
+from gvtzoo.prediction.settings import Settings, choose_device
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-    from gvtzoo.networks import GVTNet, Network, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,8 @@ def predict_large(
     model.frames(image.array, image.dims)
     described = _describe(model, image, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
-    network = prepare(as_gvtnet(model.network), settings)
-    who = _Who(client, device, network)
+    engine = make_engine(as_gvtnet(model.network), settings)
+    who = _Who(client, device, engine)
     with _told(output.path, partial), _alone(partial):
         _take_up(partial, output.path.name, _fingerprint(model, image, output, settings, identity))
         try:
@@ -131,7 +132,7 @@ def predict_large(
             for path in partial.iterdir():
                 if path.name != NOTE:
                     _remove(path)
-            settings = replace(settings, memory=budget_of(network, settings) // 4)
+            settings = replace(settings, memory=budget_of(engine.network, settings) // 4)
             _predict_into(partial, model, image, output, described, settings, who, progress)
         shutil.rmtree(partial)
 
@@ -142,17 +143,18 @@ class _Who:
 
     client: Client | None
     device: str
-    network: GVTNet | ProjectionGVTNet
+    engine: Engine
 
     def runner(self, folder: Path, progress: Progress | None) -> Runner:
         """Who carries out the passes of a frame, with what is needed to continue in `folder`."""
+        compiled = self.engine.compiled
         if self.client is None:
-            here = LocalExecutor(tiles_at_once(self.network))
-            return Runner(here, OnDisk(folder), Journal(folder), progress)
+            here = LocalExecutor(tiles_at_once(self.engine.network))
+            return Runner(here, OnDisk(folder), Journal(folder), progress, compiled)
         from gvtzoo.prediction.exact.dask import DaskExecutor
 
         dask = DaskExecutor(self.client, folder, self.device)
-        return Runner(dask, OnDisk(folder), Journal(folder), progress)
+        return Runner(dask, OnDisk(folder), Journal(folder), progress, compiled)
 
 
 def _predict_into(
@@ -167,7 +169,7 @@ def _predict_into(
 ) -> None:
     """Predict all frames, in a folder where some may be done, and give the output its name."""
     frames = model.frames(image.array, image.dims)
-    plans = _planned(partial, model, who.network, frames[0], settings)
+    plans = _planned(partial, model, who.engine.network, frames[0], settings)
     results = _results(partial, described, output, plans)
     targets = [model.targets(array, described.dims) for array in results.opened]
     for number, frame in enumerate(frames):
@@ -177,7 +179,7 @@ def _predict_into(
         folder.mkdir(exist_ok=True)
         prepared = _prepared(folder, model, frame)
         predict_exact(
-            who.network,
+            who.engine.network,
             prepared,
             sigma=output.sigma is not None,
             out=model.finish_frame(prepared, [places[number] for places in targets]),
@@ -195,7 +197,9 @@ def _for_workers(client: Client, output: Output, settings: Settings) -> Settings
     if any(path.suffix.lower() != ZARR_SUFFIX for path in output.paths):
         raise GvtzooError(f"{output.path.name}: several workers write into .zarr only: name that")
     memory = memory_of_workers(client) if settings.memory is None else settings.memory
-    return replace(settings, device="cpu", memory=memory)
+    on_gpus = choose_device(settings.device).type != "cpu"
+    engine = "torch" if on_gpus and settings.engine == "auto" else settings.engine
+    return replace(settings, device="cpu", engine=engine, memory=memory)
 
 
 def tiles_at_once(network: Network) -> int:
@@ -294,7 +298,7 @@ def _take_up(partial: Path, name: str, fingerprint: str) -> None:
 def _planned(
     partial: Path,
     model: Model,
-    network: GVTNet | ProjectionGVTNet,
+    network: Network,
     frame: Any,
     settings: Settings,
 ) -> list[Plan]:
@@ -305,7 +309,7 @@ def _planned(
         shape = NormalizedInput(frame, FittedNormalization(0, 1), multiple).shape
         disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
         memory = budget_of(network, settings) // tiles_at_once(network)
-        plans = make_plans(network, shape[1:], memory, disk=disk)
+        plans = make_plans(as_gvtnet(network), shape[1:], memory, disk=disk)
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [
