@@ -160,6 +160,7 @@ def through_module(name: str, mode: str, memory: str, device: str) -> Callable[[
     import torch
 
     from gvtzoo.networks.baselines import CAREUNet, FNet
+    from gvtzoo.prediction.engines import make_engine
     from gvtzoo.prediction.settings import Settings
 
     networks = {"fnet": FNet, "care": CAREUNet}
