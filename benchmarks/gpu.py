@@ -94,14 +94,15 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action="store_true", help="Tiny sizes, to try the script.")
     parser.add_argument("--seconds", type=float, default=280, help="Time for all of it.")
+    parser.add_argument("--steps", default=",".join(STEPS), help="Which, in this order.")
     parser.add_argument("--output", type=Path, default=Path("gpu.json"))
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     report = Report(arguments.device, time.perf_counter() + arguments.seconds)
     sizes = SMALL if arguments.small else LARGE
     torch.backends.cudnn.benchmark = False
-    for step in (correctness, huge_tensors, speed, others, two_tiles, training, dask_worker):
-        step(report, device, sizes)
+    for step in arguments.steps.split(","):
+        STEPS[step](report, device, sizes)
     written = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -435,6 +436,12 @@ def dask_worker(report: Report, device: torch.device, sizes: Sizes) -> None:
             row.note = "start of CUDA on the worker included"
 
     report.attempt(Row("denoising", "exact, float32, one Dask worker", sizes.speed), measure, 40)
+
+
+STEPS = {
+    step.__name__: step
+    for step in (correctness, huge_tensors, speed, others, two_tiles, training, dask_worker)
+}
 
 
 def line(row: Row) -> str:

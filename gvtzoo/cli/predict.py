@@ -45,6 +45,14 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Engine(StrEnum):
+    """What computes the network."""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("predict")(predict)
@@ -72,6 +80,9 @@ def predict(
         str | None, typer.Option(help="What a prediction may take, such as 4GB.")
     ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the network.")] = Dtype.float32,
+    engine: Annotated[
+        Engine, typer.Option(help="What computes; auto: OpenVINO on CPUs, else PyTorch.")
+    ] = Engine.auto,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
@@ -120,6 +131,7 @@ def predict(
             device=device,
             tiling=tiling.value,
             dtype=dtype.value,
+            engine=engine.value,
             memory=None if memory is None else parse_memory(memory),
             block=_sizes(block),
             overlap=_sizes(overlap),

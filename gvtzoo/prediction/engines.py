@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.networks.operators import SoftmaxAttention
+from gvtzoo.networks.operators import InPlaneUpSamplingGVTO, SoftmaxAttention, UpSamplingGVTO
 from gvtzoo.prediction import openvino
-from gvtzoo.prediction.cpu_kernels import accelerate
+from gvtzoo.prediction.cpu_kernels import accelerate, with_channels_last
 from gvtzoo.prediction.settings import DTYPES, Settings, choose_device
 
 if TYPE_CHECKING:
@@ -87,11 +87,22 @@ class TorchEngine:
 
     def __init__(self, network: Network, device: torch.device, dtype: str) -> None:
         moved = copy.deepcopy(network).to(device=device, dtype=DTYPES[dtype])
+        if device.type == "cuda" and not has_upsampling_operators(moved):
+            moved = with_channels_last(moved)
         self.network = accelerate(moved) if device.type == "cpu" else moved
 
     def run(self, image: np.ndarray, uncertainty: bool) -> Results:
         """As `Engine.run`."""
         return run_network(self.network, image, uncertainty)
+
+
+def has_upsampling_operators(network: nn.Module) -> bool:
+    """Whether operators double sizes at the fine levels.
+
+    They see voxels as one axis, and so copy maps that have the channels last: the denoising network
+    takes 1.4 times as long on an H100 that way, the label-free one half as long.
+    """
+    return any(isinstance(m, UpSamplingGVTO | InPlaneUpSamplingGVTO) for m in network.modules())
 
 
 class OpenVINOEngine:
