@@ -114,7 +114,7 @@ def ask(given: Identity, metadata: ModelMetadata) -> Identity:
 
     Every question may be left open by Enter.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _somebody_answers():
         return given
     missing = lacking(metadata)
     if "authors" in missing:
@@ -138,6 +138,10 @@ def lacking(metadata: ModelMetadata) -> list[str]:
         "data": bool(metadata.data),
     }
     return [key for key in WANTED if not said[key]]
+
+
+def _somebody_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _ask(question: str) -> str:
