@@ -145,7 +145,9 @@ def _somebody_answers() -> bool:
 
 
 def _ask(question: str) -> str:
-    return typer.prompt(question, default="", show_default=False, err=True).strip()
+    # typer.prompt writes a blank to standard output, which is for the package's path alone.
+    typer.echo(f"{question}: ", nl=False, err=True)
+    return sys.stdin.readline().strip()
 
 
 def _texts(value: Any) -> list[str]:
