@@ -19,6 +19,7 @@ from gvtzoo.core.files import write_atomically, write_folder_atomically
 from gvtzoo.images.formats import MICROSCOPE_SUFFIXES, read_microscope_file
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.npy import check_npy, read_npy, read_npz
+from gvtzoo.images.ome_sets import image_of
 from gvtzoo.images.tiff import Content, read_tiff, write_tiff
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ AXES = "tpczyx"
 def find_images(path: str | Path) -> list[Path]:
     """The images in a folder, sorted by name; a file gives itself.
 
+    An image that is stored in several files (a multi-file OME-TIFF) is there once, by the first of
+    them (`image_of`); `files_of` gives all.
+
     Raises
     ------
     GvtzooError
@@ -44,16 +48,16 @@ def find_images(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise GvtzooError(f"there is no file or folder {path}")
-    found = sorted(
+    found = [
         file
         for file in path.iterdir()
         if file.suffix.lower() in IMAGE_SUFFIXES
         and not file.name.startswith(".")
         and (file.is_file() or is_zarr(file))
-    )
+    ]
     if not found:
         raise GvtzooError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
+    return sorted({image_of(file) for file in found})
 
 
 def read_image(
