@@ -17,8 +17,8 @@ from gvtzoo.images.normalization import (
     Normalization,
     PercentileNormalization,
     ZScoreNormalization,
-    percentiles,
 )
+from gvtzoo.images.statistics import percentiles
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, max_side=7)
 INTEGERS = st.sampled_from(["u1", "i1", "u2", ">u2", "i2", "u4", "i4"])

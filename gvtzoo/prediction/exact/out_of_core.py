@@ -24,10 +24,12 @@ from filelock import FileLock, Timeout
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
+from gvtzoo.images.checks import BlankImageError
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.npy import open_npy
+from gvtzoo.images.ome_sets import files_of
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+BLANK = "blank"
 NOTE = "prediction.txt"  # which prediction this is
 DISK_SHARE = 0.5  # of what is free may go to feature maps
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
@@ -176,7 +179,12 @@ def _predict_into(
         if (folder / "done").exists():
             continue
         folder.mkdir(exist_ok=True)
-        prepared = _prepared(folder, model, frame)
+        try:
+            prepared = _prepared(folder, model, frame)
+        except BlankImageError as error:
+            model.leave_blank([places[number] for places in targets], error.value)
+            _clear(folder, blank=True)
+            continue
         predict_exact(
             who.network,
             prepared,
@@ -186,6 +194,11 @@ def _predict_into(
             runner=who.runner(folder, _within(progress, number, len(frames))),
         )
         _clear(folder)
+    done = [(partial / f"frame-{number}" / "done").read_text() for number in range(len(frames))]
+    blank = [number for number, note in enumerate(done) if note == BLANK]
+    if len(blank) == len(frames):
+        shutil.rmtree(partial)
+    model.tell_blank(blank, image.dims, image.array.shape)
     results.finish()
 
 
@@ -215,10 +228,18 @@ def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
     return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
 
 
-def identity_of(path: Path) -> str:
-    """What tells an image's file from others: its place, size and time."""
-    stat = path.stat()
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+def identity_of(path: Path, *choices: object) -> str:
+    """What tells an image from others: its files' places, sizes and times, and what is chosen.
+
+    Parameters
+    ----------
+    path : Path
+    *choices
+        Such as the channel, of an image that has several.
+    """
+    files = [(file.resolve(), file.stat()) for file in files_of(path)]
+    told = [f"{place} {stat.st_size} {stat.st_mtime_ns}" for place, stat in files]
+    return " ".join([*told, *map(str, choices)])
 
 
 @contextmanager
@@ -326,9 +347,9 @@ def _prepared(folder: Path, model: Model, frame: Any) -> NormalizedInput:
     return prepared
 
 
-def _clear(folder: Path) -> None:
-    """Leave of a finished frame only that it is."""
-    (folder / "done").touch()
+def _clear(folder: Path, *, blank: bool = False) -> None:
+    """Leave of a finished frame only that it is, and whether there was nothing to see."""
+    (folder / "done").write_text(BLANK if blank else "")
     for path in folder.iterdir():
         if path.name != "done":
             _remove(path)
