@@ -17,7 +17,8 @@ from gvtzoo.images.statistics import percentiles
 LEAST_SHARE = 0.01  # of zeros, below which they decide nothing
 MOST_EDGES = 4  # between zeros and others along a row: zeros of noise are scattered
 # Nothing is as dark as the zeros: the darkest value is farther from 0 than from the dark ones.
-DARKEST, DARK, GAP = 0.1, 5.0, 3.0  # percentiles, and how many times as far
+DARKEST, DARK, BRIGHTEST, GAP = 0.1, 5.0, 99.9, 3.0  # percentiles, and how many times as far
+NARROWEST = 16  # of an image with a mask around it, along x
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def without_mask(image: Any) -> Any:
         edges += int(along.sum())
         mixed += int(np.count_nonzero(along))
     left = image.size - nan - zeros
-    if zeros > LEAST_SHARE * image.size and left and edges <= MOST_EDGES * mixed:
+    together = image.shape[-1] >= NARROWEST and edges <= MOST_EDGES * mixed
+    if zeros > LEAST_SHARE * image.size and left and together:
         candidate = WithoutMask(image, left, zeros=True)
         if _is_apart(candidate):
             return candidate
@@ -86,8 +88,8 @@ def without_mask(image: Any) -> Any:
 
 
 def _is_apart(values: WithoutMask) -> bool:
-    darkest, dark = percentiles(values, (DARKEST, DARK))
-    return darkest > GAP * (dark - darkest) and darkest > 0
+    darkest, dark, brightest = percentiles(values, (DARKEST, DARK, BRIGHTEST))
+    return brightest > darkest > GAP * (dark - darkest)
 
 
 def _rows(image: Any) -> Iterator[np.ndarray]:
