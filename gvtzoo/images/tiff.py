@@ -379,7 +379,7 @@ def _at_level(
     fine = dict(zip(finest.axes.lower(), finest.shape, strict=True))
     coarse = dict(zip(level.axes.lower(), level.shape, strict=True))
     return {
-        axis: size * fine.get(axis, 1) / coarse.get(axis, fine.get(axis, 1))
+        axis: size * (fine.get(axis, 1) / coarse.get(axis, fine.get(axis, 1)))
         for axis, size in pixel_size.items()
     }
 
