@@ -15,6 +15,8 @@ from ome_sets import OME, image_xml, uuid, write_plane, write_set
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import open_image, read_image, with_ending, write_image
 
+PLAIN = {"photometric": "minisblack", "metadata": None}
+
 
 def planes(count=6, height=12, width=16, dtype=np.uint16):
     return np.random.default_rng(1).integers(0, 4000, (count, height, width)).astype(dtype)
@@ -44,7 +46,7 @@ def write_ome(path, array, attributes, content='<TiffData IFD="0" PlaneCount="{c
         "</Pixels></Image>"
     )
     description = OME.format(uuid=uuid(0), content=pixels).encode()
-    tifffile.imwrite(path, array, description=description, metadata=None)
+    tifffile.imwrite(path, array, description=description, **PLAIN)
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ def test_all_planes_are_read_whatever_imagej_says(tmp_path, lines, dims, warns, 
 def test_planes_that_ome_xml_does_not_tell_of_are_named(tmp_path, messages):
     array = planes()
     write_ome(tmp_path / "a.ome.tif", array[:4], "")
-    tifffile.imwrite(tmp_path / "a.ome.tif", array[4:], append="force", metadata=None)
+    tifffile.imwrite(tmp_path / "a.ome.tif", array[4:], append="force", **PLAIN)
     np.testing.assert_array_equal(read_image(tmp_path / "a.ome.tif"), array[:4])
     assert "2 of its 6 planes are in no image that it describes: not read" in messages()
 
