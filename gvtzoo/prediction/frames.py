@@ -147,16 +147,17 @@ class Target:
         return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
-        place: list[Any] = [slice(None)] * len(self.array.shape)
+        place = [slice(0, 1)] * len(self.array.shape)
         for number, index in self.fixed:
-            place[number] = index
+            place[number] = slice(index, index + 1)
         for axis, part in zip(self.axes, box, strict=True):
             if axis is not None:
                 place[axis] = part
         new = tuple(number for number, axis in enumerate(self.axes) if axis is None)
         kept = [axis for axis in self.axes if axis is not None]
         values = np.squeeze(values, axis=new)
-        self.array[tuple(place)] = values.transpose(np.argsort(kept))
+        values = values.transpose(np.argsort(kept))
+        self.array[tuple(place)] = np.expand_dims(values, tuple(n for n, _ in self.fixed))
 
 
 def frames_of(
