@@ -45,6 +45,14 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Engine(StrEnum):
+    """What computes the network."""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("predict")(predict)
@@ -79,6 +87,9 @@ def predict(
         str | None, typer.Option(help="What a prediction may take, such as 4GB.")
     ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the network.")] = Dtype.float32,
+    engine: Annotated[
+        Engine, typer.Option(help="What computes; auto: OpenVINO on CPUs, else PyTorch.")
+    ] = Engine.auto,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
@@ -96,6 +107,19 @@ def predict(
         str | None,
         typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Pixel size of the images in plane, in µm, where files do not tell."
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample/--no-resample",
+            help="Resample to the pixel size of models whose training images were, and back.",
+        ),
+    ] = True,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -114,9 +138,12 @@ def predict(
             device=device,
             tiling=tiling.value,
             dtype=dtype.value,
+            engine=engine.value,
             memory=None if memory is None else parse_memory(memory),
             block=_sizes(block),
             overlap=_sizes(overlap),
+            pixel_size=pixel_size,
+            resample=resample,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
