@@ -15,6 +15,7 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Prediction
+from gvtzoo.images.calibration import micrometers
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.metrics.calibration import (
@@ -35,14 +36,6 @@ SSIM_HALO = 6  # planes beside a slab
 HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
 IN_UNITS = ("mse", "mae", "r2")  # metrics that need the truth's units
 AGAINST_NOISE = ("r", "nrmse")  # metrics that mean something against a noisy recording
-LENGTH_UNITS = {
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-}
 
 
 @dataclass(frozen=True)
@@ -217,7 +210,7 @@ def _resolution(truth: np.ndarray, values: np.ndarray, path: Path) -> float:
     from gvtzoo.metrics.resolution import fourier_correlation
 
     known = voxel_size(path)
-    scale = LENGTH_UNITS.get(known.get("unit") or "")
+    scale = micrometers(known.get("unit"))
     sizes = known.get("pixel_size") or {}
     axes = "zyx"[-truth.ndim :]
     if scale is None or not set(axes) <= set(sizes):

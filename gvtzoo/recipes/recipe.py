@@ -338,7 +338,7 @@ class TrainingConfig(Strict):
     keep: Literal["best", "last"] = "best"
     mantissa_bits: int | None = Field(None, ge=5, le=23)
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     workers: int = Field(0, ge=0)
 
 

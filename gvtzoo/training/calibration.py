@@ -94,7 +94,7 @@ def scores(model: Model, image: TrainingImage, seed: int) -> tuple[float, np.nda
     axes = (channels + "zyx"[-config.network.dimensions :]).upper()
     seen = source if channels else source[0]
     prediction, sigma = Model(model.network, config, model.name).predict(
-        seen, axes=axes, uncertainty=True
+        seen, axes=axes, uncertainty=True, resample=False
     )
     truth = target if "c" in prediction.dims else target[0]
     normalization = config.normalization

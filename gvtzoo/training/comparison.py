@@ -162,13 +162,14 @@ def compare(
 def predict(model: Model, source: np.ndarray, **options: Any) -> np.ndarray:
     """A model's prediction of a source (channel, (z,) y, x), without its channel axis.
 
-    Options are those of `Model.predict`.
+    The source is a training image, which has the network's pixel size already. Options are those
+    of `Model.predict`.
     """
     spatial = "zyx"[-(source.ndim - 1) :]
     takes_planes = len(spatial) > model.config.network.dimensions  # as its channels
     if "c" in model.axes and not takes_planes:
-        return model.predict(source, axes=f"c{spatial}", **options).to_numpy()
-    return model.predict(source[0], axes=spatial, **options).to_numpy()
+        return model.predict(source, axes=f"c{spatial}", resample=False, **options).to_numpy()
+    return model.predict(source[0], axes=spatial, resample=False, **options).to_numpy()
 
 
 def _by_condition(images: Sequence[TrainingImage]) -> dict[str, list[TrainingImage]]:
