@@ -21,6 +21,7 @@ from gvtzoo.networks.operators import (
     TransposedConvolution,
     UpSamplingGVTO,
     Version,
+    fixed_operator,
 )
 from gvtzoo.networks.shared import check_sizes, positive
 
@@ -100,6 +101,9 @@ class GVTNet(nn.Module):
     uncertainty : bool
         Whether there is a second head that gives σ, the scale of a Laplace distribution around
         the output, in the output's units.
+    fixed_attention : bool
+        Whether the operators are convolutions, made for given matrices by
+        `gvtzoo.networks.fixed_attention`.
 
     Examples
     --------
@@ -129,6 +133,7 @@ class GVTNet(nn.Module):
         output_bias: bool = True,
         add_input: bool = False,
         uncertainty: bool = False,
+        fixed_attention: bool = False,
     ) -> None:
         super().__init__()
         self.dimensions = dimensions
@@ -153,13 +158,22 @@ class GVTNet(nn.Module):
             self.encoder.append(
                 EncoderLevel(
                     down_sampling(
-                        downsampling[level - 1], dimensions, fine, coarse, style, attention
+                        downsampling[level - 1],
+                        dimensions,
+                        fine,
+                        coarse,
+                        style,
+                        attention,
+                        fixed_attention,
                     ),
                     residual_blocks(encoder_blocks[level], coarse, coarse),
                 )
             )
         self.bottom = nn.Sequential(
-            *[bottom_block(name, dimensions, widths[-1], style, attention) for name in bottom]
+            *[
+                bottom_block(name, dimensions, widths[-1], style, attention, fixed_attention)
+                for name in bottom
+            ]
         )
         self.decoder = nn.ModuleList()
         for step in range(depth - 1):
@@ -172,7 +186,15 @@ class GVTNet(nn.Module):
                 )
             self.decoder.append(
                 DecoderLevel(
-                    up_sampling(upsampling[step], dimensions, coarse, fine, style, attention),
+                    up_sampling(
+                        upsampling[step],
+                        dimensions,
+                        coarse,
+                        fine,
+                        style,
+                        attention,
+                        fixed_attention,
+                    ),
                     residual_blocks(decoder_blocks[step], merged, fine),
                     skip,
                 )
@@ -235,6 +257,7 @@ def down_sampling(
     out_channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """The module that halves the sizes, by its name in the configuration."""
     if name == "convolution":
@@ -242,6 +265,8 @@ def down_sampling(
     if name == "residual":
         return DownSamplingResidualBlock(dimensions, in_channels, out_channels, **style)
     if name in ("gvto_v1", "gvto_v2"):
+        if fixed:
+            return fixed_operator("down", dimensions, in_channels, out_channels, **style)
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return DownSamplingGVTO(
             dimensions, in_channels, out_channels, version, **style, **attention.get("down", {})
@@ -255,9 +280,12 @@ def bottom_block(
     channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """A block of the bottom level, by its name in the configuration."""
     if name == "gvto":
+        if fixed:
+            return fixed_operator("same", dimensions, channels, channels, **style)
         return SizePreservingGVTO(dimensions, channels, **style, **attention.get("same", {}))
     if name == "residual":
         return ResidualBlock(dimensions, channels, channels, **style)
@@ -271,11 +299,14 @@ def up_sampling(
     out_channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """The module that doubles the sizes, by its name in the configuration."""
     if name == "transposed_convolution":
         return TransposedConvolution(dimensions, in_channels, out_channels)
     if name in ("gvto_v1", "gvto_v2"):
+        if fixed:
+            return fixed_operator("up", dimensions, in_channels, out_channels, **style)
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return UpSamplingGVTO(
             dimensions, in_channels, out_channels, version, **style, **attention.get("up", {})
