@@ -4,9 +4,9 @@ Programs cut an image into tiles that overlap by a halo, and mirror the image wh
 beyond its border. Two things that a network needs to know of the whole image are then lost, and
 found again here, from the tile itself:
 
-- where the image ends: there a convolution pads with zeros, and not with the mirror image. Voxels
-  that mirror the tile's others are what a program has put there; they are taken off, so that the
-  border of the tile is that of the image;
+- where the image ends: there a convolution pads with zeros, and not with the mirror image. Planes
+  that mirror the tile's others, or repeat its outermost one, are what a program has put there; they
+  are taken off, so that the border of the tile is that of the image;
 - how the network's grid lies: the voxels that it joins when it halves the image start at the
   image's corner. Tiles start on that grid, save for those that a program has moved back to end
   with the image, whose end tells it.
@@ -83,8 +83,8 @@ class AnySize(nn.Module):
         given = count(size, x)
         if self.tiles is None:
             missing = -size % multiple
-            front = missing // 2
-            return reflected(count(size + missing, x) - front, size), given + front
+            before = missing // 2
+            return reflected(count(size + missing, x) - before, size), given + before
         halo = self.tiles["halo"][number]
         first, behind = image_in_tile(x, number + 2, halo) if halo else (given[0] * 0, given[0] * 0)
         inside = size - first - behind
@@ -116,7 +116,7 @@ def reflected(places: Tensor, size: Any) -> Tensor:
 
 
 def image_in_tile(x: Tensor, axis: int, halo: int) -> tuple[Tensor, Tensor]:
-    """How many planes before the image, and behind it, are only its mirror image.
+    """How many planes before the image, and behind it, a program has made up from the others.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def image_in_tile(x: Tensor, axis: int, halo: int) -> tuple[Tensor, Tensor]:
         A tile.
     axis : int
     halo : int
-        How many planes a program mirrors at least; so many have to agree.
+        How many planes a program makes up at least; so many have to fit.
 
     Returns
     -------
@@ -134,23 +134,24 @@ def image_in_tile(x: Tensor, axis: int, halo: int) -> tuple[Tensor, Tensor]:
     planes = x.transpose(0, axis)
     planes = planes.reshape(planes.shape[0], -1)
     size = planes.shape[0]
-    before = mirrored_planes(planes, halo)
-    behind = mirrored_planes(planes.index_select(0, size - 1 - count(size, planes)), halo)
+    before = planes_before_image(planes, halo)
+    behind = planes_before_image(planes.index_select(0, size - 1 - count(size, planes)), halo)
     some_left = (before + behind < size).to(torch.int64)
     return before * some_left, behind * some_left
 
 
-def mirrored_planes(planes: Tensor, halo: int) -> Tensor:
-    """How many of the first planes, (plane, voxel), are the mirror image of those behind them.
+def planes_before_image(planes: Tensor, halo: int) -> Tensor:
+    """How many of the first planes, (plane, voxel), are made up from those behind them.
 
-    Planes i and ``last - i`` agree for all i up to `last`, whichever way the program mirrors, with
-    the outermost plane once or twice. The largest such `last` counts. Planes that are all alike
-    mirror each other anyway, and say nothing.
+    Mirrored: planes i and ``last - i`` agree for all i up to `last`, with the outermost plane of
+    the image once or twice; the largest such `last` counts. Repeated: the first planes are the
+    same. Planes of one value only, as in empty parts of an image, are both, and say nothing.
     """
     number = count(planes.shape[0], planes)
+    # A few numbers of each plane find a candidate, which is then compared as a whole.
     chosen = count(SAMPLES, planes) * (planes.shape[1] - 1) // (SAMPLES - 1)
-    # A few numbers of each plane find the one candidate, which is then compared as a whole.
-    looks = [planes.amax(1), planes.amin(1)]
+    largest, smallest = planes.amax(1), planes.amin(1)
+    looks = [largest, smallest]
     looks += [planes.index_select(1, chosen[n : n + 1]).reshape(-1) for n in range(SAMPLES)]
     place = number.reshape(1, -1)
     partner = number.reshape(-1, 1) - place
@@ -162,6 +163,21 @@ def mirrored_planes(planes: Tensor, halo: int) -> Tensor:
     first_other = (torch.cumsum(1 - alike, 0) == 0).to(torch.int64).sum(0)
     enough = ((number >= first_other) & (number >= 2 * halo - 1)).to(torch.int64)
     last = (agree.amin(1) * enough * number).amax(0)
-    mirrored = torch.maximum(last - number, number * (number > last).to(torch.int64))
-    exact = (planes.index_select(0, mirrored) == planes).to(torch.int64).amin(1).amin(0)
-    return (last + 1) // 2 * exact * (last > 0).to(torch.int64)
+    mirror = torch.maximum(last - number, number * (number > last).to(torch.int64))
+    start = (last + 1) // 2 * _equal(planes, mirror) * (last > 0).to(torch.int64)
+    # Behind a mirror image there may be repeated planes.
+    outermost = start.reshape(1)
+    alike = (number >= start).to(torch.int64)
+    for look in looks:
+        alike = alike * (look == look[outermost]).to(torch.int64)
+    passed = (number >= start).to(torch.int64) * (1 - alike)
+    run = (alike * (torch.cumsum(passed, 0) == 0).to(torch.int64)).sum(0)
+    in_run = ((number >= start) & (number < start + run)).to(torch.int64)
+    repeat = number + (start - number) * in_run
+    has_image = (largest[outermost] > smallest[outermost])[0] & (run > halo)
+    return start + (run - 1) * _equal(planes, repeat) * has_image.to(torch.int64)
+
+
+def _equal(planes: Tensor, others: Tensor) -> Tensor:
+    """1 where all planes are the same as the others of these numbers, else 0."""
+    return (planes.index_select(0, others) == planes).to(torch.int64).amin(1).amin(0)

@@ -13,11 +13,16 @@ of the same shape (v1, which is added to A W_q).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.gvtnet import GVTNet
 from gvtzoo.networks.operators import (
@@ -29,6 +34,60 @@ from gvtzoo.networks.operators import (
 from gvtzoo.networks.projection import ProjectionGVTNet
 
 PROBE = 64  # multiples of the network's grid, wider than any looks
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a network that looks at the whole image needs to know of it, for given images.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Their names.
+    offset, scale : float
+        Of the normalization, (image − offset) / scale.
+    front, back : tuple of int
+        What the images are padded by before their first and behind their last voxel, (z,) y, x, or
+        0 where they differ.
+    matrices : dict of str to Tensor
+        V Kᵀ / N, (heads, value channels per head, key channels per head), for each of `operators`.
+    """
+
+    images: tuple[str, ...]
+    offset: float
+    scale: float
+    front: tuple[int, ...]
+    back: tuple[int, ...]
+    matrices: dict[str, Tensor]
+
+
+def save_constants(constants: Constants, path: Path) -> None:
+    """As safetensors: the matrices in single precision, the rest as text in its head."""
+    from safetensors.torch import save_file
+
+    rest = {key: value for key, value in asdict(constants).items() if key != "matrices"}
+    matrices = {name: matrix.float().contiguous() for name, matrix in constants.matrices.items()}
+    save_file(matrices, path, metadata={"constants": json.dumps(rest)})
+
+
+def load_constants(path: Path) -> Constants:
+    """What `save_constants` wrote.
+
+    Raises
+    ------
+    GvtzooError
+        When there is none, or it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            rest = json.loads((file.metadata() or {})["constants"])
+            matrices = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        sizes = {name: tuple(rest[name]) for name in ("images", "front", "back")}
+        return Constants(offset=rest["offset"], scale=rest["scale"], matrices=matrices, **sizes)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise GvtzooError(f"{path} holds no attention of images: {error}") from error
 
 
 def operators(network: nn.Module) -> dict[str, GVTO]:
@@ -86,12 +145,12 @@ def folded(operator: GVTO, matrix: Tensor) -> tuple[Tensor, Tensor]:
         mixing = mixing + torch.eye(channels, dtype=torch.float64)
         weight = mixing.reshape(channels, channels, 1, 1, 1)
         return weight.to(output.weight.dtype), bias.to(output.weight.dtype)
-    shortcut = None
+    shortcut: Any = None
     if isinstance(operator, ResamplingGVTO):
         shortcut = operator.shortcut
         if shortcut is None:
             mixing = mixing + torch.eye(channels, dtype=torch.float64)
-    query = operator.query.convolution
+    query: Any = operator.query.convolution
     transposed = isinstance(operator.query, TransposedConvolution)
     pattern = "ok,ik...->io..." if transposed else "ok,ki...->oi..."
     weight = torch.einsum(pattern, mixing, query.weight.detach().double())
@@ -101,7 +160,7 @@ def folded(operator: GVTO, matrix: Tensor) -> tuple[Tensor, Tensor]:
     return weight.to(output.weight.dtype), bias.to(output.weight.dtype)
 
 
-def _bias(convolution: nn.Module) -> Tensor:
+def _bias(convolution: Any) -> Tensor:
     if convolution.bias is None:
         return torch.zeros(convolution.out_channels, dtype=torch.float64)
     bias: Tensor = convolution.bias.detach().double()

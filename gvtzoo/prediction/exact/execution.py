@@ -169,6 +169,12 @@ class Runner:
         What is already done is not done again. Needs a workspace that survives.
     progress : callable, optional
         ``progress(done, all)``, in percent of each pass over the tiles.
+
+    Attributes
+    ----------
+    matrices : dict of GVTO to ndarray
+        (V Kᵀ) / N of the operators without softmax, (heads, value channels, key channels) per
+        head, as they become known.
     """
 
     def __init__(
@@ -182,6 +188,7 @@ class Runner:
         self.workspace = workspace or InMemory()
         self.journal = journal
         self.progress = progress
+        self.matrices: dict[nn.Module, np.ndarray] = {}
         self._number = self._expected = 0
 
     def start(self, passes: int) -> None:
