@@ -23,6 +23,19 @@ SUFFIX = "-client"
 MOST_LETTERS = 128  # of a name
 
 
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse an output before anything is computed for it.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    if output.suffix != ".zip":
+        raise GvtzooError(f"{output}: a package's name has to end in .zip")
+    if output.exists() and not overwrite:
+        raise GvtzooError(f"{output} exists: choose another name or overwrite it")
+
+
 def client_config(config: PackageConfig, constants: Constants) -> PackageConfig:
     """What the package of a model with these constants says of itself."""
     network: Any = config.network

@@ -184,8 +184,8 @@ def smallest_sizes(config: PackageConfig) -> tuple[int, ...]:
         wanted = [2 * halo + inside for inside in INSIDE]
         largest = LARGEST_TILE[network.dimensions]
         size = next((w for w in wanted if w <= largest), wanted[-1])
-        # In 3D, and where a tile is larger than that, ilastik's is the smallest; in 2D ilastik's and
-        # QuPath's have 512 anyway, and bioimageio.core's blocks, 10 more, can be on the grid.
+        # In 3D ilastik's tile is the smallest. In 2D its and QuPath's have 512 anyway, so that
+        # bioimageio.core's blocks, which are 10 more than the smallest, can be on the grid.
         more = CORE_BLOCK if network.dimensions == 2 and size + CORE_BLOCK <= largest else 0
         sizes.append(-(-(size + more) // multiple) * multiple - more)
     return tuple(sizes)
