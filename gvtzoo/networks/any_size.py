@@ -88,9 +88,13 @@ class AnySize(nn.Module):
         halo = self.tiles["halo"][number]
         first, behind = image_in_tile(x, number + 2, halo) if halo else (given[0] * 0, given[0] * 0)
         inside = size - first - behind
-        ends_here = ((first == 0) & (behind > 0)).to(torch.int64)
-        at_front = self.tiles["front"][number] * (1 - ends_here)
-        front = at_front + ends_here * ((-inside - self.tiles["back"][number]) % multiple)
+        # A tile that is mirrored by less than the halo stands where tiles do, on the grid; one that
+        # begins or ends with the image may have been moved there.
+        starts = (first >= halo).to(torch.int64)
+        ends = (behind >= halo).to(torch.int64) * (1 - starts)
+        at_front, at_back = self.tiles["front"][number], self.tiles["back"][number]
+        front = (at_front + first * (1 - starts)) % multiple * (1 - ends)
+        front = front + (-inside - at_back) % multiple * ends
         padded = inside + front + (-inside - front) % multiple
         taken = reflected(count(padded, x) - front, inside) + first
         # A program may write more than it keeps; what it puts on the image's mirror image is the
@@ -124,7 +128,7 @@ def image_in_tile(x: Tensor, axis: int, halo: int) -> tuple[Tensor, Tensor]:
         A tile.
     axis : int
     halo : int
-        How many planes a program makes up at least; so many have to fit.
+        How many planes a program makes up around an image, and at most around the tiles beside.
 
     Returns
     -------
@@ -144,8 +148,9 @@ def planes_before_image(planes: Tensor, halo: int) -> Tensor:
     """How many of the first planes, (plane, voxel), are made up from those behind them.
 
     Mirrored: planes i and ``last - i`` agree for all i up to `last`, with the outermost plane of
-    the image once or twice; the largest such `last` counts. Repeated: the first planes are the
-    same. Planes of one value only, as in empty parts of an image, are both, and say nothing.
+    the image once or twice; the largest such `last` counts. Repeated: more than a halo of planes
+    are the same. Planes of one value only, as in empty parts of an image, say nothing, unless a
+    halo of planes mirrors others.
     """
     number = count(planes.shape[0], planes)
     # A few numbers of each plane find a candidate, which is then compared as a whole.
@@ -161,8 +166,8 @@ def planes_before_image(planes: Tensor, halo: int) -> Tensor:
         agree = agree * (look[place] == look[partner]).to(torch.int64)
         alike = alike * (look == look[:1]).to(torch.int64)
     first_other = (torch.cumsum(1 - alike, 0) == 0).to(torch.int64).sum(0)
-    enough = ((number >= first_other) & (number >= 2 * halo - 1)).to(torch.int64)
-    last = (agree.amin(1) * enough * number).amax(0)
+    pair = (first_other == 2).to(torch.int64)
+    last = (agree.amin(1) * (number >= first_other - pair).to(torch.int64) * number).amax(0)
     mirror = torch.maximum(last - number, number * (number > last).to(torch.int64))
     start = (last + 1) // 2 * _equal(planes, mirror) * (last > 0).to(torch.int64)
     # Behind a mirror image there may be repeated planes.
@@ -174,8 +179,10 @@ def planes_before_image(planes: Tensor, halo: int) -> Tensor:
     run = (alike * (torch.cumsum(passed, 0) == 0).to(torch.int64)).sum(0)
     in_run = ((number >= start) & (number < start + run)).to(torch.int64)
     repeat = number + (start - number) * in_run
-    has_image = (largest[outermost] > smallest[outermost])[0] & (run > halo)
-    return start + (run - 1) * _equal(planes, repeat) * has_image.to(torch.int64)
+    repeated = (largest[outermost] > smallest[outermost])[0] & (run > halo)
+    behind = (run - 1) * _equal(planes, repeat) * repeated.to(torch.int64)
+    says = (last >= 2 * halo - 1) | (largest[0] > smallest[0])
+    return (start + behind) * says.to(torch.int64)
 
 
 def _equal(planes: Tensor, others: Tensor) -> Tensor:

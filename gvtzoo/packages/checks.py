@@ -31,7 +31,14 @@ from gvtzoo.packages.clients import CLIENTS, CannotPredictError, TileSizes, loss
 from gvtzoo.packages.config import ClientLoss
 from gvtzoo.packages.exports import NEWEST_IR, TORCHSCRIPT_OPERATORS, torchscript_operators
 from gvtzoo.packages.reader import ModelPackage, file_digests, open_package
-from gvtzoo.packages.writer import FORMAT_VERSION, OPSET, RDF, any_size, load_offline
+from gvtzoo.packages.writer import (
+    FORMAT_VERSION,
+    OPSET,
+    RDF,
+    STEP,
+    any_size,
+    load_offline,
+)
 
 if TYPE_CHECKING:
     from bioimageio.spec import ValidationSummary
@@ -43,6 +50,8 @@ WEIGHTS_FORMATS: tuple[WeightsFormat, ...] = ("pytorch_state_dict", "torchscript
 TOLERANCE = 1e-4  # of the test output's range
 
 # What bioimageio.core, Fiji's JDLL and ilastik all run.
+MOST_LETTERS = 100  # of an engine's error
+
 SAFE_PROCESSING = {
     "ensure_dtype",
     "scale_range",
@@ -204,6 +213,9 @@ def measure_clients(
             row = row.model_copy(update=changes)
         except CannotPredictError as error:
             row = row.model_copy(update={"note": str(error)})
+        except Exception as error:  # engines raise whatever a size that they refuse leads to
+            what = str(error).strip().splitlines()[-1][:MOST_LETTERS]
+            row = row.model_copy(update={"note": f"fails: {what}"})
         rows.append(row)
         if progress is not None:
             progress(number + 1, len(jobs))
@@ -225,7 +237,10 @@ def _engine(
             package.read(_weights(package, weights)["source"]), providers=["CPUExecutionProvider"]
         )
         return lambda image: session.run(None, {"input": image})[0]
-    module: torch.nn.Module = any_size(network, package.config)
+    takes_any_size = TileSizes.of(package.rdf).step == (STEP,) * package.config.network.dimensions
+    module: torch.nn.Module = network
+    if takes_any_size or package.config.fixed is not None:
+        module = any_size(network, package.config)
     if weights == "torchscript":
         content = package.read(_weights(package, weights)["source"])
         module = torch.jit.load(io.BytesIO(content), map_location="cpu")

@@ -42,7 +42,10 @@ def client_config(config: PackageConfig, constants: Constants) -> PackageConfig:
     if isinstance(network, NetworkConfig):
         network = network.model_copy(update={"fixed_attention": True})
     radius = measured_radius(network)
-    halo = tuple(-(-r // m) * m for r, m in zip(radius, network.multiple, strict=True))
+    # One more: planes that an image happens to have twice may be taken for its border.
+    halo = tuple(
+        -(-(r + 1) // m) * m if r else 0 for r, m in zip(radius, network.multiple, strict=True)
+    )
     source: Normalization = config.normalization.source
     if not isinstance(source, NoNormalization):
         source = FixedNormalization(mean=constants.offset, std=constants.scale)

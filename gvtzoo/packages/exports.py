@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from gvtzoo.networks import Network
     from gvtzoo.networks.any_size import AnySize
 
 OPSET = 17
@@ -55,6 +56,7 @@ TORCHSCRIPT_OPERATORS = frozenset(
         "Int",
         "ScalarImplicit",
         "__and__",
+        "__or__",
         "_convolution",
         "add",
         "amax",
@@ -211,15 +213,15 @@ def _check_state(network: nn.Module, stored: dict[str, torch.Tensor], path: Path
         raise GvtzooError(f"{path} does not hold the network's weights after writing: try again")
 
 
-def save_torchscript(network: AnySize, example: torch.Tensor, path: Path) -> None:
+def save_torchscript(network: AnySize | Network, example: torch.Tensor, path: Path) -> None:
     """The network as TorchScript: traced in evaluation mode, any batch and spatial size.
 
     Parameters
     ----------
-    network : AnySize
+    network : AnySize or Network
         On the CPU.
     example : Tensor
-        (batch, channel, (z,) y, x), any sizes.
+        (batch, channel, (z,) y, x), sizes that the network takes.
     path : Path
 
     Raises
@@ -256,15 +258,15 @@ def _operators(block: torch.Graph | torch.Block) -> set[str]:
     return found
 
 
-def save_onnx(network: AnySize, example: torch.Tensor, path: Path) -> None:
+def save_onnx(network: AnySize | Network, example: torch.Tensor, path: Path) -> None:
     """The network as one ONNX file: opset 17, any batch and spatial size.
 
     Parameters
     ----------
-    network : AnySize
+    network : AnySize or Network
         On the CPU.
     example : Tensor
-        (batch, channel, (z,) y, x), any sizes.
+        (batch, channel, (z,) y, x), sizes that the network takes.
     path : Path
 
     Raises
@@ -320,7 +322,7 @@ def _without_exporter_warnings() -> Iterator[None]:
 
 
 def _check_export(
-    network: AnySize,
+    network: AnySize | Network,
     exported: Callable[[torch.Tensor], torch.Tensor],
     example: torch.Tensor,
     kind: str,
@@ -328,13 +330,21 @@ def _check_export(
     """Compare an export with the network, at other batch and spatial sizes than the example's."""
     import torch
 
+    from gvtzoo.networks.any_size import AnySize
+
     generator = torch.Generator().manual_seed(0)
+    takes_any = isinstance(network, AnySize)
+    steps = (3,) * (example.ndim - 2) if takes_any else network.multiple
+    tiles = network.tiles if takes_any else None
     for batch, more in ((2, 1), (1, 0)):
-        sizes = [size + 3 * (axis + 1) * more for axis, size in enumerate(example.shape[2:])]
+        sizes = [
+            size + step * (axis + 1) * more
+            for axis, (size, step) in enumerate(zip(example.shape[2:], steps, strict=True))
+        ]
         unseen = torch.rand((batch, example.shape[1], *sizes), generator=generator)
-        if network.tiles is not None:
+        if tiles is not None:
             # As a program hands over a whole image: mirrored around it.
-            halos = [(0, 0), (0, 0), *((halo, halo) for halo in network.tiles["halo"])]
+            halos = [(0, 0), (0, 0), *((halo, halo) for halo in tiles["halo"])]
             unseen = torch.from_numpy(np.pad(unseen.numpy(), halos, mode="symmetric"))
         with evaluating(network):
             expected, actual = network(unseen), exported(unseen)

@@ -14,7 +14,7 @@ from gvtzoo.images.normalization import (
     PercentileNormalization,
     ZScoreNormalization,
 )
-from gvtzoo.networks.config import LABEL_FREE, PROJECTION, NetworkConfig
+from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.writer import (
     _preprocessing,
@@ -22,7 +22,6 @@ from gvtzoo.packages.writer import (
     _test_input,
     check_description,
     load_offline,
-    smallest_sizes,
 )
 from gvtzoo.recipes.metadata import default_metadata
 
@@ -79,6 +78,8 @@ def test_description_is_what_older_programs_read(tiny):
         "space",
     ]
     assert "halo" not in str(rdf["outputs"])
+    sizes = [axis["size"] for axis in rdf["inputs"][0]["axes"] if axis["type"] == "space"]
+    assert sizes == [{"min": 16, "step": 1}] * 2
     assert "parent" not in rdf["weights"]["pytorch_state_dict"]
     for converted in ("torchscript", "onnx"):
         assert rdf["weights"][converted]["parent"] == "pytorch_state_dict"
@@ -136,19 +137,6 @@ def test_other_normalizations_agree_with_bioimageio(
     assert "largest difference" in difference
 
 
-@pytest.mark.parametrize("network", [LABEL_FREE, PROJECTION])
-def test_smallest_sizes_are_multiples_of_the_step(network):
-    config = PackageConfig(
-        task="denoising",
-        network=network,
-        normalization=NormalizationConfig(),
-        metadata=default_metadata("test", "denoising"),
-    )
-    smallest, step = smallest_sizes(config)
-    assert step == network.multiple
-    assert all(size % multiple == 0 for size, multiple in zip(smallest, step, strict=True))
-
-
 def test_pixel_size_is_written_in_known_units_only(tiny_config):
     known = tiny_config(pixel_size={"y": 0.3, "x": 0.2}, unit="micrometer")
     assert [axis["scale"] for axis in _spatial_axes(known)] == [0.3, 0.2]
@@ -164,9 +152,9 @@ def test_test_input_lies_on_the_grid(height, width):
     assert fitted.dtype == np.float32
     assert fitted.shape[:2] == (1, 1)
     for size, given_size in zip(fitted.shape[2:], (height, width), strict=True):
-        assert size >= 32
+        assert size >= 16
         assert size % 2 == 0
-        assert size == max(32, given_size // 2 * 2)
+        assert size == max(16, given_size // 2 * 2)
 
 
 def test_example_of_another_shape_is_refused(tiny_config):

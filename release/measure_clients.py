@@ -1,0 +1,81 @@
+"""What every program loses with the zoo's models: packages as given, made anew, and for tiles.
+
+    python release/measure_clients.py NAME --data FOLDER -o FOLDER
+
+writes NAME.zip (packaged anew), NAME-client.zip and NAME.json, the losses on a test image that was
+not trained on: of the package that lies in the zoo, of the new one, and of the client package. The
+test images of a 2D denoising recipe are put side by side, so that programs have something to cut.
+The client package is that of ``attention.safetensors`` (`release/client_attention.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from gvtzoo.hub.client import client_package
+from gvtzoo.hub.registry import bundled_models
+from gvtzoo.packages.checks import measure_clients, predict_normalized
+from gvtzoo.packages.client_package import repackage
+from gvtzoo.packages.config import ClientLoss
+from gvtzoo.packages.reader import ModelPackage, open_package
+from gvtzoo.packages.tiling_hint import with_clients
+from gvtzoo.recipes.recipe import Recipe
+from gvtzoo.training.data.patches import load_images
+
+SEED = 1
+
+
+def main() -> None:
+    """Package and measure one model."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    folder, name = arguments.output, arguments.name
+    folder.mkdir(parents=True, exist_ok=True)
+    given = open_package(bundled_models()[name])
+    image, what = test_image(given, arguments.data)
+    whole = predict_normalized(given, image, given.build_network())
+    new = repackage(given.path, folder / f"{name}.zip", overwrite=True)
+    client = client_package(name, folder / f"{name}-client.zip", overwrite=True)
+    table = {}
+    for kind, path in (("before", given.path), ("after", new), ("client", client)):
+        rows = measure_clients(open_package(path), image, what, whole)
+        table[kind] = [row.model_dump() for row in rows]
+        report(kind, rows)
+        if kind != "before":
+            with_clients(path, rows, path, overwrite=True)
+    (folder / f"{name}.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:
+    """A raw image (1, channel, (z,) y, x) of the recipe's test images, and what it is called."""
+    recipe = Recipe.model_validate(package.config.recipe)
+    images = load_images(data, "test", recipe)
+    sources = [image.raw(np.random.default_rng(SEED))[0] for image in images]
+    dimensions = package.config.network.dimensions
+    sources = [np.reshape(s, (-1, *s.shape[s.ndim - dimensions :])) for s in sources]
+    if dimensions == 2 and len(sources) > 1:
+        half = len(sources) // 2
+        rows = [np.concatenate(sources[n * half : (n + 1) * half], axis=-1) for n in range(2)]
+        joined = np.concatenate(rows, axis=-2)[..., 3:, 5:]  # off every grid
+        return joined[None].astype(np.float32), f"{2 * half} test images side by side"
+    return sources[0][None].astype(np.float32), "test image"
+
+
+def report(kind: str, rows: tuple[ClientLoss, ...]) -> None:
+    """On standard output, a line for each program."""
+    for row in rows:
+        print(
+            kind, row.client, row.weights, row.tiles, row.max_difference, row.pearson_r,
+            row.seams, row.note, sep="\t", flush=True,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
