@@ -18,7 +18,7 @@ import numpy as np
 
 from gvtzoo.hub.client import client_package
 from gvtzoo.hub.registry import bundled_models
-from gvtzoo.packages.checks import measure_clients, predict_normalized
+from gvtzoo.packages.checks import measure_clients, predict_normalized, whole_in_units_of
 from gvtzoo.packages.client_package import repackage
 from gvtzoo.packages.config import ClientLoss
 from gvtzoo.packages.reader import ModelPackage, open_package
@@ -27,6 +27,7 @@ from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.data.patches import load_images
 
 SEED = 1
+KINDS = ("before", "after", "client")
 
 
 def main() -> None:
@@ -35,22 +36,31 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     arguments = parser.parse_args()
     folder, name = arguments.output, arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     given = open_package(bundled_models()[name])
     image, what = test_image(given, arguments.data)
     whole = predict_normalized(given, image, given.build_network())
-    new = repackage(given.path, folder / f"{name}.zip", overwrite=True)
-    client = client_package(name, folder / f"{name}-client.zip", overwrite=True)
-    table = {}
-    for kind, path in (("before", given.path), ("after", new), ("client", client)):
-        rows = measure_clients(open_package(path), image, what, whole)
+    file = folder / f"{name}.json"
+    table = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for kind in arguments.only:
+        path = given.path
+        if kind == "after":
+            path = repackage(given.path, folder / f"{name}.zip", overwrite=True)
+        if kind == "client":
+            path = client_package(name, folder / f"{name}-client.zip", overwrite=True)
+        package = open_package(path)
+        reference = whole if package.config.fixed is None else None
+        if reference is None:
+            reference = whole_in_units_of(package, given, image)
+        rows = measure_clients(package, image, what, reference)
         table[kind] = [row.model_dump() for row in rows]
         report(kind, rows)
         if kind != "before":
             with_clients(path, rows, path, overwrite=True)
-    (folder / f"{name}.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+        file.write_text(json.dumps(table, indent=1), encoding="utf-8")
 
 
 def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:

@@ -264,7 +264,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
     """The table of losses on standard output, and in the package where it is a file of the user."""
     from gvtzoo.hub.load import load_own
     from gvtzoo.hub.registry import local_models
-    from gvtzoo.packages.checks import measure_clients, predict_normalized
+    from gvtzoo.packages.checks import measure_clients, whole_in_units_of
     from gvtzoo.packages.reader import open_package
     from gvtzoo.packages.tiling_hint import with_clients
 
@@ -274,8 +274,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
     original = None if fixed is None else local_models().get(fixed.model)
     whole = None
     if original is not None:
-        source = open_package(original)
-        whole = predict_normalized(source, frame, source.build_network())
+        whole = whole_in_units_of(package, open_package(original), frame)
     elif fixed is not None:
         typer.echo(
             f"gvtzoo: {fixed.model} is not here: compared with this package's own prediction of "

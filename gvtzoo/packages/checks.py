@@ -19,7 +19,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -251,6 +251,35 @@ def _engine(
         return output
 
     return run
+
+
+def whole_in_units_of(
+    package: ModelPackage, original: ModelPackage, image: np.ndarray
+) -> np.ndarray:
+    """The original model's prediction of a whole image, in a client package's units.
+
+    Where predictions are in the source's units, both packages leave them normalized, but each by
+    its own numbers.
+
+    Parameters
+    ----------
+    package : ModelPackage
+        Made from the original by ``gvtzoo package --attention-from``.
+    original : ModelPackage
+    image : ndarray
+        Raw, (1, channel, (z,) y, x).
+    """
+    network = original.build_network()
+    config = original.config.model_copy(update={"output": package.config.output})
+    original = replace(original, config=config)
+    whole = predict_normalized(original, image, network)
+    if not config.normalization.undo:
+        return whole
+    own = config.normalization.source.fit(image)
+    fixed = package.config.normalization.source.fit(image)
+    if config.output == "sigma":
+        return np.asarray(own.denormalize_scale(whole) / fixed.scale, np.float32)
+    return np.asarray(fixed.apply(own.denormalize(whole)))
 
 
 class _CheckError(Exception):
