@@ -89,6 +89,19 @@ def predict(
         str | None,
         typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Pixel size of the images in plane, in µm, where files do not tell."
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample/--no-resample",
+            help="Resample to the pixel size of models whose training images were, and back.",
+        ),
+    ] = True,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -110,6 +123,8 @@ def predict(
             memory=None if memory is None else parse_memory(memory),
             block=_sizes(block),
             overlap=_sizes(overlap),
+            pixel_size=pixel_size,
+            resample=resample,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -92,6 +92,7 @@ class NetworkConfig(BaseModel):
     output_bias: bool = True
     add_input: bool = False
     uncertainty: bool = False
+    sigma_input: Literal["features", "activated"] = "features"  # packages without it have this
     fixed_attention: bool = False
 
     @model_validator(mode="after")

@@ -30,6 +30,13 @@ from gvtzoo.prediction.frames import (
     targets_of,
 )
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.resampling import (
+    Resampling,
+    choose_resampling,
+    in_network_pixels,
+    tell,
+    with_pixel_size,
+)
 from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
 
 if TYPE_CHECKING:
@@ -103,7 +110,8 @@ class Model:
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
-            Fields of `Settings`: device, dtype, tiling, memory, block, overlap.
+            Fields of `Settings`: device, dtype, tiling, memory, block, overlap, pixel_size,
+            resample.
 
         Returns
         -------
@@ -120,7 +128,10 @@ class Model:
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
         described = as_data_array(image, axes, self.axes)
-        array = self.suit(LazyImage.of(described))
+        calibrated = with_pixel_size(LazyImage.of(described), settings)
+        array = self.suit(calibrated)
+        resampling = choose_resampling(self.config, array, settings)
+        tell(self.config, array, settings, resampling)
         network = prepare(self.network, settings)
         frames = self.frames(array.array, array.dims)
         names, shape = self.output(array.dims, array.array.shape)
@@ -129,9 +140,16 @@ class Model:
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
             self.predict_frame(
-                network, frame, [places[number] for places in targets], settings, report
+                network,
+                frame,
+                [places[number] for places in targets],
+                settings,
+                report,
+                resampling=resampling,
             )
         attributes = dict(described.attrs)
+        if settings.pixel_size is not None:
+            attributes |= {"pixel_size": calibrated.pixel_size, "unit": calibrated.unit}
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
@@ -233,9 +251,22 @@ class Model:
         targets: Sequence[Any],
         settings: Settings,
         progress: Progress | None = None,
+        *,
+        resampling: Resampling | None = None,
     ) -> None:
         """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
-        prepared = self.prepare_frame(frame)
+        with in_network_pixels(frame, targets, resampling) as (seen, places):
+            self._predict_seen(network, self.prepare_frame(frame, seen), places, settings, progress)
+
+    def _predict_seen(
+        self,
+        network: Network,
+        prepared: NormalizedInput,
+        targets: Sequence[Any],
+        settings: Settings,
+        progress: Progress | None,
+    ) -> None:
+        """Predict a frame at the network's pixel size."""
         finished = self.finish_frame(prepared, targets)
         budget = budget_of(network, settings)
         tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
@@ -264,8 +295,15 @@ class Model:
         for place, result in zip(finished, results, strict=True):
             place[whole(result.shape)] = result
 
-    def prepare_frame(self, frame: View) -> NormalizedInput:
+    def prepare_frame(self, frame: View, seen: View | None = None) -> NormalizedInput:
         """A frame as the network sees it.
+
+        Parameters
+        ----------
+        frame : View
+            (channel, (z,) y, x).
+        seen : View, optional
+            The same, resampled to the network's pixel size.
 
         Raises
         ------
@@ -274,8 +312,12 @@ class Model:
         """
         values = frame.load() if frame.in_memory else frame
         check_image(values)
-        fitted = self.config.normalization.source.fit(values)
-        return NormalizedInput(frame, fitted, tuple(self.config.network.multiple))
+        seen = frame if seen is None else seen
+        normalization = self.config.normalization
+        if seen is not frame and not normalization.before_resampling:
+            values = seen
+        fitted = normalization.source.fit(values)
+        return NormalizedInput(seen, fitted, tuple(self.config.network.multiple))
 
     def finish_frame(
         self, prepared: NormalizedInput, targets: Sequence[Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,11 @@ class Settings:
         Bytes that the prediction may take beyond the image and the result.
     block, overlap : tuple of int, optional
         Of "blocks", (z,) y, x.
+    pixel_size : float, optional
+        Of the image in plane, in µm, whatever it states itself.
+    resample : bool
+        Whether an image is resampled to the pixel size that the model was trained at, and the
+        prediction back, where the model's training images were resampled too.
     """
 
     device: str = "auto"
@@ -43,6 +49,12 @@ class Settings:
     memory: int | None = None
     block: tuple[int, ...] | None = None
     overlap: tuple[int, ...] | None = None
+    pixel_size: float | None = None
+    resample: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
+            raise GvtzooError(f"a pixel size of {self.pixel_size:g} µm cannot be: give it in µm")
 
 
 def as_data_array(

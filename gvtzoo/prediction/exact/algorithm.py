@@ -316,8 +316,9 @@ def _write(
     """The last pass: the output, and σ if there is a second array for it."""
 
     def outputs(last: Tensor, x: Tensor) -> Tensor:
-        y = network.output(last, x)
-        return torch.cat([y, network.sigma(last)], dim=1) if len(out) == 2 else y
+        if len(out) == 2:
+            return torch.cat(network.output_and_sigma(last, x), dim=1)
+        return network.output(network.output_activation(last), x)
 
     predicted = joined_stage(outputs, features, image, margin=reach(network.output_convolution))
 
