@@ -2,20 +2,27 @@
 
     python release/client_pictures.py FOLDER --data FOLDER -o docs/notes/clients.png
 
-FOLDER holds what `release/measure_clients.py` has made of gvtnet-denoising-exposures. The programs
-are simulated (`gvtzoo.packages.clients`), not run.
+FOLDER holds what `release/measure_clients.py` has made of gvtnet-denoising-exposures; the client
+package is made from the image shown. The programs are simulated (`gvtzoo.packages.clients`), not
+run.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from gvtzoo.hub.load import load_own
+from gvtzoo.images.lazy import LazyImage
 from gvtzoo.packages.checks import _engine, predict_normalized, whole_in_units_of
+from gvtzoo.packages.client_package import write_client_package
 from gvtzoo.packages.clients import CLIENTS, TileSizes, loss
 from gvtzoo.packages.reader import open_package
+from gvtzoo.prediction.fix_attention import constants_of
+from gvtzoo.prediction.settings import as_data_array
 from release.measure_clients import test_image
 
 NAME = "gvtnet-denoising-exposures"
@@ -45,10 +52,11 @@ def main() -> None:
     axes[0, 0].set_title("image (six, side by side)")
     axes[0, 1].imshow(whole[0, 0], cmap="gray", vmin=low, vmax=high)
     axes[0, 1].set_title("prediction of the whole image (gvtzoo)")
-    rows = (
-        ("model.zip", plain),
-        ("client package", open_package(arguments.folder / f"{NAME}-client.zip")),
-    )
+    model = load_own(plain.path)
+    shown = replace(LazyImage.of(as_data_array(first, None, model.axes)), name="the image shown")
+    client = arguments.folder / "of_this_image.zip"
+    write_client_package(plain.path, constants_of(model, [shown]), client, overwrite=True)
+    rows = (("model.zip", plain), ("made from this image", open_package(client)))
     for row, (kind, package) in enumerate(rows, start=1):
         network = package.build_network()
         for column, program in enumerate(PROGRAMS):
@@ -64,8 +72,7 @@ def main() -> None:
                 f"{program}, {kind}\nlargest {100 * largest:.2g} %, r {correlation:.5f}", size=9
             )
             if program == "ilastik" and row == 1:
-                shown = outcome.prediction[0, 0]
-                axes[0, 2].imshow(shown, cmap="gray", vmin=low, vmax=high)
+                axes[0, 2].imshow(outcome.prediction[0, 0], cmap="gray", vmin=low, vmax=high)
                 axes[0, 2].set_title("ilastik, model.zip")
     for axis in axes.flat:
         axis.set_axis_off()

@@ -184,8 +184,8 @@ def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[
     shape = image.shape[2:]
     tile = sizes.tile(CORE_BLOCK)
     if any(size < wanted for size, wanted in zip(shape, tile, strict=True)):
-        block = "×".join(map(str, tile))
-        raise CannotPredictError(f"refused: the image is smaller than a block of {block}")
+        wide = "×".join(map(str, tile))
+        raise CannotPredictError(f"refused: the image is smaller than a block of {wide}")
     plan = []
     for size, wanted, halo in zip(shape, tile, sizes.halo, strict=True):
         block = wanted - 2 * halo
