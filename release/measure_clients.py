@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from gvtzoo.hub.client import client_package
+from gvtzoo.core.resources import zoo_folder
+from gvtzoo.hub.client import ATTENTION_FILE, client_package
 from gvtzoo.hub.registry import bundled_models
+from gvtzoo.networks.fixed_attention import load_constants, save_constants
 from gvtzoo.packages.checks import measure_clients, predict_normalized, whole_in_units_of
 from gvtzoo.packages.client_package import repackage
 from gvtzoo.packages.config import ClientLoss
@@ -58,9 +61,18 @@ def main() -> None:
         rows = measure_clients(package, image, what, reference)
         table[kind] = [row.model_dump() for row in rows]
         report(kind, rows)
-        if kind != "before":
+        if kind == "after":
             with_clients(path, rows, path, overwrite=True)
+        if kind == "client":
+            keep(name, rows)
         file.write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def keep(name: str, rows: tuple[ClientLoss, ...]) -> None:
+    """The losses of a client package beside its attention, for the card of those made from it."""
+    path = zoo_folder() / name / ATTENTION_FILE
+    losses = tuple(row.model_dump() for row in rows)
+    save_constants(replace(load_constants(path), losses=losses), path)
 
 
 def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:

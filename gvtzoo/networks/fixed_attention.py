@@ -51,6 +51,8 @@ class Constants:
         0 where they differ.
     matrices : dict of str to Tensor
         V Kᵀ / N, (heads, value channels per head, key channels per head), for each of `operators`.
+    losses : tuple of dict
+        What was measured with these constants on other images, for the package's card.
     """
 
     images: tuple[str, ...]
@@ -59,6 +61,7 @@ class Constants:
     front: tuple[int, ...]
     back: tuple[int, ...]
     matrices: dict[str, Tensor]
+    losses: tuple[dict[str, Any], ...] = ()
 
 
 def save_constants(constants: Constants, path: Path) -> None:
@@ -84,7 +87,7 @@ def load_constants(path: Path) -> Constants:
         with safe_open(path, "pt") as file:
             rest = json.loads((file.metadata() or {})["constants"])
             matrices = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        sizes = {name: tuple(rest[name]) for name in ("images", "front", "back")}
+        sizes = {name: tuple(rest.get(name, ())) for name in ("images", "front", "back", "losses")}
         return Constants(offset=rest["offset"], scale=rest["scale"], matrices=matrices, **sizes)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise GvtzooError(f"{path} holds no attention of images: {error}") from error

@@ -130,15 +130,16 @@ def _expected(config: PackageConfig) -> str:
     assert fixed is not None
     if not isinstance(source, FixedNormalization):
         return ""
-    again = (
-        "For images taken with another exposure, gain or background, make a package of your own: "
-        f"`gvtzoo package {fixed.model} --attention-from image.tif -o for_tiles.zip`."
+    like = (
+        f"an intensity of about {source.mean:.4g} in the background and of about "
+        f"{source.mean + source.std:.4g} in the brightest structures"
+        if fixed.normalization == "percentile"
+        else f"a mean of about {source.mean:.4g} and a standard deviation of {source.std:.4g}"
     )
     return (
         "These numbers are those of the images that this package was made from: yours should have "
-        f"a background near {source.mean:.4g} and reach to about {source.mean + source.std:.4g} "
-        f"where percentiles were taken, or a mean of {source.mean:.4g} and a standard deviation of "
-        f"{source.std:.4g} otherwise. {again}"
+        f"{like}. For images taken with another exposure, gain or background, make a package of "
+        f"your own: `gvtzoo package {fixed.model} --attention-from image.tif -o for_tiles.zip`."
     )
 
 

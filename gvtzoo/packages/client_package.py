@@ -12,7 +12,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.normalization import FixedNormalization, NoNormalization, Normalization
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.networks.fixed_attention import Constants, fix, measured_radius
-from gvtzoo.packages.config import FixedAttention, PackageConfig
+from gvtzoo.packages.config import ClientLoss, FixedAttention, PackageConfig
 from gvtzoo.packages.reader import ModelPackage, open_package
 from gvtzoo.packages.writer import check_tile, write_package
 
@@ -64,13 +64,14 @@ def client_config(config: PackageConfig, constants: Constants) -> PackageConfig:
                 }
             ),
             "tiling": None,
-            "clients": (),
+            "clients": tuple(map(ClientLoss.model_validate, constants.losses)),
             "fixed": FixedAttention(
                 model=metadata.id,
                 images=constants.images,
                 halo=halo,
                 front=constants.front,
                 back=constants.back,
+                normalization=config.normalization.source.kind,
             ),
         }
     )

@@ -55,6 +55,8 @@ class FixedAttention(Packaged):
         the same for all, else 0: how the network's grid lies in them.
     tile : tuple of int, optional
         The one size of tiles, (z,) y, x, halo included; without it tiles may have any size.
+    normalization : {"percentile", "zscore", "fixed", "none"}
+        What the fixed numbers were taken by.
     """
 
     model: str
@@ -63,6 +65,7 @@ class FixedAttention(Packaged):
     front: tuple[Annotated[int, Field(ge=0)], ...]
     back: tuple[Annotated[int, Field(ge=0)], ...]
     tile: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    normalization: Literal["percentile", "zscore", "fixed", "none"] = "percentile"
 
 
 class ClientLoss(Packaged):

@@ -55,7 +55,7 @@ def test_what_a_client_package_says_of_itself(client):
     assert [axis["halo"] for axis in axes] == list(fixed.halo)
     card = package.read("README.md").decode()
     assert "`gvtzoo package tiny-model --attention-from image.tif" in card
-    assert "a background near" in card
+    assert "in the background and of about" in card
 
 
 def test_losses_are_printed_and_go_into_package_and_card(client, folder):
