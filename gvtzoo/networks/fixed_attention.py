@@ -13,6 +13,7 @@ of the same shape (v1, which is added to A W_q).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -51,6 +52,8 @@ class Constants:
         0 where they differ.
     matrices : dict of str to Tensor
         V Kᵀ / N, (heads, value channels per head, key channels per head), for each of `operators`.
+    weights : str
+        `digest` of the network whose matrices these are.
     losses : tuple of dict
         What was measured with these constants on other images, for the package's card.
     """
@@ -61,7 +64,17 @@ class Constants:
     front: tuple[int, ...]
     back: tuple[int, ...]
     matrices: dict[str, Tensor]
+    weights: str = ""
     losses: tuple[dict[str, Any], ...] = ()
+
+
+def digest(network: nn.Module) -> str:
+    """SHA-256 of a network's weights, in hexadecimal."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def save_constants(constants: Constants, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.normalization import FixedNormalization, NoNormalization, Normalization
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.networks.fixed_attention import Constants, fix, measured_radius
+from gvtzoo.networks.fixed_attention import Constants, digest, fix, measured_radius
 from gvtzoo.packages.config import ClientLoss, FixedAttention, PackageConfig
 from gvtzoo.packages.reader import ModelPackage, open_package
 from gvtzoo.packages.writer import check_tile, write_package
@@ -78,7 +78,18 @@ def client_config(config: PackageConfig, constants: Constants) -> PackageConfig:
 
 
 def fixed_network(network: Network, config: PackageConfig, constants: Constants) -> Network:
-    """The network with these constants, in evaluation mode."""
+    """The network with these constants, in evaluation mode.
+
+    Raises
+    ------
+    GvtzooError
+        When the constants are those of other weights.
+    """
+    if constants.weights != digest(network):
+        raise GvtzooError(
+            f"the attention that is kept for {config.metadata.id} belongs to other weights: take it "
+            f"from an image, by `gvtzoo package {config.metadata.id} --attention-from image.tif`"
+        )
     if not isinstance(config.network, NetworkConfig):
         return network
     fixed = config.network.model_copy(update={"fixed_attention": True}).build()

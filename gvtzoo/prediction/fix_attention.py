@@ -17,7 +17,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.padding import padding_widths
 from gvtzoo.networks.config import NetworkConfig
-from gvtzoo.networks.fixed_attention import Constants, operators
+from gvtzoo.networks.fixed_attention import Constants, digest, operators
 from gvtzoo.packages.client_package import client_config, fixed_network
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.exact.algorithm import predict_exact
@@ -84,6 +84,7 @@ def constants_of(
         scale=float(np.mean(scales)),
         front=tuple(before for before, _ in same),
         back=tuple(behind for _, behind in same),
+        weights=digest(model.network),
         matrices={name: torch.from_numpy(np.asarray(matrix)) for name, matrix in sums.items()},
     )
 

@@ -4,7 +4,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.client import attention_file, client_package, has_client
 from gvtzoo.hub.listing import list_models
 from gvtzoo.hub.registry import bundled_models
-from gvtzoo.networks.fixed_attention import load_constants, operators
+from gvtzoo.networks.fixed_attention import digest, load_constants, operators
 from gvtzoo.packages.reader import open_package
 
 
@@ -14,6 +14,8 @@ def test_what_the_zoo_keeps_fits_its_models():
     for name in names:
         constants = load_constants(attention_file(name))
         network = open_package(bundled_models()[name]).build_network()
+        assert constants.weights == digest(network)
+        assert {loss["image"] for loss in constants.losses} and constants.images
         for operator_name, operator in operators(network).items():
             matrix = constants.matrices[operator_name]
             values = operator.value.convolution.out_channels // operator.heads
