@@ -101,7 +101,8 @@ def load_constants(path: Path) -> Constants:
             rest = json.loads((file.metadata() or {})["constants"])
             matrices = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         sizes = {name: tuple(rest.get(name, ())) for name in ("images", "front", "back", "losses")}
-        return Constants(offset=rest["offset"], scale=rest["scale"], matrices=matrices, **sizes)
+        numbers = {name: rest[name] for name in ("offset", "scale", "weights")}
+        return Constants(matrices=matrices, **numbers, **sizes)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise GvtzooError(f"{path} holds no attention of images: {error}") from error
 

@@ -87,8 +87,8 @@ def fixed_network(network: Network, config: PackageConfig, constants: Constants)
     """
     if constants.weights != digest(network):
         raise GvtzooError(
-            f"the attention that is kept for {config.metadata.id} belongs to other weights: take it "
-            f"from an image, by `gvtzoo package {config.metadata.id} --attention-from image.tif`"
+            f"the attention that is kept for {config.metadata.id} belongs to other weights: take "
+            f"that of an image, by `gvtzoo package {config.metadata.id} --attention-from image.tif`"
         )
     if not isinstance(config.network, NetworkConfig):
         return network

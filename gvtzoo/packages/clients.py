@@ -83,11 +83,14 @@ class Part:
         What of the tile's prediction is put into the result.
     place : tuple of int
         Where in the result each of these goes.
+    given : range, optional
+        What of the image the tile is cut from; beyond it the tile is padded. By default all.
     """
 
     read: range
     kept: range
     place: tuple[int, ...]
+    given: range | None = None
 
 
 @dataclass(frozen=True)
@@ -256,9 +259,8 @@ def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
         first = start - (tile - (stop - start)) // 2
         begin = start + (halo if start else 0)
         end = stop if stop == size else stop - halo
-        yield Part(
-            range(first, first + tile), range(begin - first, end - first), _range(begin, end)
-        )
+        kept = range(begin - first, end - first)
+        yield Part(range(first, first + tile), kept, _range(begin, end), range(start, stop))
         if stop == size:
             return
         start = stop - 2 * halo
@@ -350,7 +352,7 @@ def _predict(image: np.ndarray, run: Run, plan: Sequence[Sequence[Part]], mode: 
     result: np.ndarray | None = None
     axes = len(shape)
     for parts in product(*plan):
-        prediction = run(_read(image, [part.read for part in parts], mode))
+        prediction = run(_read(image, parts, mode))
         axes = prediction.ndim - 2
         if result is None:
             size = (*prediction.shape[:2], *shape[len(shape) - axes :])
@@ -366,12 +368,13 @@ def _predict(image: np.ndarray, run: Run, plan: Sequence[Sequence[Part]], mode: 
     return Outcome(result, math.prod(map(len, plan)), seams)
 
 
-def _read(image: np.ndarray, wanted: Sequence[range], mode: PadMode) -> np.ndarray:
+def _read(image: np.ndarray, parts: Sequence[Part], mode: PadMode) -> np.ndarray:
     """A tile, which may reach beyond the image."""
     places = []
-    for part, size in zip(wanted, image.shape[2:], strict=True):
-        inside = range(max(0, part.start), min(size, part.stop))
-        widths = (inside.start - part.start, part.stop - inside.stop)
+    for part, size in zip(parts, image.shape[2:], strict=True):
+        given = part.given or range(size)
+        inside = range(max(given.start, part.read.start), min(given.stop, part.read.stop))
+        widths = (inside.start - part.read.start, part.read.stop - inside.stop)
         places.append(np.pad(np.array(inside), widths, mode=mode))
     return np.ascontiguousarray(image[_box(places)])
 

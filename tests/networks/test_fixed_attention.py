@@ -110,6 +110,7 @@ def test_constants_are_kept_in_a_small_file(tmp_path):
         (0, 1),
         (1, 1),
         {"bottom.0": torch.rand(2, 3, 4)},
+        "abc",
         ({"client": "ilastik", "max_difference": 0.1},),
     )
     path = tmp_path / "attention.safetensors"
@@ -118,7 +119,7 @@ def test_constants_are_kept_in_a_small_file(tmp_path):
     np.testing.assert_array_equal(again.matrices["bottom.0"], constants.matrices["bottom.0"])
     assert (again.images, again.offset, again.scale) == (("a.tif", "b.tif"), 100.5, 20.25)
     assert (again.front, again.back) == ((0, 1), (1, 1))
-    assert again.losses == constants.losses
+    assert (again.weights, again.losses) == ("abc", constants.losses)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(GvtzooError, match="no attention"):
         load_constants(path)
