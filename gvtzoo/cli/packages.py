@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gvtzoo.images.lazy import LazyImage
     from gvtzoo.packages.config import ClientLoss
     from gvtzoo.prediction.model import Model
+    from gvtzoo.recipes.metadata import MetricRow
 
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 Axes = Annotated[
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def package(
-    run: Annotated[
+    model: Annotated[
         str, typer.Argument(metavar="RUN|MODEL", help="A training's run folder, or a model.")
     ],
     output: PackageFile,
@@ -54,26 +55,109 @@ def package(
         bool, typer.Option("--sigma", help="Give other programs σ instead of the prediction.")
     ] = False,
     axes: Axes = None,
+    identifier: Annotated[
+        str | None, typer.Option("--id", help="Lower case, as commands name the model.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="For people, of 5 letters or more.")] = None,
+    version: Annotated[str | None, typer.Option(help="Such as 1.2.0.")] = None,
+    description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
+    author: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME; AFFILIATION; ORCID'",
+            help="Repeat it for several; by default GVTZOO_AUTHOR, or that of your settings.",
+        ),
+    ] = None,
+    maintainer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="'ACCOUNT; NAME'", help="Account on GitHub of who answers questions."),
+    ] = None,
+    license_name: Annotated[
+        str | None, typer.Option("--license", help="Of the weights, such as CC-BY-4.0 (SPDX).")
+    ] = None,
+    data_name: Annotated[
+        list[str] | None, typer.Option(help="A data set that was trained on; repeat it.")
+    ] = None,
+    data_license: Annotated[
+        list[str] | None, typer.Option(help="Its licence, in the order of the names.")
+    ] = None,
+    data_url: Annotated[list[str] | None, typer.Option(help="Its address.")] = None,
+    data_id: Annotated[list[str] | None, typer.Option(help="Its id on bioimage.io.")] = None,
+    recipe_data: Annotated[
+        bool,
+        typer.Option("--recipe-data", help="It was trained on the data that its recipe names."),
+    ] = False,
+    git_repo: Annotated[str | None, typer.Option(help="Address of the code's repository.")] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="REPORT", help="A folder of `gvtzoo evaluate RUN` with the metrics."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a BioImage.IO package of a trained model, for Fiji, ilastik, napari and gvtzoo.
 
-    A MODEL is packaged again, with today's exports.
+    A MODEL is packaged again, with today's exports. Author, maintainer and licence of a run's
+    package may stand in config.toml in your settings folder; what is missing for publishing is
+    asked for on a terminal.
     """
     if (more or tile) and not attention_from:
         raise typer.BadParameter("give --attention-from IMAGE...")
     if attention_from:
         images = [*attention_from, *(more or [])]
-        _package_with_attention(run, images, output, tile, sigma, axes, overwrite)
+        _package_with_attention(model, images, output, tile, sigma, axes, overwrite)
         return
-    from gvtzoo.hub.registry import find_model
-    from gvtzoo.packages.client_package import repackage
-    from gvtzoo.training.run import package_run
+    if sigma or not _is_run(model):
+        from gvtzoo.hub.registry import find_model
+        from gvtzoo.packages.client_package import repackage
 
-    if not sigma and (Path(run).is_dir() or not Path(run).exists()) and _is_run(run):
-        typer.echo(str(package_run(run, output, overwrite=overwrite)))
+        typer.echo(str(repackage(find_model(model), output, sigma=sigma, overwrite=overwrite)))
         return
-    typer.echo(str(repackage(find_model(run), output, sigma=sigma, overwrite=overwrite)))
+    run = Path(model)
+    from gvtzoo.cli import identity
+    from gvtzoo.packages.identity import Identity
+    from gvtzoo.packages.run_folder import read_run_config
+    from gvtzoo.training.run import check_complete, package_run, run_metadata
+
+    check_complete(run)
+    given = identity.with_defaults(
+        Identity(
+            id=identifier,
+            name=name,
+            version=version,
+            description=description,
+            license=license_name,
+            git_repo=git_repo,
+            authors=tuple(map(identity.author_of, author or ())),
+            maintainers=tuple(map(identity.maintainer_of, maintainer or ())),
+            data=identity.data_of(
+                data_name or [], data_license or [], data_url or [], data_id or []
+            ),
+            recipe_data=recipe_data,
+        )
+    )
+    given = identity.ask(given, run_metadata(run, output.stem, given))
+    metadata = run_metadata(run, output.stem, given)
+    rows = None if metrics is None else _metric_rows(run, metrics)
+    made = package_run(run, output, overwrite=overwrite, metadata=metadata, metrics=rows)
+    missing = [identity.WANTED[key] for key in identity.lacking(metadata)]
+    if rows is None and not read_run_config(run).metrics:
+        missing.append("--metrics")
+    if missing:
+        typer.echo(f"gvtzoo: to publish {made}, package it with {', '.join(missing)}", err=True)
+    typer.echo(str(made))
+
+
+def _metric_rows(run: Path, report: Path) -> list[MetricRow]:
+    """What an evaluation found of a run."""
+    from gvtzoo.core.files import sha256_of
+    from gvtzoo.evaluation.folder import read_result
+    from gvtzoo.evaluation.rows import metric_rows
+    from gvtzoo.packages.run_folder import RECIPE, WEIGHTS
+    from gvtzoo.recipes.metadata import ORIGINS
+    from gvtzoo.recipes.recipe import load_recipe
+
+    title = ORIGINS[load_recipe(run / RECIPE).network.architecture].title
+    return metric_rows(read_result(report), sha256_of(run / WEIGHTS), title)
 
 
 def _is_run(name: str) -> bool:
@@ -239,20 +323,26 @@ def test(
     With --image, instead: how far the prediction in Fiji, ilastik, QuPath and bioimageio.core is
     from that of the whole image, by a simulation of their ways.
 
-    Packages of others are tested by bioimageio's only; weights that need the package's own code
-    with --trust.
+    Packages of others are tested by bioimageio's only. Code that gvtzoo has not written itself
+    runs with --trust only, whatever the package says of its origin.
     """
     from gvtzoo.bioimageio.package import check_foreign, is_foreign
     from gvtzoo.hub.registry import find_model
     from gvtzoo.packages.checks import check_package
+    from gvtzoo.packages.run_folder import is_run
 
     path = find_model(model)
+    if is_run(path):
+        raise GvtzooError(
+            f"{path} is a run folder, which only gvtzoo reads: test a package of it, "
+            f"`gvtzoo package {path} -o MODEL.zip`"
+        )
     if image is not None:
         if is_foreign(path):
             raise GvtzooError(f"{model} was not made by gvtzoo: it can be tested without --image")
         _measure_clients(path, image, axes, write and path == Path(model))
         return
-    results = check_foreign(path, trust) if is_foreign(path) else check_package(path)
+    results = check_foreign(path, trust) if is_foreign(path) else check_package(path, trust=trust)
     for result in results:
         mark = "passed" if result.passed else "FAILED"
         typer.echo(f"{mark}  {result.name}{f': {result.detail}' if result.detail else ''}")
