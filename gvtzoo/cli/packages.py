@@ -175,21 +175,19 @@ def _package_with_attention(
     axes: str | None,
     overwrite: bool,
 ) -> None:
-    from gvtzoo.cli.predict import _sizes
     from gvtzoo.hub.load import load_own
     from gvtzoo.images.files import find_images
     from gvtzoo.packages.client_package import check_output, with_options
     from gvtzoo.packages.writer import write_package
     from gvtzoo.prediction.fix_attention import fix_attention
-    from gvtzoo.training.run import open_run
 
     check_output(output, overwrite)
-    model = open_run(name) if _is_run(name) else load_own(name)
+    model = load_own(name)
     files = [file for path in images for file in find_images(path)]
     opened = [_opened(file, axes) for file in files]
     with progress_bar("looking at the images") as report:
         fixed = fix_attention(model, opened, progress=report)
-    config = with_options(fixed.config, _sizes(tile), sigma)
+    config = with_options(fixed.config, _tile_of(tile), sigma)
     example = _first_frame(model, opened[0])
     made = write_package(
         output, network=fixed.network, config=config, example=example, overwrite=overwrite
@@ -198,6 +196,15 @@ def _package_with_attention(
     typer.echo(
         f"gvtzoo: what programs lose with it: gvtzoo test {made} --image {files[0]}", err=True
     )
+
+
+def _tile_of(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no size of tiles: such as 32,128,128") from error
 
 
 def _opened(path: Path, axes: str | None) -> LazyImage:

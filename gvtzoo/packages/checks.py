@@ -30,7 +30,12 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.packages.clients import CLIENTS, CannotPredictError, TileSizes, loss
 from gvtzoo.packages.code import TRUST, strangers_code
 from gvtzoo.packages.config import ClientLoss
-from gvtzoo.packages.exports import NEWEST_IR, TORCHSCRIPT_OPERATORS, torchscript_operators
+from gvtzoo.packages.exports import (
+    NEWEST_IR,
+    TORCHSCRIPT_OPERATORS,
+    architecture_callable,
+    torchscript_operators,
+)
 from gvtzoo.packages.reader import ModelPackage, Package, file_digests, named_files, open_package
 from gvtzoo.packages.torchscript import vetted_torchscript
 from gvtzoo.packages.vetted import vetted_description
@@ -376,8 +381,11 @@ def check_files(package: Package) -> str:
 def _check_code(package: ModelPackage, trust: bool) -> str:
     entry = _weights(package, "pytorch_state_dict").get("architecture")
     found = strangers_code(package)
-    name = package.config.network.network_class().__name__
-    if found is None and not (isinstance(entry, dict) and entry.get("callable") == name):
+    network = package.config.network.network_class()
+    name = network.__name__
+    # Before packages took any size, their callable was the network's class.
+    callables = (name, architecture_callable(network))
+    if found is None and not (isinstance(entry, dict) and entry.get("callable") in callables):
         found = f"its network is not {name}"
     if found is not None and not trust:
         raise _CheckError(f"not gvtzoo's own, and not run: {found}: read it, and {TRUST}")
