@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import ModelName, Overwrite, Report, Trust, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _package_with_attention(
     files = [file for path in images for file in find_images(path)]
     opened = [_opened(file, axes) for file in files]
     with progress_bar("looking at the images") as report:
-        fixed = fix_attention(model, opened, progress=report)
+        fixed = fix_attention(model, opened, progress=_shown(report))
     config = with_options(fixed.config, _tile_of(tile), sigma)
     example = _first_frame(model, opened[0])
     made = write_package(
@@ -196,6 +197,10 @@ def _package_with_attention(
     typer.echo(
         f"gvtzoo: what programs lose with it: gvtzoo test {made} --image {files[0]}", err=True
     )
+
+
+def _shown(report: Report | None) -> Callable[[float, float], None] | None:
+    return None if report is None else lambda done, of: report(done, of, "")
 
 
 def _tile_of(text: str | None) -> tuple[int, ...] | None:
@@ -379,7 +384,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
             err=True,
         )
     with progress_bar("measuring") as report:
-        rows = measure_clients(package, frame, image.name, whole, report)
+        rows = measure_clients(package, frame, image.name, whole, _shown(report))
     for row in rows:
         typer.echo("\t".join(_loss_cells(row)))
     if write and path.is_file():

@@ -100,8 +100,10 @@ def load_constants(path: Path) -> Constants:
         with safe_open(path, "pt") as file:
             rest = json.loads((file.metadata() or {})["constants"])
             matrices = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        sizes = {name: tuple(rest.get(name, ())) for name in ("images", "front", "back", "losses")}
-        numbers = {name: rest[name] for name in ("offset", "scale", "weights")}
+        sizes: dict[str, Any] = {
+            name: tuple(rest.get(name, ())) for name in ("images", "front", "back", "losses")
+        }
+        numbers: dict[str, Any] = {name: rest[name] for name in ("offset", "scale", "weights")}
         return Constants(matrices=matrices, **numbers, **sizes)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise GvtzooError(f"{path} holds no attention of images: {error}") from error

@@ -174,7 +174,7 @@ def measure_clients(
     image: np.ndarray,
     name: str,
     whole: np.ndarray | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> tuple[ClientLoss, ...]:
     """What each program's way of cutting and normalizing an image costs.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -333,9 +333,10 @@ def _check_export(
     from gvtzoo.networks.any_size import AnySize
 
     generator = torch.Generator().manual_seed(0)
-    takes_any = isinstance(network, AnySize)
-    steps = (3,) * (example.ndim - 2) if takes_any else network.multiple
-    tiles = network.tiles if takes_any else None
+    steps: Sequence[int] = (3,) * (example.ndim - 2)
+    tiles = network.tiles if isinstance(network, AnySize) else None
+    if not isinstance(network, AnySize):
+        steps = network.multiple
     for batch, more in ((2, 1), (1, 0)):
         sizes = [
             size + step * (axis + 1) * more

@@ -8,7 +8,7 @@ whole image gives (`gvtzoo.networks.fixed_attention`, `gvtzoo.networks.any_size`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from gvtzoo.prediction.exact.execution import Runner
 if TYPE_CHECKING:
     from gvtzoo.prediction.model import Model
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[float, float], None]
 
 
 def constants_of(
@@ -62,7 +62,7 @@ def constants_of(
     if not frames:
         raise GvtzooError("there is no image to take the attention from: name one at least")
     found = operators(model.network)
-    sums = dict.fromkeys(found, 0.0)
+    sums: dict[str, Any] = dict.fromkeys(found, 0.0)
     offsets, scales, widths = [], [], []
     for number, (_, frame) in enumerate(frames):
         prepared = model.prepare_frame(frame)

@@ -21,10 +21,10 @@ from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.writer import (
     _preprocessing,
     _spatial_axes,
-    _tags,
     _test_input,
     check_description,
     load_offline,
+    tags,
 )
 from gvtzoo.recipes.metadata import Maintainer, default_metadata
 
@@ -131,13 +131,10 @@ def test_normalization_as_processing(normalization, expected):
 def test_other_normalizations_agree_with_bioimageio(
     normalization, tiny_config, write_tiny, tmp_path
 ):
-    from gvtzoo.packages.checks import _check_pipeline, _own_prediction
-    from gvtzoo.packages.reader import open_package
-
     config = tiny_config(normalization=NormalizationConfig(source=normalization))
-    package = open_package(write_tiny(tmp_path / "tiny.zip", config))
-    difference = _check_pipeline(package, "torchscript", lambda: _own_prediction(package))
-    assert "largest difference" in difference
+    results = {r.name: r for r in check_package(write_tiny(tmp_path / "tiny.zip", config))}
+    found = results["bioimageio prediction, torchscript"]
+    assert found.passed and "largest difference" in found.detail
 
 
 def test_pixel_size_is_written_in_known_units_only(tiny_config):
@@ -248,8 +245,8 @@ def test_tags_name_the_workflows_that_a_package_belongs_to(task, network, workfl
     config = PackageConfig(
         task=task, network=network, normalization=NormalizationConfig(), metadata=metadata
     )
-    tags = set(_tags(config))
-    assert {name for name, known in BIAPY.items() if known & tags} == workflows
+    found = set(tags(config))
+    assert {name for name, known in BIAPY.items() if known & found} == workflows
 
 
 def test_accounts_of_maintainers_are_not_looked_up(tiny_config, write_tiny, tmp_path, monkeypatch):
