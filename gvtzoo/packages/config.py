@@ -60,6 +60,68 @@ class TilingHint(Packaged):
     max_difference: float | None = None
 
 
+class FixedAttention(Packaged):
+    """Of a package whose operators have the matrices of given images: a client package.
+
+    Attributes
+    ----------
+    model : str
+        The id of the model that it was made from.
+    images : tuple of str
+        Whose attention and normalization it has.
+    halo : tuple of int
+        How wide tiles overlap, (z,) y, x: as far as the network looks, on its grid; 0 along z for
+        a projection.
+    front, back : tuple of int
+        What the images are padded by before their first and behind their last voxel, where that is
+        the same for all, else 0: how the network's grid lies in them.
+    tile : tuple of int, optional
+        The one size of tiles, (z,) y, x, halo included; without it tiles may have any size.
+    normalization : {"percentile", "zscore", "fixed", "none"}
+        What the fixed numbers were taken by.
+    """
+
+    model: str
+    images: tuple[str, ...]
+    halo: tuple[Annotated[int, Field(ge=0)], ...]
+    front: tuple[Annotated[int, Field(ge=0)], ...]
+    back: tuple[Annotated[int, Field(ge=0)], ...]
+    tile: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    normalization: Literal["percentile", "zscore", "fixed", "none"] = "percentile"
+
+
+class ClientLoss(Packaged):
+    """What a program's way of cutting and normalizing costs against the whole image.
+
+    Attributes
+    ----------
+    client : str
+        The program, such as ``"Fiji (JDLL)"``.
+    weights : str
+        The format that was run.
+    image : str
+    tiles : int
+        Into how many the program cuts the image; 0 where it does not predict it.
+    max_difference : float, optional
+        To the whole image's prediction, as a fraction of its range.
+    pearson_r : float, optional
+    seams : float, optional
+        The mean step of the difference between neighbours in two tiles, as a fraction of the range;
+        None where there is one tile.
+    note : str
+        What else is to know, such as why there is no prediction.
+    """
+
+    client: str
+    weights: str
+    image: str
+    tiles: int
+    max_difference: float | None = None
+    pearson_r: float | None = None
+    seams: float | None = None
+    note: str = ""
+
+
 class TrainedFile(Packaged):
     """A file that a model has learned from.
 
@@ -173,6 +235,11 @@ class PackageConfig(Packaged):
     resampled_to : float, optional
         In-plane pixel size, in µm, that training images were resampled to, and images to be
         predicted are; derived from `recipe` where a package does not say.
+    fixed : FixedAttention, optional
+        Of a client package.
+    output : {"prediction", "sigma"}
+        What other programs get of the weights.
+    clients : tuple of ClientLoss
     """
 
     format: Annotated[str, AfterValidator(_check_format)] = FORMAT
@@ -191,6 +258,9 @@ class PackageConfig(Packaged):
     calibration: SigmaCalibration | None = None
     uncertainty: bool = False
     sigma_factor: Annotated[float, Field(gt=0, lt=math.inf)] = 1.0
+    fixed: FixedAttention | None = None
+    output: Literal["prediction", "sigma"] = "prediction"
+    clients: tuple[ClientLoss, ...] = ()
     resampled_to: Annotated[float, Field(gt=0, lt=math.inf)] | None = None
 
     @model_validator(mode="before")

@@ -161,6 +161,37 @@ class Model:
         results = tuple(xr.DataArray(output, dims=names, attrs=attributes) for output in outputs)
         return results if uncertainty else results[0]
 
+    def fix_attention(
+        self,
+        images: np.ndarray | xr.DataArray | Sequence[np.ndarray | xr.DataArray],
+        axes: str | None = None,
+        **options: Any,
+    ) -> Model:
+        """The model with the attention and normalization of given images, for other programs.
+
+        Its network looks at a neighbourhood only, so that tiles with a halo give the same as a
+        whole image.
+
+        Parameters
+        ----------
+        images : array, or sequence of them
+            The means over several are taken.
+        axes : str, optional
+            As in `predict`.
+        **options
+            memory, progress: as in `gvtzoo.prediction.fix_attention.constants_of`.
+
+        Raises
+        ------
+        GvtzooError
+            When the network cannot be fixed (attention with softmax), or an image does not suit it.
+        """
+        from gvtzoo.prediction.fix_attention import fix_attention
+
+        several = [images] if isinstance(images, (np.ndarray, xr.DataArray)) else images
+        described = [LazyImage.of(as_data_array(image, axes, self.axes)) for image in several]
+        return fix_attention(self, described, **options)
+
     def suit(self, image: LazyImage) -> LazyImage:
         """The image with the axes that the network sees.
 

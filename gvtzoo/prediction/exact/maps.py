@@ -26,6 +26,7 @@ from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
 from gvtzoo.networks.operators import (
     GVTO,
     Convolution,
+    FixedGVTO,
     InPlaneUpSamplingGVTO,
     Interpolation,
     Repeat,
@@ -201,6 +202,11 @@ def _(layer: GVTO) -> Sizes | int:
     return reach(layer.query)
 
 
+@reach.register
+def _(layer: FixedGVTO) -> Sizes | int:
+    return reach(layer.convolution)
+
+
 def per_axis(value: Sizes | int, dimensions: int) -> Sizes:
     """One number for each spatial axis."""
     return (value,) * dimensions if isinstance(value, int) else value
@@ -240,6 +246,11 @@ def scaling(layer: nn.Module, dimensions: int) -> tuple[Sizes, Sizes]:
     if isinstance(layer, nn.MaxPool3d):
         return cast(Sizes, layer.kernel_size), same
     resampled = layer.query if isinstance(layer, ResamplingGVTO) else layer
+    if isinstance(layer, FixedGVTO):
+        resampled = layer.convolution
+        for part in resampled.modules():
+            if isinstance(part, Repeat):
+                return same, (1, part.factor, part.factor)
     if isinstance(resampled, DownSamplingResidualBlock):
         resampled = resampled.convolution_1
     if isinstance(resampled, (TransposedConvolution, Interpolation)):
