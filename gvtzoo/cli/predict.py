@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -131,7 +132,8 @@ def predict(
     """
     from gvtzoo.hub.load import load
     from gvtzoo.images.ome_zarr import ZarrOptions
-    from gvtzoo.prediction.memory import parse_memory
+    from gvtzoo.prediction.memory import within_memory
+    from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
     try:
@@ -140,13 +142,13 @@ def predict(
             tiling=tiling.value,
             dtype=dtype.value,
             engine=engine.value,
-            memory=None if memory is None else parse_memory(memory),
-            block=_sizes(block),
-            overlap=_sizes(overlap),
+            memory=memory,  # type: ignore[arg-type] # read as in Python
+            block=block,  # type: ignore[arg-type]
+            overlap=overlap,  # type: ignore[arg-type]
             pixel_size=pixel_size,
             resample=resample,
         )
-    except ValueError as error:
+    except GvtzooError as error:
         raise typer.BadParameter(str(error)) from error
     zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
@@ -154,29 +156,32 @@ def predict(
     _check_foreign(
         loaded, settings, uncertainty, several=scheduler is not None or workers is not None
     )
-    failures, written = 0, 0
+    done, exact = 0, isinstance(loaded, Model) and loaded.config.exact
+    failures = 0
     with (
-        interruptible(lambda: _kept(jobs, written)),
+        interruptible(lambda: _kept(jobs, done)),
         _cluster(scheduler, workers, settings) as client,
     ):
         for source, target in jobs:
             try:
-                predict_file(
-                    loaded,
-                    source,
-                    target,
-                    axes=axes,
-                    channel=channel,
-                    series=series,
-                    level=level,
-                    uncertainty=uncertainty,
-                    settings=settings,
-                    zarr=zarr,
-                    overwrite=overwrite,
-                    client=client,
-                )
-                written += 1
-                typer.echo(str(target))
+                with within_memory(settings, exact=exact):
+                    written = predict_file(
+                        loaded,
+                        source,
+                        target,
+                        axes=axes,
+                        channel=channel,
+                        series=series,
+                        level=level,
+                        uncertainty=uncertainty,
+                        settings=settings,
+                        zarr=zarr,
+                        overwrite=overwrite,
+                        client=client,
+                    )
+                done += 1
+                for path in written:
+                    typer.echo(str(path))
             except (GvtzooError, OSError) as error:
                 failures += 1
                 typer.echo(f"gvtzoo: {_named(source, error)}", err=True)
@@ -297,8 +302,14 @@ def predict_file(
     zarr: ZarrOptions,
     overwrite: bool,
     client: Client | None,
-) -> None:
-    """Predict one file into another, and σ beside it."""
+) -> list[Path]:
+    """Predict one file into another, and beside it σ and further outputs of the model.
+
+    Returns
+    -------
+    list of Path
+        The files of the outputs; not that of σ.
+    """
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
     from gvtzoo.prediction.exact.out_of_core import (
@@ -311,6 +322,9 @@ def predict_file(
 
     sigma_target = with_ending(target, "_sigma")
     targets = [target, sigma_target] if uncertainty else [target]
+    if isinstance(model, BioimageioModel):
+        names = [re.sub(r"[^\w-]", "_", name) for name in model.outputs[1:]]
+        targets += [target.with_name(f"{target.stem}_{name}{target.suffix}") for name in names]
     for path in targets:
         if path.resolve() == source.resolve():
             raise GvtzooError("the output would replace the input: choose another name")
@@ -340,18 +354,11 @@ def predict_file(
                 client=client,
                 progress=shown,
             )
-            return
+            return [target]
         results = model.predict(
             image.load(), uncertainty=uncertainty, progress=shown, **vars(settings)
         )
-    for path, result in zip(targets, results if uncertainty else [results], strict=True):
+    given = list(results.values()) if isinstance(results, dict) else [results]
+    for path, result in zip(targets, results if uncertainty else given, strict=True):
         write_image(path, result, overwrite=overwrite, zarr=zarr)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        raise ValueError(f"{text!r} is not a list of sizes: write it like 32,128,128") from None
+    return [target] if uncertainty else targets

@@ -28,7 +28,7 @@ from gvtzoo.prediction.frames import (
     frames_of,
     targets_of,
 )
-from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.memory import available_memory, whole_image_memory, within_memory
 from gvtzoo.prediction.resampling import (
     Resampling,
     choose_resampling,
@@ -138,14 +138,17 @@ class Model:
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
         targets = [self.targets(output, names) for output in outputs]
         blank = []
-        for number, frame in enumerate(frames):
-            report = _within(progress, number, len(frames))
-            places = [output[number] for output in targets]
-            try:
-                self.predict_frame(engine, frame, places, settings, report, resampling=resampling)
-            except BlankImageError as error:
-                self.leave_blank(places, error.value)
-                blank.append(number)
+        with within_memory(settings, self.config.exact):
+            for number, frame in enumerate(frames):
+                report = _within(progress, number, len(frames))
+                places = [output[number] for output in targets]
+                try:
+                    self.predict_frame(
+                        engine, frame, places, settings, report, resampling=resampling
+                    )
+                except BlankImageError as error:
+                    self.leave_blank(places, error.value)
+                    blank.append(number)
         self.tell_blank(blank, array.dims, array.array.shape)
         attributes = dict(described.attrs)
         if settings.pixel_size is not None:
