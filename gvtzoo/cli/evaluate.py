@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
@@ -30,8 +32,17 @@ Models = Annotated[
     ),
 ]
 Data = Annotated[
-    Path,
+    Path | None,
     typer.Option("--data", help="Folder with source/ and target/, or a CSV with such columns."),
+]
+Noisy = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--noisy",
+        metavar="IMAGE",
+        help="In place of --data, a noisy image without truth: frames of a time series are "
+        "measured against the next ones, a single image against a part of its photons.",
+    ),
 ]
 Memory = Annotated[
     str | None,
@@ -47,8 +58,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     models: Models,
-    data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The report's folder.")],
+    data: Data = None,
+    noisy: Noisy = None,
     conditions: Annotated[
         str | None,
         typer.Option(
@@ -94,11 +106,17 @@ def evaluate(
     from gvtzoo.recipes.recipe import load_recipe
     from gvtzoo.report.page import write_result
 
+    if (data is None) == (not noisy):
+        raise typer.BadParameter("name either pairs with --data, or noisy images with --noisy")
+    if noisy and (recipe is not None or conditions is not None or resolution or segmentation):
+        raise typer.BadParameter(
+            "--recipe, --conditions, --resolution and --segmentation need a truth: leave them out"
+        )
     if recipe is not None and conditions is not None:
         raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
     settings = prediction_settings(tiling, memory, device)
     chosen = [name.strip() for name in (conditions or "").split(",") if name.strip()]
-    pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
+    pairs = [] if recipe is not None or data is None else find_pairs(data, conditions=chosen)
     kept = output / report_folder.PREDICTIONS
     candidates: list[Candidate] = [
         open_candidate(text, kept, settings, trust=trust) for text in models
@@ -109,22 +127,27 @@ def evaluate(
     loaded = None if recipe is None else load_recipe(recipe)
     identity: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
-        "data": str(data.resolve()),
+        "data": str(data.resolve()) if data else [str(path.resolve()) for path in noisy or ()],
         "conditions": chosen,
         "recipe": recipe,
         "resolution": resolution,
         "segmentation": segmentation,
     }
     report_folder.claim(output, identity, overwrite=overwrite)
-    if loaded is not None:
+    if noisy:
+        from gvtzoo.evaluation.without_truth import BestGaussian, write_noisy_pairs
+
+        pairs = write_noisy_pairs(noisy, output / report_folder.IMAGES)
+        candidates.append(BestGaussian(pairs, kept / "best_gaussian"))
+    elif loaded is not None and data is not None:
         pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
-    with progress_bar("evaluating") as shown:
+    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         evaluation = run_evaluation(
             candidates,
             pairs,
             output,
-            Options(resolution, segmentation),
-            data=str(data) if recipe is None else f"{data}, test images of {recipe}",
+            Options(resolution, segmentation, truth=not noisy),
+            data=_described(data, noisy, recipe),
             command=command_line(),
             progress=shown,
         )
@@ -134,22 +157,37 @@ def evaluate(
         return
     for line in summary_lines(evaluation):
         typer.echo(line)
+    for line in evaluation.caveats():
+        typer.echo(line)
     for row in evaluation.comparisons:
         if row.metric in SHOWN and not row.structure:
             typer.echo(in_words(row))
     typer.echo(f"report: {report}", err=True)
 
 
+def _described(data: Path | None, noisy: list[Path] | None, recipe: str | None) -> str:
+    if noisy:
+        names = ", ".join(path.name for path in noisy)
+        return (
+            f"{names}, without truth: each recording against another one, whose noise is "
+            "independent; r is below 1 for the best prediction, too"
+        )
+    return str(data) if recipe is None else f"{data}, test images of {recipe}"
+
+
+def predictions_kept(folder: Path) -> str:
+    """What an interrupted evaluation leaves, and how it goes on."""
+    return f"predictions that were made are kept in {folder}: the same command goes on with them"
+
+
 def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:
     """The options of predictions, checked."""
-    from gvtzoo.prediction.memory import parse_memory
     from gvtzoo.prediction.settings import Settings
 
     try:
-        budget = None if memory is None else parse_memory(memory)
-    except ValueError as error:
+        return Settings(device=device, tiling=tiling.value, memory=memory)  # type: ignore[arg-type]
+    except GvtzooError as error:
         raise typer.BadParameter(str(error)) from error
-    return Settings(device=device, tiling=tiling.value, memory=budget)
 
 
 def command_line() -> str:
@@ -182,23 +220,25 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
 
 def in_words(row: ComparisonRow) -> str:
     """A comparison as a sentence."""
-    from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
+    from gvtzoo.evaluation.statistics import FEWEST, LOWER_IS_BETTER
 
     better = row.difference < 0 if row.metric in LOWER_IS_BETTER else row.difference > 0
-    verdict = "better" if row.t_p_value < SIGNIFICANT else "on average, not clearly, better"
+    verdict = "better" if row.t_p_holm < SIGNIFICANT else "on average, not clearly, better"
     if not better:
         verdict = "not better"
     where = f" ({row.condition})" if row.condition else ""
     found = (
         f"{row.first} is {verdict} than {row.second} in "
-        f"{SHOWN[row.metric]}{where}: difference {row.difference:+.4f}, d = {row.effect_size:.2f}, "
-        f"n = {row.count}"
+        f"{SHOWN[row.metric]}{where}: difference {row.difference:+.4f}, n = {row.count}"
     )
-    if row.count < 2:
-        return f"{found}; a single image proves nothing"
+    if row.count < FEWEST:
+        return f"{found}; fewer than {FEWEST} prove nothing"
+    if math.isnan(row.t_p_holm):
+        return f"{found}; all differences are equal, which no test is made for"
+    many = f", corrected (Holm) for {row.tests} tests" if row.tests > 1 else ""
     return (
-        f"{found}; that it is better: one-tailed paired t-test p = {row.t_p_value:.2g}, "
-        f"Wilcoxon p = {row.wilcoxon_p_value:.2g}"
+        f"{found}, d = {row.effect_size:.2f}; that it is better: one-tailed paired t-test "
+        f"p = {row.t_p_holm:.2g}, Wilcoxon p = {row.wilcoxon_p_holm:.2g}{many}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -75,8 +75,6 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sees_whole_image: ClassVar[bool] = True
-
     architecture: Literal["gvtnet", "projection"] = "gvtnet"
     dimensions: Literal[2, 3] = 3
     input_channels: int = Field(1, ge=1, le=MOST_FEATURES)
@@ -96,6 +94,8 @@ class NetworkConfig(BaseModel):
     output_bias: bool = True
     add_input: bool = False
     uncertainty: bool = False
+    sigma_input: Literal["features", "activated"] = "features"  # packages without it have this
+    fixed_attention: bool = False
 
     @model_validator(mode="after")
     def _check_lengths(self) -> NetworkConfig:
@@ -196,6 +196,16 @@ class NetworkConfig(BaseModel):
 
             found += [("same", PROJECTION_FEATURES, "gvto"), ("up", PROJECTION_FEATURES, "gvto_v2")]
         return found
+
+    @property
+    def sees_whole_image(self) -> bool:
+        """Whether there are operators, which look at every voxel."""
+        return bool(self._operators()) and not self.fixed_attention
+
+    @property
+    def has_softmax(self) -> bool:
+        """Whether an operator's attention has a softmax."""
+        return any(getattr(self.attention, place).softmax for place, *_ in self._operators())
 
     @property
     def output_dimensions(self) -> int:

@@ -22,6 +22,7 @@ from gvtzoo.networks.operators import (
     TransposedConvolution,
     UpSamplingGVTO,
     Version,
+    fixed_operator,
 )
 from gvtzoo.networks.shared import check_sizes, positive
 
@@ -102,6 +103,13 @@ class GVTNet(nn.Module):
     uncertainty : bool
         Whether there is a second head that gives σ, the scale of a Laplace distribution around
         the output, in the output's units.
+    sigma_input : {"features", "activated"}
+        What that head reads: the last features, as in the authors' repository, or these behind
+        the last activation (which the output convolution reads too), as in the graphs of the
+        published Planaria and Tribolium models. Both have the same weights.
+    fixed_attention : bool
+        Whether the operators are convolutions, made for given matrices by
+        `gvtzoo.networks.fixed_attention`.
 
     Examples
     --------
@@ -131,11 +139,14 @@ class GVTNet(nn.Module):
         output_bias: bool = True,
         add_input: bool = False,
         uncertainty: bool = False,
+        sigma_input: Literal["features", "activated"] = "features",
+        fixed_attention: bool = False,
     ) -> None:
         super().__init__()
         self.dimensions = dimensions
         self.depth = depth
         self.add_input = add_input
+        self.sigma_input = sigma_input
         attention = attention or {}
         style: dict[str, Any] = {"batch_norm": batch_norm, "activation": activation}
         widths = [features * 2**level for level in range(depth)]
@@ -155,13 +166,22 @@ class GVTNet(nn.Module):
             self.encoder.append(
                 EncoderLevel(
                     down_sampling(
-                        downsampling[level - 1], dimensions, fine, coarse, style, attention
+                        downsampling[level - 1],
+                        dimensions,
+                        fine,
+                        coarse,
+                        style,
+                        attention,
+                        fixed_attention,
                     ),
                     residual_blocks(encoder_blocks[level], coarse, coarse),
                 )
             )
         self.bottom = nn.Sequential(
-            *[bottom_block(name, dimensions, widths[-1], style, attention) for name in bottom]
+            *[
+                bottom_block(name, dimensions, widths[-1], style, attention, fixed_attention)
+                for name in bottom
+            ]
         )
         self.decoder = nn.ModuleList()
         for step in range(depth - 1):
@@ -174,7 +194,15 @@ class GVTNet(nn.Module):
                 )
             self.decoder.append(
                 DecoderLevel(
-                    up_sampling(upsampling[step], dimensions, coarse, fine, style, attention),
+                    up_sampling(
+                        upsampling[step],
+                        dimensions,
+                        coarse,
+                        fine,
+                        style,
+                        attention,
+                        fixed_attention,
+                    ),
                     residual_blocks(decoder_blocks[step], merged, fine),
                     skip,
                 )
@@ -194,12 +222,11 @@ class GVTNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, input channel, …) → (batch, output channel, …), the same sizes."""
-        return self.output(self.decode(self.encode(x)), x)
+        return self.output(self.output_activation(self.decode(self.encode(x))), x)
 
     def forward_with_sigma(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, and σ > 0, both (batch, output channel, …)."""
-        features = self.decode(self.encode(x))
-        return self.output(features, x), self.sigma(features)
+        return self.output_and_sigma(self.decode(self.encode(x)), x)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """The encoder's output at each level, from the image's size to the bottom's."""
@@ -218,16 +245,18 @@ class GVTNet(nn.Module):
             features = level(features, skipped)
         return features
 
-    def output(self, features: Tensor, x: Tensor) -> Tensor:
-        """The image, from the last features and the network's input."""
-        y = self.output_convolution(self.output_activation(features))
-        return y + x if self.add_input else y
-
-    def sigma(self, features: Tensor) -> Tensor:
-        """σ = softplus(1×1 convolution of the last features) + 0.001."""
+    def output_and_sigma(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image and σ, from the last features and the network's input."""
         if self.sigma_convolution is None:
             raise ValueError("this network has no uncertainty head: build it with uncertainty=True")
-        return positive(self.sigma_convolution(features))
+        activated = self.output_activation(features)
+        read = activated if self.sigma_input == "activated" else features
+        return self.output(activated, x), positive(self.sigma_convolution(read))
+
+    def output(self, activated: Tensor, x: Tensor) -> Tensor:
+        """The image, from the activated last features and the network's input."""
+        y = self.output_convolution(activated)
+        return y + x if self.add_input else y
 
 
 def down_sampling(
@@ -237,6 +266,7 @@ def down_sampling(
     out_channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """The module that halves the sizes, by its name in the configuration."""
     if name == "convolution":
@@ -244,6 +274,8 @@ def down_sampling(
     if name == "residual":
         return DownSamplingResidualBlock(dimensions, in_channels, out_channels, **style)
     if name in ("gvto_v1", "gvto_v2"):
+        if fixed:
+            return fixed_operator("down", dimensions, in_channels, out_channels, **style)
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return DownSamplingGVTO(
             dimensions, in_channels, out_channels, version, **style, **attention.get("down", {})
@@ -257,9 +289,12 @@ def bottom_block(
     channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """A block of the bottom level, by its name in the configuration."""
     if name == "gvto":
+        if fixed:
+            return fixed_operator("same", dimensions, channels, channels, **style)
         return SizePreservingGVTO(dimensions, channels, **style, **attention.get("same", {}))
     if name == "residual":
         return ResidualBlock(dimensions, channels, channels, **style)
@@ -273,6 +308,7 @@ def up_sampling(
     out_channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """The module that doubles the sizes, by its name in the configuration."""
     if name == "transposed_convolution":
@@ -289,6 +325,8 @@ def up_sampling(
             **attention.get("up", {}),
         )
     if name in ("gvto_v1", "gvto_v2"):
+        if fixed:
+            return fixed_operator("up", dimensions, in_channels, out_channels, **style)
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return UpSamplingGVTO(
             dimensions, in_channels, out_channels, version, **style, **attention.get("up", {})

@@ -427,3 +427,52 @@ class InPlaneUpSamplingGVTO(GVTO):
 
     def residual(self, x: Tensor, activated: Tensor, query: Tensor) -> Tensor:
         return query
+
+
+class FixedGVTO(nn.Module):
+    """A GVTO whose matrix (V Kᵀ) / N is known: one convolution of the activated input.
+
+    Query, matrix and output are linear, and so is the residual of the operators that change the
+    size; `gvtzoo.networks.fixed_attention` multiplies them.
+
+    Parameters
+    ----------
+    activation, convolution : Module
+    add_input : bool
+        Whether the raw input is the residual.
+    """
+
+    def __init__(self, activation: nn.Module, convolution: nn.Module, add_input: bool) -> None:
+        super().__init__()
+        self.activation = activation
+        self.convolution = convolution
+        self.add_input = add_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.convolution(self.activation(x))
+        return x + y if self.add_input else y
+
+
+def fixed_operator(
+    kind: Literal["same", "down", "up", "in_plane"],
+    dimensions: int,
+    in_channels: int,
+    out_channels: int,
+    *,
+    batch_norm: bool = True,
+    activation: Literal["relu", "relu6"] = "relu6",
+    factor: int = 4,
+) -> FixedGVTO:
+    """What stands in for a GVTO of a kind once its matrix is known; `factor` of "in_plane"."""
+    sizes = (dimensions, in_channels, out_channels)
+    convolution: nn.Module
+    if kind == "down":
+        convolution = Convolution(*sizes, kernel_size=3, stride=2, bias=True)
+    elif kind == "up":
+        convolution = TransposedConvolution(*sizes, bias=True)
+    elif kind == "in_plane":
+        convolution = nn.Sequential(Convolution(*sizes, 1, bias=True), Repeat(factor))
+    else:
+        convolution = Convolution(*sizes, 1, bias=True)
+    activate = Activation(dimensions, in_channels, batch_norm, activation)
+    return FixedGVTO(activate, convolution, add_input=kind == "same")

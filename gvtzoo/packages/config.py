@@ -1,21 +1,42 @@
-"""What a package says of itself to gvtzoo: ``config.gvtzoo`` in its ``rdf.yaml``."""
+"""What a package says of itself to gvtzoo: ``config.gvtzoo`` in its ``rdf.yaml``.
+
+It is written strictly and read tolerantly, so that a package of tomorrow opens in the gvtzoo of
+today. `format` is "1", and "1.1" and so on once something is added that older versions may leave
+out; what they may not leave out, because predictions would be others, makes it "2". A setting that
+is added to a network or a normalization has a value that means "as before" (null, false or nothing
+in it), with which older versions leave it out, too.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
+MOST_FILES = 500  # of `TrainedOn`: descriptions are YAML, which is read slowly
+FORMAT = "1"
+ROUNDS = 3  # of leaving out what is unknown: in what is left, more may come to light
+# Below these, what is unknown would make predictions others.
+BINDING = ("network", "normalization")
+
+
+def _check_format(text: str) -> str:
+    if re.fullmatch(r"1(\.\d{1,6})?", text) is None:
+        raise ValueError(f"this gvtzoo reads format {FORMAT}, not {text[:20]!r}: update gvtzoo")
+    return text
+
 
 class Packaged(BaseModel):
-    """A part of ``config.gvtzoo``: unknown keys are errors."""
+    """A part of ``config.gvtzoo``: unknown keys are errors (see `read_config`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +58,107 @@ class TilingHint(Packaged):
     halo: tuple[Annotated[int, Field(ge=0)], ...]
     pearson_r: float | None = None
     max_difference: float | None = None
+
+
+class FixedAttention(Packaged):
+    """Of a package whose operators have the matrices of given images: a client package.
+
+    Attributes
+    ----------
+    model : str
+        The id of the model that it was made from.
+    images : tuple of str
+        Whose attention and normalization it has.
+    halo : tuple of int
+        How wide tiles overlap, (z,) y, x: as far as the network looks, on its grid; 0 along z for
+        a projection.
+    front, back : tuple of int
+        What the images are padded by before their first and behind their last voxel, where that is
+        the same for all, else 0: how the network's grid lies in them.
+    tile : tuple of int, optional
+        The one size of tiles, (z,) y, x, halo included; without it tiles may have any size.
+    normalization : {"percentile", "zscore", "fixed", "none"}
+        What the fixed numbers were taken by.
+    """
+
+    model: str
+    images: tuple[str, ...]
+    halo: tuple[Annotated[int, Field(ge=0)], ...]
+    front: tuple[Annotated[int, Field(ge=0)], ...]
+    back: tuple[Annotated[int, Field(ge=0)], ...]
+    tile: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    normalization: Literal["percentile", "zscore", "fixed", "none"] = "percentile"
+
+
+class ClientLoss(Packaged):
+    """What a program's way of cutting and normalizing costs against the whole image.
+
+    Attributes
+    ----------
+    client : str
+        The program, such as ``"Fiji (JDLL)"``.
+    weights : str
+        The format that was run.
+    image : str
+    tiles : int
+        Into how many the program cuts the image; 0 where it does not predict it.
+    max_difference : float, optional
+        To the whole image's prediction, as a fraction of its range.
+    pearson_r : float, optional
+    seams : float, optional
+        The mean step of the difference between neighbours in two tiles, as a fraction of the range;
+        None where there is one tile.
+    note : str
+        What else is to know, such as why there is no prediction.
+    """
+
+    client: str
+    weights: str
+    image: str
+    tiles: int
+    max_difference: float | None = None
+    pearson_r: float | None = None
+    seams: float | None = None
+    note: str = ""
+
+
+class TrainedFile(Packaged):
+    """A file that a model has learned from.
+
+    Attributes
+    ----------
+    name : str
+        Without folders.
+    sha256 : str
+        As of `gvtzoo.core.files.sha256_of`.
+    use : {"train", "val"}
+        Whether the network was trained on it, or its weights were chosen by it.
+    region : dict
+        The part that was taken, as half-open ranges of voxels along axes; empty for all.
+    model : str
+        The id of the model that learned from it, where that is one that this one was fine-tuned
+        from; empty for the model itself.
+    """
+
+    name: str
+    sha256: str
+    use: Literal["train", "val"]
+    region: dict[Literal["z", "y", "x"], tuple[int, int]] = Field(default_factory=dict)
+    model: str = ""
+
+
+class TrainedOn(Packaged):
+    """The files that a model has learned from, those of the models before it among them.
+
+    Attributes
+    ----------
+    files : tuple of TrainedFile
+    left_out : int
+        How many more there were: descriptions have room for `MOST_FILES`.
+    """
+
+    files: tuple[TrainedFile, ...] = ()
+    left_out: Annotated[int, Field(ge=0)] = 0
 
 
 class SigmaCalibration(Packaged):
@@ -86,8 +208,8 @@ class PackageConfig(Packaged):
 
     Attributes
     ----------
-    format : {"1"}
-        Of this mapping.
+    format : str
+        Of this mapping, such as "1" or "1.2"; `FORMAT` is written.
     task : {"label_free", "denoising", "projection"}
     network : NetworkConfig or BaselineConfig
         With the uncertainty head, where the weights have one.
@@ -97,6 +219,8 @@ class PackageConfig(Packaged):
     recipe : dict, optional
         What the model was trained with.
     metrics : tuple of MetricRow
+    trained_on : TrainedOn
+        Empty where it is not known.
     tiling : TilingHint, optional
     pixel_size : dict of str to float
         Of the training images, by axis (``"z"``, ``"y"``, ``"x"``), in `unit`.
@@ -106,15 +230,26 @@ class PackageConfig(Packaged):
         Of σ. Without one, σ is what the network says: the scale of a Laplace distribution.
     uncertainty : bool
         Whether gvtzoo's own prediction can give σ; derived from `network`.
+    sigma_factor : float
+        What the network's σ is multiplied with in predictions.
+    resampled_to : float, optional
+        In-plane pixel size, in µm, that training images were resampled to, and images to be
+        predicted are; derived from `recipe` where a package does not say.
+    fixed : FixedAttention, optional
+        Of a client package.
+    output : {"prediction", "sigma"}
+        What other programs get of the weights.
+    clients : tuple of ClientLoss
     """
 
-    format: Literal["1"] = "1"
+    format: Annotated[str, AfterValidator(_check_format)] = FORMAT
     task: Task
     network: AnyNetworkConfig
     normalization: NormalizationConfig
     metadata: ModelMetadata
     recipe: dict[str, Any] | None = None
     metrics: tuple[MetricRow, ...] = ()
+    trained_on: TrainedOn = TrainedOn()
     tiling: TilingHint | None = None
     pixel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0, lt=math.inf)]] = Field(
         default_factory=dict
@@ -122,6 +257,21 @@ class PackageConfig(Packaged):
     unit: str | None = None
     calibration: SigmaCalibration | None = None
     uncertainty: bool = False
+    sigma_factor: Annotated[float, Field(gt=0, lt=math.inf)] = 1.0
+    fixed: FixedAttention | None = None
+    output: Literal["prediction", "sigma"] = "prediction"
+    clients: tuple[ClientLoss, ...] = ()
+    resampled_to: Annotated[float, Field(gt=0, lt=math.inf)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_pixel_size(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "resampled_to" in values:
+            return values
+        recipe = values.get("recipe")
+        data = recipe.get("data") if isinstance(recipe, dict) else None
+        wanted = data.get("pixel_size") if isinstance(data, dict) else None
+        return values if wanted is None else {**values, "resampled_to": wanted}
 
     @model_validator(mode="before")
     @classmethod
@@ -149,3 +299,56 @@ class PackageConfig(Packaged):
     def exact(self) -> bool:
         """Whether images of any size can be predicted exactly: GVTNets can."""
         return isinstance(self.network, NetworkConfig)
+
+
+def read_config(content: Any) -> tuple[PackageConfig, tuple[str, ...]]:
+    """A package's configuration, of this or a newer version of gvtzoo.
+
+    Parameters
+    ----------
+    content : mapping
+        ``config.gvtzoo``.
+
+    Returns
+    -------
+    PackageConfig, tuple of str
+        And the keys that are unknown here and were left out, such as ``metadata.colour``.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When it does not hold what it has to, is of another major format, or has unknown settings
+        of network or normalization that mean something.
+    """
+    unknown: list[str] = []
+    content = copy.deepcopy(content)
+    for _ in range(ROUNDS):
+        try:
+            return PackageConfig.model_validate(content), tuple(unknown)
+        except ValidationError as error:
+            # What else is wrong may follow from them.
+            found = [_leave_out(content, problem) for problem in error.errors()]
+            if not any(found):
+                raise
+            unknown += [name for name in found if name is not None]
+    return PackageConfig.model_validate(content), tuple(unknown)
+
+
+def _leave_out(content: Any, problem: Any) -> str | None:
+    """Remove a key that is not known here; its name, or None where it has to be known."""
+    if problem["type"] != "extra_forbidden":
+        return None
+    *place, key = problem["loc"]
+    parts = []
+    for part in place:
+        # Tags of unions stand in the place, too, but not in the content.
+        inside = isinstance(content, dict) and part in content
+        if inside or (isinstance(content, list) and isinstance(part, int)):
+            content = content[part]
+            parts.append(str(part))
+    if not isinstance(content, dict) or key not in content:
+        return None
+    if parts[:1] and parts[0] in BINDING and content[key] not in (None, False, "", [], {}):
+        return None
+    del content[key]
+    return ".".join([*parts, str(key)])

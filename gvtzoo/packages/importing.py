@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import MICROMETER
 from gvtzoo.images.normalization import (
     NoNormalization,
     NormalizationConfig,
@@ -25,7 +26,7 @@ from gvtzoo.packages.tensorflow import (
     read_checkpoint,
     to_state_dict,
 )
-from gvtzoo.packages.writer import smallest_sizes, write_package
+from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import ModelMetadata, Task, default_metadata
 from gvtzoo.recipes.recipe import Recipe
 
@@ -35,6 +36,7 @@ PROVENANCE = (
     "implementation, whose repository, published weights included, is under GPL-3.0; these "
     "weights are passed on under the licence named below."
 )
+EXAMPLE_SIZES = {2: (64, 64), 3: (16, 64, 64)}
 PERCENTILES = PercentileNormalization(low=2.0, high=99.8)
 
 
@@ -116,12 +118,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 def _from_recipe(recipe: Recipe, uncertainty: bool) -> PackageConfig:
     metadata = recipe.model or default_metadata(recipe.name, recipe.task)
+    size = recipe.data.pixel_size
     return PackageConfig(
         task=recipe.task,
         network=_with_uncertainty(recipe.network, uncertainty),
         normalization=recipe.normalization,
         metadata=_as_imported(metadata),
         recipe=recipe.model_dump(mode="json"),
+        pixel_size={} if size is None else {"y": size, "x": size},
+        unit=None if size is None else MICROMETER,
     )
 
 
@@ -156,13 +161,13 @@ def _as_imported(metadata: ModelMetadata) -> ModelMetadata:
     changes: dict[str, Any] = {
         "limitations": "\n\n".join(part for part in (metadata.limitations, PROVENANCE) if part)
     }
-    if "license" not in metadata.model_fields_set:
+    if not metadata.license:
         changes["license"] = REFERENCE_LICENSE
     return metadata.model_copy(update=changes)
 
 
 def example_image(config: PackageConfig, seed: int = 0) -> np.ndarray:
-    """Blobs with camera noise, twice as wide as the smallest image that the package describes.
+    """Blobs with camera noise.
 
     Parameters
     ----------
@@ -176,7 +181,7 @@ def example_image(config: PackageConfig, seed: int = 0) -> np.ndarray:
         as they are.
     """
     generator = np.random.default_rng(seed)
-    sizes = tuple(2 * size for size in smallest_sizes(config)[0])
+    sizes = EXAMPLE_SIZES[config.network.dimensions]
     channels = [_blobs(sizes, generator) for _ in range(config.network.input_channels)]
     image = generator.poisson(np.stack(channels)).clip(0, 65535).astype(np.uint16)
     if isinstance(config.normalization.source, NoNormalization):

@@ -67,6 +67,7 @@ class Surface(Strict):
     attenuation: float = Field(25.0, gt=0)
 
 
+WithoutTruth = Literal["frames", "blind_spots"]
 Range = tuple[float, float]
 
 
@@ -173,6 +174,11 @@ class DataConfig(Strict):
         In-plane pixel size of the files, in µm, whatever they say themselves.
     planes_as_channels : bool
         Whether the planes of a stack are the channels of a 2D network's input.
+    without_truth : {"frames", "blind_spots"}, optional
+        The images are noisy, and there is no truth: targets are the neighbouring frames of a time
+        series, or voxels that the source does not show (`gvtzoo.training.data.noisy`).
+    noisier_targets : bool
+        Whether targets may be noisier than their sources, which else is taken for a mistake.
     """
 
     noise: CameraNoise | None = None
@@ -186,6 +192,8 @@ class DataConfig(Strict):
     pixel_size: float | None = Field(None, gt=0)
     recorded_pixel_size: float | None = Field(None, gt=0)
     planes_as_channels: bool = False
+    without_truth: WithoutTruth | None = None
+    noisier_targets: bool = False
 
 
 class AugmentationConfig(Strict):
@@ -268,6 +276,9 @@ class TrainingConfig(Strict):
     sigma_weight : float
         Of losses with uncertainty: 0 for the likelihood as the paper has it, which cares most
         about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
+    sigma_factor : float
+        What the network's σ is multiplied with, in the loss and in predictions; fine-tuning sets it
+        so that σ has the size of the errors.
     adversarial : Adversarial, optional
         Adds a discriminator, for sharper predictions; the paper's Supplementary Table 6.
     balance : bool
@@ -313,6 +324,7 @@ class TrainingConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Loss = "mse"
     sigma_weight: float = Field(0.0, ge=0, le=1)
+    sigma_factor: float = Field(1.0, gt=0, allow_inf_nan=False)
     adversarial: Adversarial | None = None
     balance: bool = False
     gradient_clip: float | None = Field(None, gt=0)
@@ -326,7 +338,7 @@ class TrainingConfig(Strict):
     keep: Literal["best", "last"] = "best"
     mantissa_bits: int | None = Field(None, ge=5, le=23)
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     workers: int = Field(0, ge=0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gvtzoo.hub.client import has_client
 from gvtzoo.hub.index import Entry, read_index
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
@@ -74,7 +75,7 @@ def zoo_cards() -> list[ModelCard]:
 
 def card_of_entry(entry: Entry) -> ModelCard:
     """The card of a model that is not here, but can be had."""
-    fetch, convert = entry.commands
+    (download,) = entry.commands
     return ModelCard(
         id=entry.id,
         name=entry.name,
@@ -83,11 +84,10 @@ def card_of_entry(entry: Entry) -> ModelCard:
         dimensions=_dimensions(entry.dimensions, entry.output_dimensions),
         description=entry.description,
         license=entry.license,
-        obtained="Published by the paper’s authors; the commands below make a package of it.",
+        obtained="Published by the paper’s authors; the command below makes a package of it.",
         metrics=entry.metrics,
         commands=(
-            Command("Fetch the authors’ repository, once for all of their models", fetch),
-            Command("Make the package", convert),
+            Command("Download it from the authors’ repository, and make the package", download),
             Command("Predict an image", f"gvtzoo predict {entry.id} image.tif -o prediction.tif"),
         ),
     )
@@ -153,4 +153,7 @@ def usage(name: str, config: PackageConfig) -> tuple[Command, ...]:
         f'model = gvtzoo.load("{name}")\n'
         f'prediction = model.predict(image, axes="{axes}")'
     )
+    if has_client(name):
+        client = f"gvtzoo download --client {name}"
+        commands.append(Command("The package for ilastik and QuPath, which cut images", client))
     return (*commands, Command("In Python", python))

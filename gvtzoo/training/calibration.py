@@ -94,11 +94,11 @@ def scores(model: Model, image: TrainingImage, seed: int) -> tuple[float, np.nda
     axes = (channels + "zyx"[-config.network.dimensions :]).upper()
     seen = source if channels else source[0]
     prediction, sigma = Model(model.network, config, model.name).predict(
-        seen, axes=axes, uncertainty=True
+        seen, axes=axes, uncertainty=True, resample=False
     )
     truth = target if "c" in prediction.dims else target[0]
     normalization = config.normalization
-    if not normalization.undo and normalization.target != "as_source":
+    if not normalization.undo and not isinstance(normalization.target, str):
         truth = normalization.target.fit(truth).apply(truth)
     found = (np.abs(truth - prediction.to_numpy()) / sigma.to_numpy()).ravel()
     chosen = generator.choice(found.size, SAMPLES) if found.size != SAMPLES else slice(None)

@@ -25,6 +25,7 @@ from gvtzoo.training.run_folder import (
 
 log = logging.getLogger("gvtzoo.training.train")
 
+Judge = Callable[[Any], float]  # how good a network is, lower is better
 READ_EVERY = 10  # steps
 
 
@@ -68,15 +69,26 @@ class Guard(lightning.Callback):
             self.progress(trainer.global_step, self.steps, loss)
 
 
+def finite_or_infinite(loss: float) -> float:
+    """A loss that can be compared: what is no number is worse than any."""
+    return loss if np.isfinite(loss) else float("inf")
+
+
 class RunWriter(lightning.Callback):
     """Writes metrics, the best weights, pictures and the last checkpoint after every validation.
 
     Without validation images, the last weights are the best ones. With `early_stopping`, ends the
-    training after as many validations without improvement.
+    training after as many validations without improvement. A `judge` of the network takes the
+    place of the validation loss, and judges what the training starts from, too.
     """
 
     def __init__(
-        self, run: Path, resume: bool, settings: TrainingConfig, tensorboard: bool = False
+        self,
+        run: Path,
+        resume: bool,
+        settings: TrainingConfig,
+        tensorboard: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         self.run = run
         self.settings = settings
@@ -85,11 +97,17 @@ class RunWriter(lightning.Callback):
         self.patience = settings.early_stopping
         self.tensorboard = open_tensorboard(run) if tensorboard else None
         self.shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.judge = judge
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         # A kill between the two writes leaves a row that the checkpoint does not know.
         known = trainer.global_step
         self.rows = [row for row in self.rows if int(row["step"]) <= known]
+        if self.judge is not None and not self.rows:
+            start = {"loss": "", "val_loss": repr(self.judge(module.network)), "learning_rate": ""}
+            self.rows.append({"step": "0", **start})
+            if trainer.is_global_zero:
+                save_weights(module.network, self.run / "best.safetensors")
         if self._is_over():
             trainer.should_stop = True
 
@@ -115,16 +133,21 @@ class RunWriter(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         mean = trainer.strategy.reduce(torch.stack(self.losses).float().mean(), reduce_op="mean")
         self.losses = []
-        validation = trainer.callback_metrics.get("val_loss")
+        validation = self._validation(trainer, module)
         row = {
             "step": str(trainer.global_step),
             "loss": repr(float(mean)),
-            "val_loss": "" if validation is None else repr(float(validation)),
+            "val_loss": "" if validation is None else repr(validation),
             "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
         }
-        is_best = (
-            validation is None or self.settings.keep == "last" or self._is_better(float(validation))
-        )
+        is_best = validation is None or self.settings.keep == "last" or self._is_better(validation)
+        if validation is not None and not np.isfinite(validation):
+            log.warning(
+                "step %s: the validation loss is %s: look at the validation images, and take a "
+                "lower training.learning_rate where it stays so",
+                trainer.global_step,
+                validation,
+            )
         self.rows.append(row)
         if trainer.is_global_zero:
             self._write(row, module, is_best)
@@ -134,14 +157,24 @@ class RunWriter(lightning.Callback):
             log.info("no improvement in %s validations: the training ends", self.patience)
             trainer.should_stop = True
 
+    def _validation(self, trainer: lightning.Trainer, module: Any) -> float | None:
+        if self.judge is not None:
+            return self.judge(module.network)
+        loss = trainer.callback_metrics.get("val_loss")
+        return None if loss is None else float(loss)
+
     def _is_better(self, validation: float) -> bool:
-        return validation < min((float(row["val_loss"]) for row in self.rows), default=float("inf"))
+        # The first weights are the best so far, even where their loss is not a number.
+        return not self.rows or finite_or_infinite(validation) < min(self._validations())
+
+    def _validations(self) -> list[float]:
+        return [finite_or_infinite(float(row["val_loss"])) for row in self.rows]
 
     def _is_over(self) -> bool:
         """Whether the best of all validations lies as far back as is put up with."""
         if self.patience is None or len(self.rows) <= self.patience:
             return False
-        losses = [float(row["val_loss"]) for row in self.rows]
+        losses = self._validations()
         return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
 
     def _write(self, row: dict[str, str], module: Any, is_best: bool) -> None:

@@ -58,6 +58,11 @@ class TrainingModule(lightning.LightningModule):
         )
         self.average = self._averaged(recipe)
         self.frozen = freeze(self.network, recipe.training.freeze)
+        if recipe.training.loss not in WITH_SIGMA:
+            # Processes that train together wait for the gradient of everything that has one.
+            for name, parameter in self.network.named_parameters():
+                if "sigma_convolution" in name.split("."):
+                    parameter.requires_grad_(False)
         self.train()
 
     def _averaged(self, recipe: Recipe) -> Any:
@@ -80,9 +85,6 @@ class TrainingModule(lightning.LightningModule):
         if self.recipe.data.simulation is not None:
             size = self.recipe.training.batch_size // self.trainer.world_size
             self.simulator = PatchSimulator(self.intensities, self.recipe, self.device, size)
-
-    def on_train_start(self) -> None:
-        self.clock.start()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seconds"] = self.clock.seconds()
@@ -129,11 +131,18 @@ class TrainingModule(lightning.LightningModule):
         weight: float = 0.0,
         importance: Tensor | None = None,
     ) -> Tensor:
-        """The recipe's loss of a batch, a scalar; arguments as in `gvtzoo.training.losses`."""
+        """The recipe's loss of a batch, a scalar; arguments as in `gvtzoo.training.losses`.
+
+        Of blind spots, only voxels of which the target is known count.
+        """
         name = self.recipe.training.loss
+        if self.recipe.data.without_truth == "blind_spots":
+            known = torch.isfinite(target)
+            outputs, target = tuple(output[known] for output in outputs), target[known]
         if name in WITH_SIGMA:
             prediction, sigma = outputs
-            return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight, importance)
+            sigma = sigma.float() * self.recipe.training.sigma_factor
+            return WITH_SIGMA[name](prediction.float(), sigma, target, weight, importance)
         return WITHOUT_SIGMA[name](outputs[0].float(), target, importance)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
@@ -156,6 +165,25 @@ class TrainingModule(lightning.LightningModule):
         loss = self.loss(outputs, target)
         self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
         return outputs[0]
+
+    def on_train_start(self) -> None:
+        """Take the recipe's learning rates: a checkpoint brings those that it was written with."""
+        self.clock.start()
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        rates = self._rates()
+        if list(scheduler.base_lrs) == rates:
+            return
+        scheduler.base_lrs = rates
+        factor = scheduler.lr_lambdas[0](scheduler.last_epoch)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["initial_lr"], group["lr"] = rate, rate * factor
+
+    def _rates(self) -> list[float]:
+        """Learning rates of the network and, where there is one, of the discriminator."""
+        training = self.recipe.training
+        adversarial = [training.adversarial.learning_rate] if training.adversarial else []
+        return [training.learning_rate, *adversarial]
 
     def configure_optimizers(self) -> Any:
         training = self.recipe.training

@@ -1,3 +1,4 @@
+import socket
 import zipfile
 
 import numpy as np
@@ -14,7 +15,8 @@ from gvtzoo.images.normalization import (
     PercentileNormalization,
     ZScoreNormalization,
 )
-from gvtzoo.networks.config import LABEL_FREE, PROJECTION, NetworkConfig
+from gvtzoo.networks.config import DENOISING, LABEL_FREE, PROJECTION, NetworkConfig
+from gvtzoo.packages.checks import check_package
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.writer import (
     _preprocessing,
@@ -22,9 +24,9 @@ from gvtzoo.packages.writer import (
     _test_input,
     check_description,
     load_offline,
-    smallest_sizes,
+    tags,
 )
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.recipes.metadata import Maintainer, default_metadata
 
 TWO_DIMENSIONAL = PackageConfig(
     task="denoising",
@@ -79,6 +81,8 @@ def test_description_is_what_older_programs_read(tiny):
         "space",
     ]
     assert "halo" not in str(rdf["outputs"])
+    sizes = [axis["size"] for axis in rdf["inputs"][0]["axes"] if axis["type"] == "space"]
+    assert sizes == [{"min": 16, "step": 1}] * 2
     assert "parent" not in rdf["weights"]["pytorch_state_dict"]
     for converted in ("torchscript", "onnx"):
         assert rdf["weights"][converted]["parent"] == "pytorch_state_dict"
@@ -127,26 +131,10 @@ def test_normalization_as_processing(normalization, expected):
 def test_other_normalizations_agree_with_bioimageio(
     normalization, tiny_config, write_tiny, tmp_path
 ):
-    from gvtzoo.packages.checks import _check_pipeline, _own_prediction
-    from gvtzoo.packages.reader import open_package
-
     config = tiny_config(normalization=NormalizationConfig(source=normalization))
-    package = open_package(write_tiny(tmp_path / "tiny.zip", config))
-    difference = _check_pipeline(package, "torchscript", lambda: _own_prediction(package))
-    assert "largest difference" in difference
-
-
-@pytest.mark.parametrize("network", [LABEL_FREE, PROJECTION])
-def test_smallest_sizes_are_multiples_of_the_step(network):
-    config = PackageConfig(
-        task="denoising",
-        network=network,
-        normalization=NormalizationConfig(),
-        metadata=default_metadata("test", "denoising"),
-    )
-    smallest, step = smallest_sizes(config)
-    assert step == network.multiple
-    assert all(size % multiple == 0 for size, multiple in zip(smallest, step, strict=True))
+    results = {r.name: r for r in check_package(write_tiny(tmp_path / "tiny.zip", config))}
+    found = results["bioimageio prediction, torchscript"]
+    assert found.passed and "largest difference" in found.detail
 
 
 def test_pixel_size_is_written_in_known_units_only(tiny_config):
@@ -164,9 +152,9 @@ def test_test_input_lies_on_the_grid(height, width):
     assert fitted.dtype == np.float32
     assert fitted.shape[:2] == (1, 1)
     for size, given_size in zip(fitted.shape[2:], (height, width), strict=True):
-        assert size >= 32
+        assert size >= 16
         assert size % 2 == 0
-        assert size == max(32, given_size // 2 * 2)
+        assert size == max(16, given_size // 2 * 2)
 
 
 def test_example_of_another_shape_is_refused(tiny_config):
@@ -234,3 +222,43 @@ def test_check_description_names_the_mistake(tmp_path):
     (tmp_path / "rdf.yaml").write_text("type: model\nformat_version: 0.5.9\nname: No weights\n")
     with pytest.raises(GvtzooError, match="not valid"):
         check_description(tmp_path / "rdf.yaml", {})
+
+
+# As BiaPy tells which of its workflows a package belongs to.
+BIAPY = {
+    "DENOISING": {"denoising"},
+    "IMAGE_TO_IMAGE": {"pix2pix", "image-reconstruction", "image-to-image", "image-restoration"},
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "workflows"),
+    [
+        ("denoising", DENOISING, {"DENOISING", "IMAGE_TO_IMAGE"}),
+        ("label_free", LABEL_FREE, {"IMAGE_TO_IMAGE"}),
+        ("projection", PROJECTION, set()),
+    ],
+)
+def test_tags_name_the_workflows_that_a_package_belongs_to(task, network, workflows):
+    said = ("denoising",) if task == "projection" else ()
+    metadata = default_metadata("test", task).model_copy(update={"tags": said})
+    config = PackageConfig(
+        task=task, network=network, normalization=NormalizationConfig(), metadata=metadata
+    )
+    found = set(tags(config))
+    assert {name for name, known in BIAPY.items() if known & found} == workflows
+
+
+def test_accounts_of_maintainers_are_not_looked_up(tiny_config, write_tiny, tmp_path, monkeypatch):
+    looked_up = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: looked_up.append(args))
+    config = tiny_config()
+    metadata = config.metadata.model_copy(
+        update={
+            "maintainers": (Maintainer(github_user="somebody-that-nobody-knows"),),
+            "git_repo": "https://example.org/model",
+        }
+    )
+    path = write_tiny(tmp_path / "tiny.zip", config.model_copy(update={"metadata": metadata}))
+    failed = [result for result in check_package(path) if not result.passed]
+    assert (failed, looked_up) == ([], [])
