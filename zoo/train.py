@@ -27,7 +27,7 @@ import torch
 from gvtzoo.recipes.recipe import Recipe, load_recipe
 from gvtzoo.training.module import TrainingModule
 
-LARGE = ("generalist_first", "generalist_unet")
+LARGE = ("generalist", "generalist_unet")
 SMALL = ("nuclei_every_light", "nuclei_every_light_unet")
 # Of the time that is left after the step times are known; the rest is for starts, patches
 # and validation.
@@ -71,7 +71,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipes = {n: load_recipe(f"denoising/{n}", arguments.settings) for n in LARGE + SMALL}
-    precision = choose_precision(recipes["generalist_first"], device)
+    precision = choose_precision(recipes["generalist"], device)
     seconds = {name: step_seconds(recipe, precision, device) for name, recipe in recipes.items()}
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -114,6 +114,42 @@ class Interpolation(nn.Module):
         return y
 
 
+class KeepGrain(nn.Module):
+    """Gives back a share of what a denoiser removed, as large as truths have noise of their own.
+
+    What is removed, r, is the image's noise and the truth's; if the truth's has the standard
+    deviation g, the best linear guess of it is g² / (g² + ⟨r²⟩) of what was removed (Wiener), with
+    the mean over a neighbourhood. In little light that is next to nothing; in much light, where
+    there is little to gain, the image stays nearly as it is.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+    grain : float
+        g, in units of the network's input.
+
+    Examples
+    --------
+    >>> float(KeepGrain(2, 0.02)(torch.full((1, 1, 8, 8), 0.02)).mean().round(decimals=4))
+    0.01
+    """
+
+    passes = 4  # of the mean over three voxels, since stacks may have as few as four planes
+
+    def __init__(self, dimensions: int, grain: float) -> None:
+        super().__init__()
+        pool = nn.AvgPool2d if dimensions == 2 else nn.AvgPool3d
+        self.variance = grain**2
+        self.mean = pool(3, 1, 1, count_include_pad=False)
+
+    def forward(self, removed: Tensor) -> Tensor:
+        """(batch, channel, …) → what is still removed."""
+        energy = removed * removed
+        for _ in range(self.passes):
+            energy = self.mean(energy)
+        return removed * (energy / (energy + self.variance))
+
+
 def double_axis(x: Tensor, axis: int) -> Tensor:
     """Linear interpolation at ¼ and ¾ of the way between voxels, along one axis."""
 
@@ -454,7 +490,7 @@ class FixedGVTO(nn.Module):
 
 
 def fixed_operator(
-    kind: Literal["same", "down", "up", "in_plane"],
+    kind: Literal["same", "down", "up", "interpolation", "in_plane"],
     dimensions: int,
     in_channels: int,
     out_channels: int,
@@ -470,6 +506,8 @@ def fixed_operator(
         convolution = Convolution(*sizes, kernel_size=3, stride=2, bias=True)
     elif kind == "up":
         convolution = TransposedConvolution(*sizes, bias=True)
+    elif kind == "interpolation":
+        convolution = Interpolation(*sizes, bias=True)
     elif kind == "in_plane":
         convolution = nn.Sequential(Convolution(*sizes, 1, bias=True), Repeat(factor))
     else:
