@@ -219,7 +219,7 @@ class GVTNet(nn.Module):
         self.sigma_convolution = (
             Convolution(dimensions, features, output_channels, 1) if uncertainty else None
         )
-        self.keep_grain = KeepGrain(dimensions, grain) if grain else None
+        self.keep_grain = KeepGrain(grain) if grain else None
 
     @property
     def multiple(self) -> tuple[int, ...]:

@@ -124,34 +124,40 @@ class KeepGrain(nn.Module):
 
     Parameters
     ----------
-    dimensions : {2, 3}
     grain : float
         g, in units of the network's input.
 
     Examples
     --------
-    >>> float(KeepGrain(2, 0.02)(torch.full((1, 1, 8, 8), 0.02)).mean().round(decimals=4))
+    >>> float(KeepGrain(0.02)(torch.full((1, 1, 8, 8), 0.02)).mean().round(decimals=4))
     0.01
     """
 
-    passes = 4  # of the mean over three voxels, since stacks may have as few as four planes
+    passes = 4  # of the mean over three voxels along each axis; stacks may have few planes
 
-    def __init__(self, dimensions: int, grain: float) -> None:
+    def __init__(self, grain: float) -> None:
         super().__init__()
-        pool = nn.AvgPool2d if dimensions == 2 else nn.AvgPool3d
         self.variance = grain**2
-        self.mean = pool(3, 1, 1, count_include_pad=False)
 
     def forward(self, removed: Tensor) -> Tensor:
         """(batch, channel, …) → what is still removed."""
         energy = removed * removed
         for _ in range(self.passes):
-            energy = self.mean(energy)
+            for axis in range(2, energy.ndim):
+                before, after = neighbours(energy, axis)
+                energy = (before + energy + after) / 3
         return removed * (energy / (energy + self.variance))
 
 
 def double_axis(x: Tensor, axis: int) -> Tensor:
     """Linear interpolation at ¼ and ¾ of the way between voxels, along one axis."""
+    before, after = neighbours(x, axis)
+    pair = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=axis + 1)
+    return pair.flatten(axis, axis + 1)
+
+
+def neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """For each voxel the one before it and the one after it, at the border itself."""
 
     def part(start: int | None, stop: int | None) -> Tensor:
         # Slices, since exported graphs have no sizes of their own.
@@ -159,8 +165,7 @@ def double_axis(x: Tensor, axis: int) -> Tensor:
 
     before = torch.cat([part(None, 1), part(None, -1)], dim=axis)
     after = torch.cat([part(1, None), part(-1, None)], dim=axis)
-    pair = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=axis + 1)
-    return pair.flatten(axis, axis + 1)
+    return before, after
 
 
 class Activation(nn.Module):

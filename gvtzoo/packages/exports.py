@@ -59,8 +59,6 @@ TORCHSCRIPT_OPERATORS = frozenset(
         "__or__",
         "_convolution",
         "add",
-        "avg_pool2d",
-        "avg_pool3d",
         "amax",
         "amin",
         "arange",
