@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import download_bar
 
 
@@ -40,7 +41,8 @@ def download(
         f"Cite: {data_set.cite}",
     ):
         typer.echo(line, err=True)
-    with download_bar(name) as progress:
+    kept = "what was downloaded is kept: the same command goes on with it"
+    with interruptible(lambda: kept), download_bar(name) as progress:
         files = download_data_set(data_set, output, progress)
     for file in files:
         typer.echo(str(file))

@@ -8,19 +8,33 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, studies, train
+from gvtzoo.cli import (
+    data,
+    demo,
+    evaluate,
+    hub,
+    models,
+    packages,
+    predict,
+    preview,
+    site,
+    studies,
+    train,
+)
+from gvtzoo.cli.interrupt import InterruptibleGroup
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.version import __version__
 
 app = typer.Typer(
     name="gvtzoo",
+    cls=InterruptibleGroup,
     help="A model zoo for augmented microscopy: predict, train, package.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, models, predict, evaluate, studies, train, data, packages, hub, site):
+for module in (demo, models, preview, predict, evaluate, studies, train, data, packages, hub, site):
     module.register(app)
 
 
@@ -57,7 +71,7 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
-    except (KeyboardInterrupt, OSError) as error:
+    except OSError as error:
         # A full disk, a folder without permission: what the system says is the clearest.
-        typer.echo(f"gvtzoo: {str(error) or 'interrupted'}", err=True)
+        typer.echo(f"gvtzoo: {error}", err=True)
         sys.exit(1)

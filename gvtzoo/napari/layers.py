@@ -7,7 +7,7 @@ Layers are taken as they are: only `data`, `scale`, `units`, `axis_labels`, `tra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +16,10 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.calibration import MICROMETER, length_unit
 from gvtzoo.images.lazy import Box, LazyImage
+from gvtzoo.prediction.part import PLANES, SIDE, around
 
 AXES = "tpczyx"
 AXES_BY_COUNT = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx", 6: "tpczyx"}
-PREVIEW_PLANES = 16
-PREVIEW_SIDE = 256  # voxels along y and x
 
 
 class Layer(Protocol):
@@ -142,19 +141,6 @@ def is_lazy(image: LazyImage) -> bool:
     return isinstance(array, Boxes)
 
 
-def crop(image: LazyImage, region: Mapping[str, slice]) -> xr.DataArray:
-    """A part of an image, which alone is read.
-
-    Parameters
-    ----------
-    image : LazyImage
-    region : mapping of axis to slice
-        Axes that are not in it are taken whole.
-    """
-    box = tuple(region.get(axis, slice(0, size)) for axis, size in image.sizes.items())
-    return replace(image, array=np.asarray(image.array[box])).load()
-
-
 def visible_region(
     image: LazyImage,
     corners: np.ndarray,
@@ -163,8 +149,8 @@ def visible_region(
     *,
     spatial: Sequence[str],
     whole: Sequence[str] = (),
-    planes: int = PREVIEW_PLANES,
-    side: int = PREVIEW_SIDE,
+    planes: int = PLANES,
+    side: int = SIDE,
 ) -> dict[str, slice]:
     """The part of an image that is on the screen, and not more than a preview takes.
 
@@ -194,17 +180,11 @@ def visible_region(
             region[axis] = slice(at, at + 1)
         elif number in displayed and corners[1][number] > corners[0][number]:
             seen = (int(corners[0][number]), int(corners[1][number]) + 1)
-            region[axis] = _around(sum(seen) // 2, min(most, seen[1] - seen[0]), size)
+            region[axis] = around(sum(seen) // 2, min(most, seen[1] - seen[0]), size)
         else:
             middle = size // 2 if number in displayed else int(step[number])
-            region[axis] = _around(middle, most, size)
+            region[axis] = around(middle, most, size)
     return region
-
-
-def _around(middle: int, length: int, size: int) -> slice:
-    length = min(length, size)
-    start = min(max(middle - length // 2, 0), size - length)
-    return slice(start, start + length)
 
 
 def layer_of(

@@ -24,7 +24,7 @@ MEGABYTE = 10**6
 
 
 class ModelList(QWidget):
-    """Models with pictures; below, what the chosen one is for, and what not."""
+    """Models with pictures; below, what the chosen one is for, and its limits."""
 
     changed = Signal()
 
@@ -79,7 +79,7 @@ class ModelList(QWidget):
     def _tell(self) -> None:
         choice = self.choice
         if choice is not None:
-            limits = f"\n\nNot for: {choice.limits}" if choice.limits else ""
+            limits = f"\n\nLimits: {choice.limits}" if choice.limits else ""
             self.purpose.setText(f"{choice.purpose}{limits}")
         self.changed.emit()
 

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
+    QGridLayout,
     QLabel,
     QLineEdit,
     QProgressBar,
@@ -31,6 +31,7 @@ from gvtzoo.napari.job import Job
 from gvtzoo.napari.layers import guess_axes, image_of, layer_of, visible_region
 from gvtzoo.napari.model_list import ModelList
 from gvtzoo.napari.work import Result, has_uncertainty, predict_image, predict_region
+from gvtzoo.prediction.part import uncut_axes
 from gvtzoo.prediction.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class PredictWidget(QWidget):
     def _build(self) -> None:
         self.models = ModelList()
         self.layer = QComboBox()
+        self.layer.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self.axes = QLineEdit()
         self.axes.setToolTip("One letter for each axis: T time, P position, C channel, Z Y X")
         self.channel = QSpinBox()
@@ -121,9 +125,9 @@ class PredictWidget(QWidget):
             ("Device", self.device),
         ):
             form.addRow(label, control)
-        buttons = QHBoxLayout()
-        for button in (self.preview, self.predict, self.cancel, self.save):
-            buttons.addWidget(button)
+        buttons = QGridLayout()
+        for number, button in enumerate((self.preview, self.predict, self.cancel, self.save)):
+            buttons.addWidget(button, *divmod(number, 2))
         layout = QVBoxLayout(self)
         layout.addWidget(self.models)
         layout.addLayout(form)
@@ -152,7 +156,6 @@ class PredictWidget(QWidget):
 
         def work(job: Job) -> Predicted:
             model = self._load(wanted.model)
-            whole = _taken_whole(model)
             names = list(wanted.image.dims)
             kept = [n for n, axis in enumerate(wanted.axes) if axis in names]
             region = visible_region(
@@ -161,7 +164,7 @@ class PredictWidget(QWidget):
                 [step[n] for n in kept],
                 [kept.index(n) for n in displayed if n in kept],
                 spatial=model.axes,
-                whole=whole,
+                whole=uncut_axes(model),
             )
             results = predict_region(
                 model,
@@ -379,10 +382,3 @@ class PredictWidget(QWidget):
             self.message.setText(str(error))
             return
         self.message.setText(f"Saved as {path}")
-
-
-def _taken_whole(model: Model | BioimageioModel) -> tuple[str, ...]:
-    """Axes that a preview may not cut: z of a projection, or planes that are channels."""
-    if "z" in model.axes and "z" not in model.output_axes:
-        return ("z",)
-    return ("c", "z") if "c" in model.axes and "z" not in model.axes else ()

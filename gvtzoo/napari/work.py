@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import LazyImage
-from gvtzoo.napari.layers import crop, is_lazy
+from gvtzoo.napari.layers import is_lazy
+from gvtzoo.prediction.part import crop
 from gvtzoo.prediction.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,22 +6,21 @@ predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact.al
 
 from __future__ import annotations
 
-import copy
 import logging
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.checks import check_image
+from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
-from gvtzoo.prediction.cpu_kernels import accelerate
+from gvtzoo.prediction.engines import Engine, Engines, Results
 from gvtzoo.prediction.frames import (
     DenormalizedWriter,
     NormalizedInput,
@@ -29,7 +28,7 @@ from gvtzoo.prediction.frames import (
     frames_of,
     targets_of,
 )
-from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.memory import available_memory, whole_image_memory, within_memory
 from gvtzoo.prediction.resampling import (
     Resampling,
     choose_resampling,
@@ -37,17 +36,16 @@ from gvtzoo.prediction.resampling import (
     tell,
     with_pixel_size,
 )
-from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
+from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 
-AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 Progress = Callable[[int, int], None]
-Results = tuple[np.ndarray, ...]
 
+MOST_NAMED = 6  # blank frames
 DEFAULT_BLOCK = {2: (512, 512), 3: (32, 128, 128)}
 DEFAULT_OVERLAP = {2: (64, 64), 3: (8, 32, 32)}
 
@@ -74,6 +72,8 @@ class Model:
         self.network = network.eval()
         self.config = config
         self.name = name
+        self.engines = Engines()
+        self._told_mask = False
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -110,8 +110,8 @@ class Model:
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
-            Fields of `Settings`: device, dtype, tiling, memory, block, overlap, pixel_size,
-            resample.
+            Fields of `Settings`: device, dtype, engine, tiling, memory, block, overlap,
+            pixel_size, resample.
 
         Returns
         -------
@@ -132,21 +132,24 @@ class Model:
         array = self.suit(calibrated)
         resampling = choose_resampling(self.config, array, settings)
         tell(self.config, array, settings, resampling)
-        network = prepare(self.network, settings)
+        engine = self.engines.of(self.network, settings)
         frames = self.frames(array.array, array.dims)
         names, shape = self.output(array.dims, array.array.shape)
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
         targets = [self.targets(output, names) for output in outputs]
-        for number, frame in enumerate(frames):
-            report = _within(progress, number, len(frames))
-            self.predict_frame(
-                network,
-                frame,
-                [places[number] for places in targets],
-                settings,
-                report,
-                resampling=resampling,
-            )
+        blank = []
+        with within_memory(settings, self.config.exact):
+            for number, frame in enumerate(frames):
+                report = _within(progress, number, len(frames))
+                places = [output[number] for output in targets]
+                try:
+                    self.predict_frame(
+                        engine, frame, places, settings, report, resampling=resampling
+                    )
+                except BlankImageError as error:
+                    self.leave_blank(places, error.value)
+                    blank.append(number)
+        self.tell_blank(blank, array.dims, array.array.shape)
         attributes = dict(described.attrs)
         if settings.pixel_size is not None:
             attributes |= {"pixel_size": calibrated.pixel_size, "unit": calibrated.unit}
@@ -164,8 +167,12 @@ class Model:
         if "c" not in self.axes and image.sizes.get("c") == 1:
             image = image.take("c", 0)
         channels = self.config.network.input_channels
-        if "c" in self.axes and "c" not in image.dims and image.sizes.get("z") == channels:
-            image = image.rename("z", "c")  # a stack whose planes are the network's channels
+        if "c" in self.axes and image.sizes.get("z") == channels:
+            # A stack whose planes are the network's channels.
+            if image.sizes.get("c") == 1:
+                image = image.take("c", 0)
+            if "c" not in image.dims:
+                image = image.rename("z", "c")
         if "z" in self.axes and "z" not in image.dims:
             image = image.add_axis("z", len(image.dims) - 2)  # one slice is a stack of one
         return image
@@ -173,6 +180,7 @@ class Model:
     def _check_axes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
         have = "".join(map(str, dims)).upper()
         allowed = {*self.axes, *self._looped(dims)}
+        self._check_planes(dims, sizes)
         if not set(self.axes) <= set(dims) or not set(dims) <= allowed:
             raise GvtzooError(
                 f"the image has axes {have}, {self.name} takes {''.join(self.axes).upper()} "
@@ -181,6 +189,60 @@ class Model:
         channels = self.config.network.input_channels
         if channels > 1 and sizes["c"] != channels:
             raise GvtzooError(f"the image has {sizes['c']} channels, {self.name} takes {channels}")
+
+    def _check_planes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
+        """Refuse images that have not as many planes as a network takes as channels."""
+        channels = self.config.network.input_channels
+        if channels == 1 or "z" in self.axes or sizes.get("c") == channels:
+            return
+        takes = f"{self.name} takes {channels} planes as its channels"
+        if sizes.get("z") == channels:
+            raise GvtzooError(
+                f"{takes}, and the image has {sizes['c']} channels of these: choose one with "
+                "--channel 0, …"
+            )
+        if "z" in dims:
+            raise GvtzooError(f"{takes}, the image has {sizes['z']} planes (z): cut it to these")
+        if "c" not in dims:
+            shape = "×".join(str(sizes[axis]) for axis in dims)
+            raise GvtzooError(
+                f"{takes}, the image has axes {''.join(map(str, dims)).upper()} ({shape}): if one "
+                "of them is z, name the axes, such as --axes ZYX"
+            )
+
+    def leave_blank(self, targets: Sequence[Any], value: float) -> None:
+        """Give a frame in which there is nothing to see its own value, and σ 0."""
+        values = (value if self.config.normalization.undo else 0.0, 0.0)
+        for target, fill in zip(targets, values, strict=False):
+            target[whole(target.shape)] = np.full(target.shape, fill, np.float32)
+
+    def tell_blank(self, blank: Sequence[int], dims: Sequence[str], shape: Sequence[int]) -> None:
+        """Name the frames in which there is nothing to see.
+
+        Raises
+        ------
+        GvtzooError
+            When there are no others.
+        """
+        if not blank:
+            return
+        looped = self._looped(dims)
+        sizes = [shape[list(dims).index(axis)] for axis in looped]
+        if len(blank) == math.prod(sizes):
+            raise GvtzooError("the image is constant: there is nothing to see in it")
+        indices = [np.unravel_index(number, sizes) for number in blank[:MOST_NAMED]]
+        named = [
+            " ".join(f"{axis}={n}" for axis, n in zip(looped, index, strict=True))
+            for index in indices
+        ]
+        more = f" and {len(blank) - MOST_NAMED} more" if len(blank) > MOST_NAMED else ""
+        log.warning(
+            "%d of %d frames are blank, and left blank: %s%s",
+            len(blank),
+            math.prod(sizes),
+            ", ".join(named),
+            more,
+        )
 
     def _looped(self, dims: Sequence[Hashable]) -> tuple[str, ...]:
         """Axes of an image that the network does not see."""
@@ -215,7 +277,7 @@ class Model:
 
     def predict_frame(
         self,
-        network: Network,
+        engine: Engine,
         frame: View,
         targets: Sequence[Any],
         settings: Settings,
@@ -225,11 +287,11 @@ class Model:
     ) -> None:
         """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
         with in_network_pixels(frame, targets, resampling) as (seen, places):
-            self._predict_seen(network, self.prepare_frame(frame, seen), places, settings, progress)
+            self._predict_seen(engine, self.prepare_frame(frame, seen), places, settings, progress)
 
     def _predict_seen(
         self,
-        network: Network,
+        engine: Engine,
         prepared: NormalizedInput,
         targets: Sequence[Any],
         settings: Settings,
@@ -237,19 +299,19 @@ class Model:
     ) -> None:
         """Predict a frame at the network's pixel size."""
         finished = self.finish_frame(prepared, targets)
-        budget = budget_of(network, settings)
+        budget = budget_of(engine.network, settings)
         tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
         if tiling == "exact":
             from gvtzoo.prediction.exact.algorithm import predict_exact
             from gvtzoo.prediction.exact.execution import Runner
 
             predict_exact(
-                network,
+                engine.network,
                 prepared,
                 memory=budget,
                 sigma=len(targets) > 1,
                 out=finished,
-                runner=Runner(progress=progress),
+                runner=Runner(progress=progress, compiled=engine.compiled),
             )
             return
         if settings.tiling == "auto" and tiling == "blocks":
@@ -260,7 +322,7 @@ class Model:
             )
         settings = replace(settings, tiling=tiling)
         image = prepared[whole(prepared.shape)]
-        results = predict_at_once(network, image, self.config, settings, len(targets) > 1, progress)
+        results = predict_at_once(engine, image, self.config, settings, len(targets) > 1, progress)
         for place, result in zip(finished, results, strict=True):
             place[whole(result.shape)] = result
 
@@ -280,12 +342,19 @@ class Model:
             When there is nothing to see in it, or values that are none.
         """
         values = frame.load() if frame.in_memory else frame
-        check_image(values)
         seen = frame if seen is None else seen
+        # Splines would spread a hole over its plane.
+        check_image(values, holes=seen is frame)
         normalization = self.config.normalization
         if seen is not frame and not normalization.before_resampling:
             values = seen
         fitted = normalization.source.fit(values)
+        if fitted.masked and not self._told_mask:
+            self._told_mask = True
+            log.warning(
+                "%.0f %% of the image are a mask around it (0 or NaN): left out of its statistics",
+                100 * fitted.masked,
+            )
         return NormalizedInput(seen, fitted, tuple(self.config.network.multiple))
 
     def finish_frame(
@@ -297,8 +366,11 @@ class Model:
         shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
         region = prepared.crop[-dimensions:]
         kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
+        same_place = dimensions == self.config.network.dimensions
+        may_have_holes = prepared.frame.dtype.kind == "f" and same_place
+        holes = prepared.frame if may_have_holes else None
         return [
-            DenormalizedWriter(target, region, shape, undone, kind)
+            DenormalizedWriter(target, region, shape, undone, kind, holes)
             for target, kind in zip(targets, kinds, strict=False)
         ]
 
@@ -322,15 +394,8 @@ def choose_tiling(
     return "exact" if config.exact else "blocks"
 
 
-def prepare(network: AnyModule, settings: Settings) -> AnyModule:
-    """The network on the device and in the type that the settings ask for."""
-    device = choose_device(settings.device)
-    network = copy.deepcopy(network).to(device=device, dtype=DTYPES[settings.dtype])
-    return accelerate(network) if device.type == "cpu" else network
-
-
 def predict_at_once(
-    network: Network,
+    engine: Engine,
     image: np.ndarray,
     config: PackageConfig,
     settings: Settings,
@@ -339,14 +404,14 @@ def predict_at_once(
 ) -> Results:
     """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted."""
     if settings.tiling != "blocks":
-        results = run_network(network, image, uncertainty)
+        results = engine.run(image, uncertainty)
         if progress is not None:
             progress(1, 1)
         return results
     multiple = config.network.multiple
     block = check_block(settings.block or default_block(config, image.shape[1:]), multiple)
     return predict_blocks(
-        lambda part: run_network(network, part, uncertainty),
+        lambda part: engine.run(part, uncertainty),
         image,
         block=block,
         overlap=settings.overlap or DEFAULT_OVERLAP[config.network.dimensions],
@@ -378,15 +443,6 @@ def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...
             f"{len(multiple)} multiples of {tuple(multiple)} are needed"
         )
     return tuple(block)
-
-
-def run_network(network: Network, image: np.ndarray, uncertainty: bool) -> Results:
-    """The network's output, and σ where wanted, for an image (channel, …), float32."""
-    parameter = next(network.parameters())
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None].to(parameter)
-    with torch.inference_mode():
-        outputs = network.forward_with_sigma(tensor) if uncertainty else (network(tensor),)
-    return tuple(output[0].float().cpu().numpy() for output in outputs)
 
 
 def _within(progress: Progress | None, index: int, count: int) -> Progress | None:

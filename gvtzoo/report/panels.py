@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import symbol
 from gvtzoo.metrics.pair import TARGET_PERCENTILES, check_pair
 from gvtzoo.report.style import SMALL, TRUTH, label_of, styled
 
@@ -21,7 +22,6 @@ NARROWEST = 1.6  # inches of a column, for its title
 GAP, TITLE, MARGIN = 0.08, 0.28, 0.3  # inches
 LETTERS = 11.5  # of a title, per inch
 LIMIT = 99.5  # percentile of |error| and of σ at which colours end
-UNITS = {"micrometer": "µm", "micron": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def image_panel(
     inputs = grid.cell(0, 0, "input", source)
     for axes, part in inputs:
         _show(axes, part, "gray", low, high)
-    _scale_bar(inputs[0][0], sizes.get("x"), unit)
+    scale_bar(inputs[0][0], sizes.get("x"), unit)
     for axes, part in grid.cell(0, 1, "truth", target):
         _show(axes, truth(part), "gray", 0, 1)
 
@@ -200,11 +200,6 @@ def round_length(width: float) -> float:
     """The largest 1, 2 or 5 times a power of ten that is not above a quarter of `width`."""
     power = 10.0 ** np.floor(np.log10(width / 4))
     return float(max(step * power for step in (1, 2, 5) if step * power <= width / 4))
-
-
-def unit_symbol(unit: str) -> str:
-    """Such as µm for micrometer; others stay as they are."""
-    return UNITS.get(unit, unit)
 
 
 class _Grid:
@@ -305,7 +300,7 @@ def _show(axes: Axes, part: np.ndarray, colors: str, low: float, high: float):  
     )
 
 
-def _scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
+def scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
     """A white bar of a round length in the lower left corner."""
     if not pixel_size or not unit:
         return
@@ -325,7 +320,7 @@ def _scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
     axes.text(
         start,
         level - 0.035 * height,
-        f"{length:g} {unit_symbol(unit)}",
+        f"{length:g} {symbol(unit)}",
         color="white",
         fontsize=SMALL,
         va="bottom",

@@ -42,6 +42,11 @@ class TrainingModule(lightning.LightningModule):
             else None
         )
         self.frozen = freeze(self.network, recipe.training.freeze)
+        if recipe.training.loss not in WITH_SIGMA:
+            # Processes that train together wait for the gradient of everything that has one.
+            for name, parameter in self.network.named_parameters():
+                if "sigma_convolution" in name.split("."):
+                    parameter.requires_grad_(False)
         self.train()
 
     def train(self, mode: bool = True) -> TrainingModule:
@@ -83,6 +88,24 @@ class TrainingModule(lightning.LightningModule):
         loss = self.loss(outputs, target)
         self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
         return outputs[0]
+
+    def on_train_start(self) -> None:
+        """Take the recipe's learning rates: a checkpoint brings those that it was written with."""
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        rates = self._rates()
+        if list(scheduler.base_lrs) == rates:
+            return
+        scheduler.base_lrs = rates
+        factor = scheduler.lr_lambdas[0](scheduler.last_epoch)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["initial_lr"], group["lr"] = rate, rate * factor
+
+    def _rates(self) -> list[float]:
+        """Learning rates of the network and, where there is one, of the discriminator."""
+        training = self.recipe.training
+        adversarial = [training.adversarial.learning_rate] if training.adversarial else []
+        return [training.learning_rate, *adversarial]
 
     def configure_optimizers(self) -> Any:
         training = self.recipe.training

@@ -13,7 +13,6 @@ from napari_layers import PlainLayer
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.napari.layers import (
-    crop,
     guess_axes,
     image_of,
     is_lazy,
@@ -21,6 +20,7 @@ from gvtzoo.napari.layers import (
     lazily,
     visible_region,
 )
+from gvtzoo.prediction.part import crop
 
 
 @pytest.mark.parametrize(("count", "axes"), [(2, "yx"), (3, "zyx"), (4, "tzyx"), (5, "tczyx")])

@@ -24,17 +24,21 @@ from filelock import FileLock, Timeout
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
+from gvtzoo.images.checks import BlankImageError
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.npy import open_npy
+from gvtzoo.images.ome_sets import files_of
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
 from gvtzoo.images.padding import padding_widths
+from gvtzoo.prediction.engines import Engine, make_engine
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import NormalizedInput
-from gvtzoo.prediction.model import Model, budget_of, choose_tiling, prepare
+from gvtzoo.prediction.model import Model, budget_of, choose_tiling
 from gvtzoo.prediction.resampling import (
     Resampling,
     choose_resampling,
@@ -42,16 +46,17 @@ from gvtzoo.prediction.resampling import (
     tell,
     with_pixel_size,
 )
-from gvtzoo.prediction.settings import Settings
+from gvtzoo.prediction.settings import Settings, choose_device
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-    from gvtzoo.networks import GVTNet, Network, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+BLANK = "blank"
 NOTE = "prediction.txt"  # which prediction this is
 DISK_SHARE = 0.5  # of what is free may go to feature maps
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
@@ -133,8 +138,8 @@ def predict_large(
     model.frames(image.array, image.dims)
     described = _describe(model, image, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
-    network = prepare(as_gvtnet(model.network), settings)
-    who = _Who(client, device, network)
+    engine = make_engine(as_gvtnet(model.network), settings)
+    who = _Who(client, device, engine)
     with _told(output.path, partial), _alone(partial):
         _take_up(partial, output.path.name, _fingerprint(model, image, output, settings, identity))
         try:
@@ -148,7 +153,7 @@ def predict_large(
             for path in partial.iterdir():
                 if path.name != NOTE:
                     _remove(path)
-            settings = replace(settings, memory=budget_of(network, settings) // 4)
+            settings = replace(settings, memory=budget_of(engine.network, settings) // 4)
             _predict_into(
                 partial, model, image, output, described, settings, who, progress, resampling
             )
@@ -161,17 +166,18 @@ class _Who:
 
     client: Client | None
     device: str
-    network: GVTNet | ProjectionGVTNet
+    engine: Engine
 
     def runner(self, folder: Path, progress: Progress | None) -> Runner:
         """Who carries out the passes of a frame, with what is needed to continue in `folder`."""
+        compiled = self.engine.compiled
         if self.client is None:
-            here = LocalExecutor(tiles_at_once(self.network))
-            return Runner(here, OnDisk(folder), Journal(folder), progress)
+            here = LocalExecutor(tiles_at_once(self.engine.network))
+            return Runner(here, OnDisk(folder), Journal(folder), progress, compiled)
         from gvtzoo.prediction.exact.dask import DaskExecutor
 
         dask = DaskExecutor(self.client, folder, self.device)
-        return Runner(dask, OnDisk(folder), Journal(folder), progress)
+        return Runner(dask, OnDisk(folder), Journal(folder), progress, compiled)
 
 
 def _predict_into(
@@ -187,7 +193,9 @@ def _predict_into(
 ) -> None:
     """Predict all frames, in a folder where some may be done, and give the output its name."""
     frames = model.frames(image.array, image.dims)
-    plans = _planned(partial, model, who.network, _seen_shape(frames[0], resampling), settings)
+    plans = _planned(
+        partial, model, who.engine.network, _seen_shape(frames[0], resampling), settings
+    )
     results = _results(partial, described, output, plans)
     targets = [model.targets(array, described.dims) for array in results.opened]
     for number, frame in enumerate(frames):
@@ -196,17 +204,27 @@ def _predict_into(
             continue
         folder.mkdir(exist_ok=True)
         places = [of_all[number] for of_all in targets]
-        with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
-            prepared = _prepared(folder, model, frame, seen)
-            predict_exact(
-                who.network,
-                prepared,
-                sigma=output.sigma is not None,
-                out=model.finish_frame(prepared, results_of_seen),
-                plans=plans,
-                runner=who.runner(folder, _within(progress, number, len(frames))),
-            )
+        try:
+            with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
+                prepared = _prepared(folder, model, frame, seen)
+                predict_exact(
+                    who.engine.network,
+                    prepared,
+                    sigma=output.sigma is not None,
+                    out=model.finish_frame(prepared, results_of_seen),
+                    plans=plans,
+                    runner=who.runner(folder, _within(progress, number, len(frames))),
+                )
+        except BlankImageError as error:
+            model.leave_blank(places, error.value)
+            _clear(folder, blank=True)
+            continue
         _clear(folder)
+    done = [(partial / f"frame-{number}" / "done").read_text() for number in range(len(frames))]
+    blank = [number for number, note in enumerate(done) if note == BLANK]
+    if len(blank) == len(frames):
+        shutil.rmtree(partial)
+    model.tell_blank(blank, image.dims, image.array.shape)
     results.finish()
 
 
@@ -217,7 +235,9 @@ def _for_workers(client: Client, output: Output, settings: Settings) -> Settings
     if any(path.suffix.lower() != ZARR_SUFFIX for path in output.paths):
         raise GvtzooError(f"{output.path.name}: several workers write into .zarr only: name that")
     memory = memory_of_workers(client) if settings.memory is None else settings.memory
-    return replace(settings, device="cpu", memory=memory)
+    on_gpus = choose_device(settings.device).type != "cpu"
+    engine = "torch" if on_gpus and settings.engine == "auto" else settings.engine
+    return replace(settings, device="cpu", engine=engine, memory=memory)
 
 
 def tiles_at_once(network: Network) -> int:
@@ -245,10 +265,18 @@ def _padded(model: Model, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size + sum(width) for size, width in zip(shape, widths, strict=True))
 
 
-def identity_of(path: Path) -> str:
-    """What tells an image's file from others: its place, size and time."""
-    stat = path.stat()
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+def identity_of(path: Path, *choices: object) -> str:
+    """What tells an image from others: its files' places, sizes and times, and what is chosen.
+
+    Parameters
+    ----------
+    path : Path
+    *choices
+        Such as the channel, of an image that has several.
+    """
+    files = [(file.resolve(), file.stat()) for file in files_of(path)]
+    told = [f"{place} {stat.st_size} {stat.st_mtime_ns}" for place, stat in files]
+    return " ".join([*told, *map(str, choices)])
 
 
 @contextmanager
@@ -326,7 +354,7 @@ def _take_up(partial: Path, name: str, fingerprint: str) -> None:
 def _planned(
     partial: Path,
     model: Model,
-    network: GVTNet | ProjectionGVTNet,
+    network: Network,
     shape: Sequence[int],
     settings: Settings,
 ) -> list[Plan]:
@@ -335,7 +363,7 @@ def _planned(
     if not note.is_file():
         disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
         memory = budget_of(network, settings) // tiles_at_once(network)
-        plans = make_plans(network, _padded(model, shape)[1:], memory, disk=disk)
+        plans = make_plans(as_gvtnet(network), _padded(model, shape)[1:], memory, disk=disk)
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [
@@ -355,9 +383,9 @@ def _prepared(folder: Path, model: Model, frame: View, seen: View) -> Normalized
     return prepared
 
 
-def _clear(folder: Path) -> None:
-    """Leave of a finished frame only that it is."""
-    (folder / "done").touch()
+def _clear(folder: Path, *, blank: bool = False) -> None:
+    """Leave of a finished frame only that it is, and whether there was nothing to see."""
+    (folder / "done").write_text(BLANK if blank else "")
     for path in folder.iterdir():
         if path.name != "done":
             _remove(path)
@@ -374,9 +402,6 @@ class _Results:
 
     def finish(self) -> None:
         """Give them their names."""
-        for array in self.opened:
-            if isinstance(array, np.memmap):
-                array.flush()
         for path in self.output.paths:
             finished = self.partial / path.name
             if finished.suffix == ZARR_SUFFIX and self.output.zarr.pyramid:
@@ -437,7 +462,7 @@ def _create(path: Path, described: LazyImage, version: Version | None, tile: Seq
         chunks = suited_chunks(described.dims, shape, tile)
         create_ome_zarr(path, described, chunks=chunks, version=version)
     elif path.suffix.lower() in TIFF_SUFFIXES:
-        from gvtzoo.images.tiff import create_tiff
+        from gvtzoo.images.tiff_writing import create_tiff
 
         create_tiff(path, described)
     else:
@@ -451,10 +476,10 @@ def _open(path: Path, shape: Sequence[int]) -> Any:
 
         return zarr.open_group(path, mode="r+")["0"]
     if path.suffix.lower() in TIFF_SUFFIXES:
-        from gvtzoo.images.tiff import open_created_tiff
+        from gvtzoo.images.tiff_writing import open_created_tiff
 
         return open_created_tiff(path, shape)
-    return np.lib.format.open_memmap(path, "r+")
+    return open_npy(path)
 
 
 def _remove(path: Path) -> None:
