@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,7 +97,7 @@ def _previewed(name: str, model: AnyModel, part: xr.DataArray, device: str) -> P
 
     own = model if isinstance(model, Model) else None
     wants_sigma = own is not None and own.config.uncertainty
-    results = model.predict(part, device=device, uncertainty=wants_sigma)
+    results: Any = model.predict(part, device=device, uncertainty=wants_sigma)
     planes = [_middle(result) for result in (results if wants_sigma else [results])]
     same = own is not None and own.config.normalization.undo and own.config.task != "label_free"
     return Previewed(Path(name).name, planes[0], planes[1] if wants_sigma else None, same)

@@ -108,7 +108,7 @@ def predict_image(
     with stoppable(stop, report) as progress:
         if is_lazy(image) and isinstance(model, Model) and model.config.exact:
             return _from_store_to_store(model, image, settings, uncertainty, folder, progress)
-        results = model.predict(
+        results: Any = model.predict(
             image.load(), uncertainty=uncertainty, progress=progress, **vars(settings)
         )
     return list(results) if uncertainty else [results]
@@ -154,7 +154,7 @@ def predict_region(
         When the image does not suit the model.
     """
     with stoppable(stop, report) as progress:
-        results = model.predict(
+        results: Any = model.predict(
             crop(image, region), uncertainty=uncertainty, progress=progress, **vars(settings)
         )
     return list(results) if uncertainty else [results]
