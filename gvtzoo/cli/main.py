@@ -30,7 +30,6 @@ app = typer.Typer(
     cls=InterruptibleGroup,
     help="A model zoo for augmented microscopy: predict, train, package.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from gvtzoo.cli.options import AsJson, ModelName
+from gvtzoo.cli.options import AsJson, ModelName, next_step
 from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def list_models(
     ]
     for line in table_lines(header, rows):
         typer.echo(line)
+    next_step("gvtzoo info MODEL says what one is for; gvtzoo preview MODEL IMAGE tries it")
 
 
 def info(

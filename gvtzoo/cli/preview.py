@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.options import Device, Overwrite, Trust, progress_bar
+from gvtzoo.cli.completion import complete_axes, complete_model
+from gvtzoo.cli.options import Device, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -29,14 +30,22 @@ def register(app: typer.Typer) -> None:
 def preview(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Models, as for `gvtzoo predict`."),
+        typer.Argument(
+            metavar="MODEL...",
+            autocompletion=complete_model,
+            help="Models, as for `gvtzoo predict`.",
+        ),
     ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One image.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
         "preview.png"
     ),
     axes: Annotated[
-        str | None, typer.Option(help="Axes of the image, such as ZYX, where it does not tell.")
+        str | None,
+        typer.Option(
+            autocompletion=complete_axes,
+            help="Axes of the image, such as ZYX, where it does not tell.",
+        ),
     ] = None,
     channel: Annotated[
         str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
@@ -81,6 +90,7 @@ def preview(
     with write_atomically(output) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     typer.echo(str(output))
+    next_step(f"open {output}; gvtzoo predict {models[0]} {image} -o OUT.tif predicts all of it")
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
