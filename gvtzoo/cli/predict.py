@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import numbered
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -164,7 +165,10 @@ def predict(
     ):
         for source, target in jobs:
             try:
-                with within_memory(settings, exact=exact):
+                with (
+                    numbered(done + failures + 1, len(jobs)),
+                    within_memory(settings, exact=exact),
+                ):
                     written = predict_file(
                         loaded,
                         source,
@@ -189,6 +193,7 @@ def predict(
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+    next_step(f"look at {jobs[0][1]} in Fiji or napari; gvtzoo evaluate says whether it helped")
 
 
 def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
@@ -312,6 +317,7 @@ def predict_file(
     """
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
+    from gvtzoo.prediction.axes import tell_axes
     from gvtzoo.prediction.exact.out_of_core import (
         TILED_SUFFIXES,
         Output,
@@ -342,6 +348,7 @@ def predict_file(
     zarr = zarr.suited_to(source)
     with progress_bar(source.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
+        tell_axes(model, image, model.name)
         tiled = own is not None and (client is not None or is_large(own, image, settings))
         if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
             output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)

@@ -24,12 +24,13 @@ def unlike_training(model: HasAxes, image: LazyImage, name: str) -> str:
         Of the model.
     """
     sizes = image.sizes
+    axes = "".join(image.dims).upper()
     if "z" in model.axes and "z" not in sizes:
         if sizes.get("t", 1) > 1:
             return (
-                f"{image.name} has axes {''.join(image.dims).upper()} and {name} takes stacks: each "
-                f"of the {sizes['t']} times is predicted as a stack of one plane; if T is Z, "
-                f"say so with --axes {''.join(image.dims).upper().replace('T', 'Z')}"
+                f"{image.name} has axes {axes} and {name} takes stacks: each of the {sizes['t']} "
+                "times is predicted as a stack of one plane; if T is Z, say so with --axes "
+                f"{axes.replace('T', 'Z')}"
             )
         return (
             f"{image.name} is a single plane and {name} takes stacks: it is predicted as a stack "

@@ -24,6 +24,14 @@ def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
     assert capsys.readouterr().err == "predicting: 30 %, tiles\npredicting: 50 %, tiles\n"
 
 
+def test_bars_of_several_files_are_numbered(monkeypatch, capsys):
+    seconds = iter([0, 40])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    with progress.numbered(2, 5), progress.progress_bar("a.tif") as report:
+        report(1, 4, "")
+    assert capsys.readouterr().err == "2 of 5: a.tif: 25 %\n"
+
+
 def test_short_work_says_nothing(capsys):
     with progress.progress_bar("quick") as report:
         report(1, 2, "")
