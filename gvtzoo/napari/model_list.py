@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -38,6 +39,8 @@ class ModelList(QWidget):
         self.list.setAccessibleName("Models")
         self.purpose = QLabel()
         self.purpose.setWordWrap(True)
+        # As wide as the widget is: long texts would make it wider.
+        self.purpose.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.open = QPushButton("Open a package…")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
