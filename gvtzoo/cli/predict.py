@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dask.distributed import Client
 
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.images.ome_zarr_writer import ZarrOptions
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -98,7 +98,7 @@ def predict(
     is interrupted, the same command continues it.
     """
     from gvtzoo.hub.load import load
-    from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.images.ome_zarr_writer import ZarrOptions
     from gvtzoo.prediction.memory import parse_memory
     from gvtzoo.prediction.settings import Settings
 

@@ -59,6 +59,8 @@ class Content:
     unit : str
     channels : list of str
         Their names, or nothing.
+    origin : dict of str to float
+        Where the first voxel's centre lies, as `LazyImage` has it.
     """
 
     array: Any
@@ -67,6 +69,7 @@ class Content:
     pixel_size: dict[str, float] = field(default_factory=dict)
     unit: str = ""
     channels: list[str] = field(default_factory=list)
+    origin: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -27,7 +27,8 @@ from gvtzoo.core.version import __version__
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import FittedNormalization
-from gvtzoo.images.ome_zarr import Version, ZarrOptions
+from gvtzoo.images.ome_zarr_metadata import Version
+from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
@@ -350,7 +351,7 @@ class _Results:
         for path in self.output.paths:
             finished = self.partial / path.name
             if finished.suffix == ZARR_SUFFIX and self.output.zarr.pyramid:
-                from gvtzoo.images.ome_zarr import add_pyramid
+                from gvtzoo.images.ome_zarr_writer import add_pyramid
 
                 add_pyramid(finished, self.described)
             check_writable(path, self.output.overwrite)
@@ -402,7 +403,7 @@ def _create(path: Path, described: LazyImage, version: Version | None, tile: Seq
     """A new file that has room for an output."""
     shape = described.array.shape
     if path.suffix.lower() == ZARR_SUFFIX:
-        from gvtzoo.images.ome_zarr import create_ome_zarr, suited_chunks
+        from gvtzoo.images.ome_zarr_writer import create_ome_zarr, suited_chunks
 
         chunks = suited_chunks(described.dims, shape, tile)
         create_ome_zarr(path, described, chunks=chunks, version=version)
