@@ -79,11 +79,11 @@ class RemoteStore(WrapperStore[FsspecStore]):
 
     def __init__(self, store: FsspecStore, url: str) -> None:
         super().__init__(store)
-        self.url = url
+        self.url = url.rstrip("/")
         self.denied: str | None = None
         self.absent: set[str] = set()
         self._folder = Path(tempfile.mkdtemp(prefix="gvtzoo-remote-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        weakref.finalize(self, _close, store.fs, self._folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_remote, (self.url,)
@@ -130,7 +130,7 @@ class RemoteStore(WrapperStore[FsspecStore]):
                     status is None and not isinstance(error, ValueError)
                 )
                 if wait is None or not passing:
-                    raise GvtzooError(f"{self.url}/{key}: {_answer(error, status)}") from error
+                    raise GvtzooError(f"{self.url}: {_answer(error, status)} [{key}]") from error
                 await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
@@ -153,6 +153,14 @@ class RemoteStore(WrapperStore[FsspecStore]):
     ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
         async for found in Store._get_many(self, requests):
             yield found
+
+
+def _close(files: Any, folder: Path) -> None:
+    """Remove what was kept, and end the connection, of which aiohttp else complains."""
+    shutil.rmtree(folder, ignore_errors=True)
+    session = getattr(files, "_session", None)
+    if session is not None:
+        files.close_session(None, session)
 
 
 def _part_of(value: Buffer, byte_range: ByteRequest | None) -> Buffer:
