@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from gvtzoo.core.errors import GvtzooError, one_line
-from gvtzoo.images.calibration import MICROMETER, in_one_unit, is_size, length_unit, seconds
+from gvtzoo.images.calibration import in_one_unit, is_size, length_unit, seconds
 
 if TYPE_CHECKING:
     from gvtzoo.images.lazy import LazyImage
@@ -28,26 +28,6 @@ Version = Literal["0.4", "0.5"]
 ORDER = "tczyx"  # which the format demands
 KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 READABLE = "0.4, 0.5 and 0.6 can be"
-# What the format calls units, and what other files call them.
-LENGTHS = {
-    "picometer": "pm",
-    "angstrom": "Å",
-    "nanometer": "nm",
-    "micrometer": MICROMETER,
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "inch": "inch",
-    "meter": "m",
-}
-TIMES = {
-    "nanosecond": "ns",
-    "microsecond": "us",
-    "millisecond": "ms",
-    "second": "s",
-    "minute": "min",
-    "hour": "h",
-    "day": "d",
-}
 # The format demands one of every channel; viewers then let their users set it.
 WINDOW = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
 
@@ -258,7 +238,7 @@ def calibration(
 
 def _lengths(units: Mapping[str, str], name: str) -> dict[str, str]:
     """The unit of every axis as the package spells it; of axes without one, that of the others."""
-    found = {axis: length_unit(LENGTHS.get(unit, unit)) for axis, unit in units.items()}
+    found = {axis: length_unit(unit) for axis, unit in units.items()}
     known = {unit for unit in found.values() if unit}
     bare = [axis for axis, unit in found.items() if not unit]
     if len(known) == 1 and bare:
@@ -270,7 +250,7 @@ def _lengths(units: Mapping[str, str], name: str) -> dict[str, str]:
 
 def _seconds(unit: str, interval: float, name: str) -> float | None:
     """Seconds in a unit of time; None where nothing is stated."""
-    factor = seconds(1.0, TIMES.get(unit, unit))
+    factor = seconds(1.0, unit)
     if not unit and interval == 1:
         return None
     if not unit or factor is None:
@@ -322,8 +302,7 @@ def _unit(axis: str, image: LazyImage) -> str | None:
         return "second" if "t" in image.pixel_size else None
     if axis not in "zyx" or not {axis} & {*image.pixel_size, *image.origin}:
         return None
-    names = {value: key for key, value in LENGTHS.items()}
-    return names.get(image.unit, image.unit) or None
+    return image.unit or None
 
 
 def _placed(image: LazyImage, factors: Sequence[int]) -> dict[str, list[float]]:

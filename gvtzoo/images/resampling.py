@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import MICROMETER, micrometers
 
 SAME = 1e-3  # relative; smaller differences of pixel sizes are rounding in the files
-MICROMETRES = {"micron", "um", "µm", "μm", "micrometer", "micrometre"}
 
 
 def resample_in_plane(
@@ -33,12 +33,12 @@ def resample_in_plane(
     Raises
     ------
     GvtzooError
-        When the image's pixel size is unknown, or not in µm.
+        When the image's pixel size is unknown.
     """
-    sizes = dict(image.attrs.get("pixel_size") or {})
+    sizes = _in_micrometers(image)
     if recorded is not None:
         sizes = {**sizes, "y": recorded, "x": recorded}
-    elif not {"y", "x"} <= set(sizes) or image.attrs.get("unit") not in MICROMETRES:
+    elif not {"y", "x"} <= set(sizes):
         raise GvtzooError(
             f"{image.name} has no pixel size in µm, and images of {pixel_size:g} µm are needed: "
             "say what it is with --set data.recorded_pixel_size=…"
@@ -47,7 +47,7 @@ def resample_in_plane(
     attributes = {
         **image.attrs,
         "pixel_size": {**sizes, "y": pixel_size, "x": pixel_size},
-        "unit": "micron",
+        "unit": MICROMETER,
     }
     if all(abs(factor - 1) < SAME for factor in factors):
         return image.assign_attrs(attributes)
@@ -55,3 +55,14 @@ def resample_in_plane(
 
     resampled = zoom(image.to_numpy().astype(np.float32), factors, order=3, mode="nearest")
     return xr.DataArray(resampled, dims=image.dims, name=image.name, attrs=attributes)
+
+
+def _in_micrometers(image: xr.DataArray) -> dict[str, float]:
+    """Voxel sizes of an image, as far as their unit is known; t stays in seconds."""
+    factor = micrometers(image.attrs.get("unit"))
+    sizes = dict(image.attrs.get("pixel_size") or {})
+    return {
+        axis: size if axis == "t" else size * (factor or 0)
+        for axis, size in sizes.items()
+        if axis == "t" or factor is not None
+    }

@@ -27,6 +27,7 @@ from gvtzoo.core.version import __version__
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.npy import open_npy
 from gvtzoo.images.ome_zarr_metadata import Version
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
@@ -345,9 +346,6 @@ class _Results:
 
     def finish(self) -> None:
         """Give them their names."""
-        for array in self.opened:
-            if isinstance(array, np.memmap):
-                array.flush()
         for path in self.output.paths:
             finished = self.partial / path.name
             if finished.suffix == ZARR_SUFFIX and self.output.zarr.pyramid:
@@ -408,7 +406,7 @@ def _create(path: Path, described: LazyImage, version: Version | None, tile: Seq
         chunks = suited_chunks(described.dims, shape, tile)
         create_ome_zarr(path, described, chunks=chunks, version=version)
     elif path.suffix.lower() in TIFF_SUFFIXES:
-        from gvtzoo.images.tiff import create_tiff
+        from gvtzoo.images.tiff_writing import create_tiff
 
         create_tiff(path, described)
     else:
@@ -422,10 +420,10 @@ def _open(path: Path, shape: Sequence[int]) -> Any:
 
         return zarr.open_group(path, mode="r+")["0"]
     if path.suffix.lower() in TIFF_SUFFIXES:
-        from gvtzoo.images.tiff import open_created_tiff
+        from gvtzoo.images.tiff_writing import open_created_tiff
 
         return open_created_tiff(path, shape)
-    return np.lib.format.open_memmap(path, "r+")
+    return open_npy(path)
 
 
 def _remove(path: Path) -> None:

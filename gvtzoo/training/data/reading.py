@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import MICROMETER
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.files import read_image
 from gvtzoo.images.normalization import FittedNormalization
@@ -98,7 +99,7 @@ def calibration(image: xr.DataArray, data: DataConfig) -> dict[str, Any]:
     if data.pixel_size is None:
         return known
     sizes = {**(known["pixel_size"] or {}), "y": data.pixel_size, "x": data.pixel_size}
-    return {"pixel_size": sizes, "unit": "micron"}
+    return {"pixel_size": sizes, "unit": MICROMETER}
 
 
 def as_channels(
