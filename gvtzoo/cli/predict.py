@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.ome_zarr_writer import ZarrOptions
+    from gvtzoo.images.zarr_stores import Place
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -28,6 +29,13 @@ class Tiling(StrEnum):
     whole = "whole"
     exact = "exact"
     blocks = "blocks"
+
+
+class Attention(StrEnum):
+    """Where a region's attention comes from."""
+
+    image = "image"
+    region = "region"
 
 
 class ZarrVersion(StrEnum):
@@ -52,7 +60,13 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     model: ModelName,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images or folders.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Images, folders, or addresses of OME-Zarr (https://…, s3://…).",
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A file for one image, a folder for several.")
     ],
@@ -75,6 +89,19 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z0:Z1,Y0:Y1,X0:X1", help="Predict this part only, in voxels; ':' for all."
+        ),
+    ] = None,
+    attention: Annotated[
+        Attention,
+        typer.Option(
+            help="With --region: of the whole image, which is read in full and gives exactly its "
+            "part, or of the region with a margin, which gives about the same."
+        ),
+    ] = Attention.image,
     pyramid: Annotated[
         bool, typer.Option("--pyramid", help="Write OME-Zarr at coarser resolutions too.")
     ] = False,
@@ -129,6 +156,8 @@ def predict(
                     target,
                     axes=axes,
                     channel=channel,
+                    region=region,
+                    attention=attention.value,
                     uncertainty=uncertainty,
                     settings=settings,
                     zarr=zarr,
@@ -138,7 +167,8 @@ def predict(
                 typer.echo(str(target))
             except (GvtzooError, OSError) as error:
                 failures += 1
-                typer.echo(f"gvtzoo: {source}: {error}", err=True)
+                named = str(source) in str(error)
+                typer.echo(f"gvtzoo: {error}" if named else f"gvtzoo: {source}: {error}", err=True)
     if failures:
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
@@ -173,8 +203,8 @@ def _cluster(
     return cluster(scheduler, workers, settings.memory)
 
 
-def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
-    """Which file is predicted into which.
+def plan(images: list[str], output: Path) -> list[tuple[Place, Path]]:
+    """Which image is predicted into which file.
 
     Raises
     ------
@@ -186,31 +216,38 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
         WRITTEN_SUFFIXES,
         ZARR_SUFFIX,
         find_images,
-        is_zarr,
     )
+    from gvtzoo.images.ome_zarr import images_in
+    from gvtzoo.images.zarr_stores import is_url, is_zarr, name_of
 
-    kept = (*TIFF_SUFFIXES, ZARR_SUFFIX)
-    sources: list[Path] = []
-    for path in images:
-        sources += find_images(path) if path.is_dir() else [path]
+    sources: list[Place] = []
+    for image in images:
+        if is_url(image):
+            sources += images_in(image)
+        else:
+            sources += find_images(image) if Path(image).exists() else [Path(image)]
     a_zarr = output.suffix.lower() == ZARR_SUFFIX
     names_file = output.suffix.lower() in WRITTEN_SUFFIXES and (a_zarr or not output.is_dir())
-    single = len(images) == 1 and (is_zarr(images[0]) or not images[0].is_dir())
+    single = len(sources) == 1 and (is_zarr(images[0]) or not Path(images[0]).is_dir())
     if names_file and single:
         return [(sources[0], output)]
     if names_file:
         raise GvtzooError(
             f"{output} is one file, but there are {len(sources)} images: name a folder"
         )
-    if output.suffix and not output.is_dir() and len(images) == 1 and images[0].is_file():
+    if output.suffix and not output.is_dir() and len(images) == 1 and Path(images[0]).is_file():
         raise GvtzooError(
             f"{output}: {output.suffix} is not a format that can be written: "
             f"{', '.join(WRITTEN_SUFFIXES)} are"
         )
-    targets = [
-        output / (path.name if path.suffix.lower() in kept else f"{path.stem}.tif")
-        for path in sources
-    ]
+
+    def name(source: Place) -> str:
+        if is_zarr(source):
+            return f"{name_of(source)}{ZARR_SUFFIX}"
+        path = Path(source)
+        return path.name if path.suffix.lower() in TIFF_SUFFIXES else f"{path.stem}.tif"
+
+    targets = [output / name(source) for source in sources]
     twice = [target for target in targets if targets.count(target) > 1]
     if twice:
         raise GvtzooError(f"two of the images would be written to {twice[0]}: use two folders")
@@ -219,11 +256,13 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
 
 def predict_file(
     model: Model | BioimageioModel,
-    source: Path,
+    source: Place,
     target: Path,
     *,
     axes: str | None,
     channel: str | None,
+    region: str | None,
+    attention: Literal["image", "region"],
     uncertainty: bool,
     settings: Settings,
     zarr: ZarrOptions,
@@ -232,7 +271,8 @@ def predict_file(
 ) -> None:
     """Predict one file into another, and σ beside it."""
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.files import check_writable, open_image, read_image, write_image
+    from gvtzoo.images.files import check_writable, open_image, write_image
+    from gvtzoo.images.zarr_stores import is_url
     from gvtzoo.prediction.exact.out_of_core import (
         TILED_SUFFIXES,
         Output,
@@ -244,14 +284,26 @@ def predict_file(
     sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
     targets = [target, sigma_target] if uncertainty else [target]
     for path in targets:
-        if path.resolve() == source.resolve():
+        if not is_url(source) and path.resolve() == Path(source).resolve():
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
     own = None if isinstance(model, BioimageioModel) else model
     several = "c" in model.axes
     image = open_image(source, axes=axes, channel=channel, keep_channels=several)
+    cut: dict[str, Any] = {}
+    if region is not None:
+        if own is None:
+            raise GvtzooError("--region is for gvtzoo's own models: crop the image for others")
+        if is_url(source) and attention == "image":
+            typer.echo(
+                f"{source}: the attention of a region is that of the whole image, all of which is "
+                "fetched now; --attention region fetches the region and a margin only",
+                err=True,
+            )
+        placed = own.place(own.suit(image), region, attention)
+        image, cut = placed.image, {"region": placed.region}
     zarr = zarr.suited_to(source)
-    with progress_bar(source.name) as report:
+    with progress_bar(target.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
         tiled = own is not None and (client is not None or is_large(own, image, settings))
         if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
@@ -264,10 +316,12 @@ def predict_file(
                 identity=identity_of(source),
                 client=client,
                 progress=shown,
+                **cut,
             )
             return
-        loaded = read_image(source, axes=axes, channel=channel, keep_channels=several)
-        results = model.predict(loaded, uncertainty=uncertainty, progress=shown, **vars(settings))
+        results = model.predict(
+            image.load(), uncertainty=uncertainty, progress=shown, **cut, **vars(settings)
+        )
     for path, result in zip(targets, results if uncertainty else [results], strict=True):
         write_image(path, result, overwrite=overwrite, zarr=zarr)
 

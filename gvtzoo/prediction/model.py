@@ -18,7 +18,7 @@ import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import check_image
-from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.images.lazy import Box, LazyImage, View, whole
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.cpu_kernels import accelerate
@@ -30,6 +30,7 @@ from gvtzoo.prediction.frames import (
     targets_of,
 )
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.region import Attention, RegionOfImage, place_region
 from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Model:
         axes: str | None = None,
         *,
         uncertainty: bool = False,
+        region: Mapping[str, slice] | str | None = None,
+        attention: Attention = "image",
         progress: Progress | None = None,
         **options: Any,
     ) -> Any:
@@ -100,6 +103,12 @@ class Model:
             axes as the network's input is taken to have the same.
         uncertainty : bool
             Whether σ is wanted too.
+        region : mapping of str to slice, or str, optional
+            Predict a part only: slices along z, y and x, or ``"z0:z1,y0:y1,x0:x1"``, in voxels.
+        attention : {"image", "region"}
+            Where a region's attention and normalization come from: the image, of which the result
+            is then a part as any other; or the region with a margin, which is quicker and only
+            about the same (`gvtzoo.prediction.region`).
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
@@ -120,23 +129,36 @@ class Model:
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
         described = as_data_array(image, axes, self.axes)
-        array = self.suit(LazyImage.of(described))
+        placed = self.place(self.suit(LazyImage.of(described)), region, attention)
+        array = placed.image
         network = prepare(self.network, settings)
         frames = self.frames(array.array, array.dims)
-        names, shape = self.output(array.dims, array.array.shape)
+        names, whole_shape = self.output(array.dims, array.array.shape)
+        shape, wanted = placed.shape(names, whole_shape), placed.box(self.axes)
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
         targets = [self.targets(output, names) for output in outputs]
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
             self.predict_frame(
-                network, frame, [places[number] for places in targets], settings, report
+                network, frame, [places[number] for places in targets], settings, report, wanted
             )
         attributes = dict(described.attrs)
+        if placed.origin:
+            attributes["origin"] = {key: at for key, at in placed.origin.items() if key in names}
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
         results = tuple(xr.DataArray(output, dims=names, attrs=attributes) for output in outputs)
         return results if uncertainty else results[0]
+
+    def place(
+        self, image: LazyImage, region: Mapping[str, slice] | str | None, attention: Attention
+    ) -> RegionOfImage:
+        """What has to be read of an image, as from `suit`, and predicted, for a region or all."""
+        if region is None:
+            return RegionOfImage.all_of(image)
+        self._check_axes(image.dims, dict(image.sizes))
+        return place_region(image, region, attention, self.axes, self.output_axes)
 
     def suit(self, image: LazyImage) -> LazyImage:
         """The image with the axes that the network sees.
@@ -202,9 +224,13 @@ class Model:
         targets: Sequence[Any],
         settings: Settings,
         progress: Progress | None = None,
+        wanted: Box | None = None,
     ) -> None:
-        """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
-        prepared = self.prepare_frame(frame)
+        """Predict one of `frames` into its `targets`: the prediction, and σ if there are two.
+
+        With `wanted`, (z,) y, x, only that part of the frame, of which targets have the size.
+        """
+        prepared = self.prepare_frame(frame, wanted)
         finished = self.finish_frame(prepared, targets)
         budget = budget_of(network, settings)
         tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
@@ -233,7 +259,7 @@ class Model:
         for place, result in zip(finished, results, strict=True):
             place[whole(result.shape)] = result
 
-    def prepare_frame(self, frame: View) -> NormalizedInput:
+    def prepare_frame(self, frame: View, wanted: Box | None = None) -> NormalizedInput:
         """A frame as the network sees it.
 
         Raises
@@ -244,7 +270,7 @@ class Model:
         values = frame.load() if frame.in_memory else frame
         check_image(values)
         fitted = self.config.normalization.source.fit(values)
-        return NormalizedInput(frame, fitted, tuple(self.config.network.multiple))
+        return NormalizedInput(frame, fitted, tuple(self.config.network.multiple), wanted)
 
     def finish_frame(
         self, prepared: NormalizedInput, targets: Sequence[Any]

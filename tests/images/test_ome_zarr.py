@@ -34,8 +34,8 @@ def image_of(shape=(2, 12, 20, 18), dims="czyx", dtype="f4") -> LazyImage:
     return LazyImage(array, tuple(dims), "a", size, "micrometer", names)
 
 
-def write(path, image, version="0.5"):
-    chunks = [min(size, 8) for size in image.array.shape]
+def write(path, image, version="0.5", chunk=8):
+    chunks = [min(size, chunk) for size in image.array.shape]
     create_ome_zarr(path, image, chunks=chunks, version=version)[...] = image.array
     return path
 
@@ -59,7 +59,7 @@ def test_round_trip(tmp_path, version, dims):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_pyramid(tmp_path, version):
     image = image_of((7, 600, 1030), "zyx")
-    path = write(tmp_path / "a.zarr", image, version)
+    path = write(tmp_path / "a.zarr", image, version, chunk=256)
     add_pyramid(path, image)
     group = zarr.open_group(path, mode="r")
     validated = VALIDATORS[version].from_zarr(group)
@@ -76,6 +76,17 @@ def test_pyramid(tmp_path, version):
     assert np.allclose(scale.scale, [1.0, 0.8, 0.8])
     assert np.allclose(shift.translation, [0.25, 0.3, 0.3])
     np.testing.assert_array_equal(read_image(path), fine)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4"])
+def test_coarser_integers_are_rounded(tmp_path, dtype):
+    """Truncated, every level would be darker by half a count than the finer one."""
+    image = image_of((300, 258), "yx", dtype)
+    path = write(tmp_path / "a.zarr", image, chunk=256)
+    add_pyramid(path, image)
+    means = image.array.astype(float).reshape(150, 2, 129, 2).mean((1, 3))
+    expected = means if dtype == "f4" else np.rint(means)
+    np.testing.assert_array_equal(zarr.open_group(path, mode="r")["1"][...], expected)
 
 
 def test_time_and_units(tmp_path):

@@ -128,9 +128,7 @@ def test_shards_are_read_in_parts(server, tmp_path, ranges):
         tmp_path / "s.zarr",
         attributes={"ome": {"version": "0.5", "multiscales": [multiscale("zyx")]}},
     )
-    group.create_array(
-        "0", data=IMAGE, chunks=(4, 8, 8), shards=(4, 40, 32), compressors=None
-    )
+    group.create_array("0", data=IMAGE, chunks=(4, 8, 8), shards=(4, 40, 32), compressors=None)
     server.ranges = ranges
     image = open_image(f"{server.url}/s.zarr")
     described = server.sent

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,17 +25,20 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
-from gvtzoo.images.lazy import LazyImage
+from gvtzoo.images.lazy import Box, LazyImage
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.npy import open_npy
+from gvtzoo.images.ome_sets import files_of
 from gvtzoo.images.ome_zarr_metadata import Version
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
+from gvtzoo.images.zarr_stores import Place, archive_of, is_url
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import NormalizedInput
 from gvtzoo.prediction.model import Model, budget_of, choose_tiling, prepare
+from gvtzoo.prediction.region import Attention, RegionOfImage
 from gvtzoo.prediction.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,6 +87,8 @@ def predict_large(
     identity: str,
     client: Client | None = None,
     progress: Progress | None = None,
+    region: Mapping[str, slice] | str | None = None,
+    attention: Attention = "image",
 ) -> None:
     """Predict an image of any size exactly, from file to file.
 
@@ -101,6 +106,8 @@ def predict_large(
         it is done here.
     progress : callable, optional
         ``progress(done, all)``.
+    region, attention
+        As of `Model.predict`.
 
     Raises
     ------
@@ -113,19 +120,20 @@ def predict_large(
         _check_suffix(path)
     if output.sigma is not None and not model.config.uncertainty:
         raise GvtzooError(f"{model.name} has no uncertainty head: predict without uncertainty")
-    image = model.suit(image)
+    placed = model.place(model.suit(image), region, attention)
+    image = placed.image
     device = settings.device
     if client is not None:
         settings = _for_workers(client, output, settings)
     model.frames(image.array, image.dims)
-    described = _describe(model, image, output)
+    described = _describe(model, placed, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
     network = prepare(as_gvtnet(model.network), settings)
     who = _Who(client, device, network)
     with _told(output.path, partial), _alone(partial):
-        _take_up(partial, output.path.name, _fingerprint(model, image, output, settings, identity))
+        _take_up(partial, output.path.name, _fingerprint(model, placed, output, settings, identity))
         try:
-            _predict_into(partial, model, image, output, described, settings, who, progress)
+            _predict_into(partial, model, placed, output, described, settings, who, progress)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -134,7 +142,7 @@ def predict_large(
                 if path.name != NOTE:
                     _remove(path)
             settings = replace(settings, memory=budget_of(network, settings) // 4)
-            _predict_into(partial, model, image, output, described, settings, who, progress)
+            _predict_into(partial, model, placed, output, described, settings, who, progress)
         shutil.rmtree(partial)
 
 
@@ -160,7 +168,7 @@ class _Who:
 def _predict_into(
     partial: Path,
     model: Model,
-    image: LazyImage,
+    placed: RegionOfImage,
     output: Output,
     described: LazyImage,
     settings: Settings,
@@ -168,6 +176,7 @@ def _predict_into(
     progress: Progress | None,
 ) -> None:
     """Predict all frames, in a folder where some may be done, and give the output its name."""
+    image = placed.image
     frames = model.frames(image.array, image.dims)
     plans = _planned(partial, model, who.network, frames[0], settings)
     results = _results(partial, described, output, plans)
@@ -177,7 +186,7 @@ def _predict_into(
         if (folder / "done").exists():
             continue
         folder.mkdir(exist_ok=True)
-        prepared = _prepared(folder, model, frame)
+        prepared = _prepared(folder, model, frame, placed.box(model.axes))
         predict_exact(
             who.network,
             prepared,
@@ -216,10 +225,22 @@ def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
     return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
 
 
-def identity_of(path: Path) -> str:
-    """What tells an image's file from others: its place, size and time."""
-    stat = path.stat()
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+def identity_of(place: Place) -> str:
+    """What tells an image's files from others: their places, sizes and times of change.
+
+    Of a folder, such as OME-Zarr, all files count, for a chunk that is written anew leaves the
+    folder's own time as it is. Of an image on a server only its address is known.
+    """
+    if is_url(place):
+        return str(place)
+    path = Path(place)
+    top = archive_of(path) or path
+    files = sorted(top.rglob("*")) if top.is_dir() else files_of(top)
+    digest = hashlib.sha256(str(path.resolve()).encode())
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -257,12 +278,13 @@ def _check_suffix(path: Path) -> None:
 
 def _fingerprint(
     model: Model,
-    image: LazyImage,
+    placed: RegionOfImage,
     output: Output,
     settings: Settings,
     identity: str,
 ) -> str:
     """What has to be the same for a prediction to be continued."""
+    image = placed.image
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
@@ -272,6 +294,8 @@ def _fingerprint(
         "model": model.config.model_dump(mode="json"),
         "weights": digest.hexdigest(),
         "image": [identity, image.dims, list(image.array.shape), str(image.array.dtype)],
+        "region": [[axis, part.start, part.stop] for axis, part in placed.region.items()],
+        "origin": placed.origin,
         "sigma": output.sigma is not None,
         "output": [output.path.suffix, output.zarr.version],
         "dtype": settings.dtype,
@@ -315,13 +339,14 @@ def _planned(
     ]
 
 
-def _prepared(folder: Path, model: Model, frame: Any) -> NormalizedInput:
+def _prepared(folder: Path, model: Model, frame: Any, wanted: Box | None) -> NormalizedInput:
     """The frame with its normalization, whose statistics are taken once."""
     note = folder / "normalization.json"
     multiple = tuple(model.config.network.multiple)
     if note.is_file():
-        return NormalizedInput(frame, FittedNormalization(**json.loads(note.read_text())), multiple)
-    prepared = model.prepare_frame(frame)
+        fitted = FittedNormalization(**json.loads(note.read_text()))
+        return NormalizedInput(frame, fitted, multiple, wanted)
+    prepared = model.prepare_frame(frame, wanted)
     with write_atomically(note) as temporary:
         temporary.write_text(json.dumps(asdict(prepared.normalization)))
     return prepared
@@ -356,9 +381,11 @@ class _Results:
             move_in_place(finished, path)
 
 
-def _describe(model: Model, image: LazyImage, output: Output) -> LazyImage:
+def _describe(model: Model, placed: RegionOfImage, output: Output) -> LazyImage:
     """What the output will look like."""
-    names, shape = model.output(image.dims, image.array.shape)
+    image = placed.image
+    names, whole_shape = model.output(image.dims, image.array.shape)
+    shape = placed.shape(names, whole_shape)
     suffix = output.path.suffix.lower()
     if suffix in (ZARR_SUFFIX, *TIFF_SUFFIXES):
         order = "tczyx" if suffix == ZARR_SUFFIX else "tzcyx"
@@ -378,6 +405,7 @@ def _describe(model: Model, image: LazyImage, output: Output) -> LazyImage:
         name=output.path.stem,
         pixel_size={axis: size for axis, size in image.pixel_size.items() if axis in names},
         channels=[],
+        origin={axis: at for axis, at in placed.origin.items() if axis in names},
     )
 
 
