@@ -20,7 +20,7 @@ from gvtzoo.prediction.tiling import measure_tiling
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.comparison import compare, predict
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.run import open_run
+from gvtzoo.hub.load import load_own
 from gvtzoo.training.run_folder import middle_plane
 
 SEED = 1
@@ -37,9 +37,9 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.run / "recipe.yaml")
     images = load_images(arguments.data, "test", recipe)
-    models = {"GVTNet": open_run(arguments.run)}
+    models = {"GVTNet": load_own(arguments.run)}
     if arguments.unet is not None:
-        models = {"plain U-Net of the same size": open_run(arguments.unet), **models}
+        models = {"plain U-Net of the same size": load_own(arguments.unet), **models}
     name = recipe.model.data[0].name if recipe.model and recipe.model.data else recipe.name
     data = f"{name}: test images, not seen in training"
     rows = compare(images, recipe.task, models, data=data, seed=SEED)

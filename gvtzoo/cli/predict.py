@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
@@ -146,8 +147,11 @@ def predict(
     _check_foreign(
         loaded, settings, uncertainty, several=scheduler is not None or workers is not None
     )
-    failures = 0
-    with _cluster(scheduler, workers, settings) as client:
+    failures, written = 0, 0
+    with (
+        interruptible(lambda: _kept(jobs, written)),
+        _cluster(scheduler, workers, settings) as client,
+    ):
         for source, target in jobs:
             try:
                 predict_file(
@@ -164,6 +168,7 @@ def predict(
                     overwrite=overwrite,
                     client=client,
                 )
+                written += 1
                 typer.echo(str(target))
             except (GvtzooError, OSError) as error:
                 failures += 1
@@ -173,6 +178,25 @@ def predict(
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+
+
+def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
+    """What an interrupted prediction leaves, and how it goes on."""
+    from gvtzoo.prediction.exact.out_of_core import PARTIAL
+
+    begun = [
+        partial
+        for _, target in jobs
+        if (partial := target.with_name(f".{target.name}{PARTIAL}")).exists()
+    ]
+    if begun:
+        return f"{begun[0]} holds what is done: the same command goes on with it"
+    if len(jobs) == 1:
+        return "nothing was written: the same command starts again"
+    return (
+        f"{written} of {len(jobs)} predictions are written and stay: the same command makes the "
+        "others"
+    )
 
 
 def _check_foreign(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings
+from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings, predictions_kept
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
@@ -54,7 +55,7 @@ def sweep(
 ) -> None:
     """Measure what predictions lose in tiles of several sizes against the whole image.
 
-    Tiles with a halo (as Fiji and ilastik cut them), averaged blocks, and exact tiles, from the
+    Tiles with a halo as wide as the convolutions reach, averaged blocks, and exact tiles, from the
     training patch to the whole image.
     """
     from gvtzoo.evaluation.folder import write_text
@@ -145,7 +146,7 @@ def transfer(
         name: _pairs(Path(place), recipes.get(name), output / report_folder.IMAGES, name)
         for name, place in places.items()
     }
-    with progress_bar("evaluating") as shown:
+    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         found = run_transfer(candidates, sets, output, command=command_line(), progress=shown)
     for metric in MATRICES:
         matrix = found.matrix(metric)

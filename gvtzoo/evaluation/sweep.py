@@ -50,8 +50,8 @@ class SweepRow:
     metrics : dict of str to float
         Against the truth (`evaluate_pair`), if there is one.
     method : {"halo", "blocks", "exact", "whole"}
-        Tiles whose halo is cut away, as other programs do it; overlapping blocks that are averaged,
-        as the paper's authors did it; or tiles with the sums over the whole image.
+        Tiles whose halo is cut away, as programs do it that know of one; overlapping blocks that
+        are averaged, as the paper's authors did it; or tiles with the sums over the whole image.
     images : int
         That the row is a mean of (of `max_difference`: the largest).
     """

@@ -156,7 +156,7 @@ def _as_imported(metadata: ModelMetadata) -> ModelMetadata:
     changes: dict[str, Any] = {
         "limitations": "\n\n".join(part for part in (metadata.limitations, PROVENANCE) if part)
     }
-    if "license" not in metadata.model_fields_set:
+    if not metadata.license:
         changes["license"] = REFERENCE_LICENSE
     return metadata.model_copy(update=changes)
 
