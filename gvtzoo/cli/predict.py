@@ -312,7 +312,7 @@ def predict_file(
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
     own = None if isinstance(model, BioimageioModel) else model
-    several = "c" in model.axes
+    several = "c" in model.axes and channel is None
     image = open_image(source, axes=axes, channel=channel, keep_channels=several)
     cut: dict[str, Any] = {}
     if region is not None:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import DataFolder, Device, ModelName, progress_bar
+from gvtzoo.cli.options import (
+    DataFolder,
+    Device,
+    ModelName,
+    SourceChannel,
+    TargetChannel,
+    progress_bar,
+)
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -65,6 +72,8 @@ def train(
         ),
     ] = None,
     settings: Settings = None,
+    channel: SourceChannel = None,
+    target_channel: TargetChannel = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue where it stopped, with the run's own recipe.")
     ] = False,
@@ -80,7 +89,8 @@ def train(
 
     What --set changes when a training is resumed is written into the run's changes.json.
     """
-    loaded = _recipe_of(recipe, output, settings or [], resume)
+    chosen = [*(settings or []), *_channels(channel, target_channel)]
+    loaded = _recipe_of(recipe, output, chosen, resume)
     from gvtzoo.training.train import train as run_training
 
     with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
@@ -137,18 +147,36 @@ def _kept(run: Path) -> str:
     return "nothing was written yet: the same command begins again"
 
 
+def _channels(channel: str | None, target_channel: str | None) -> list[str]:
+    """The channels as settings of a recipe."""
+    import json
+
+    chosen = {"data.channel": channel, "data.target_channel": target_channel}
+    return [
+        f"{key}={value if value.isdigit() else json.dumps(value)}"
+        for key, value in chosen.items()
+        if value is not None
+    ]
+
+
 def finetune(
     model: ModelName,
     data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
     freeze: Annotated[Freeze, typer.Option(help="What keeps the model's weights.")] = Freeze.NONE,
     settings: Settings = None,
+    channel: SourceChannel = None,
+    target_channel: TargetChannel = None,
     device: Device = "auto",
 ) -> None:
     """Train a model further on a few image pairs of your own."""
     from gvtzoo.training.finetune import finetune as run_finetuning
 
-    chosen = [f"training.freeze={freeze.value}", *(settings or [])]
+    chosen = [
+        f"training.freeze={freeze.value}",
+        *(settings or []),
+        *_channels(channel, target_channel),
+    ]
     with interruptible(lambda: _kept(output)), _progress(f"fine-tuning {model}") as shown:
         result = run_finetuning(model, data, output, settings=chosen, device=device, progress=shown)
     for name, metrics in (("before", result.before), ("after", result.after)):

@@ -206,7 +206,7 @@ class ModelPredictions:
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
     ) -> bool:
         """Predict into files; whether σ is one of them."""
-        from gvtzoo.images.files import open_image, read_image, write_image
+        from gvtzoo.images.files import open_image, write_image
         from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
         from gvtzoo.prediction.model import Model
 
@@ -228,7 +228,7 @@ class ModelPredictions:
             )
             return uncertainty
         results = model.predict(
-            read_image(pair.source, **reading),
+            image.load(),
             uncertainty=uncertainty,
             progress=progress,
             **vars(self.settings),

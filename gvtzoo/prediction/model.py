@@ -184,7 +184,12 @@ class Model:
             )
         channels = self.config.network.input_channels
         if channels > 1 and sizes["c"] != channels:
-            raise GvtzooError(f"the image has {sizes['c']} channels, {self.name} takes {channels}")
+            planes = sizes.get("z") == channels
+            hint = f": choose one of them, such as --channel 0, for its {channels} planes"
+            raise GvtzooError(
+                f"the image has {sizes['c']} channels, {self.name} takes {channels}"
+                f"{hint if planes else ''}"
+            )
 
     def _looped(self, dims: Sequence[Hashable]) -> tuple[str, ...]:
         """Axes of an image that the network does not see."""
