@@ -99,7 +99,7 @@ class PrecomputedPredictions:
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         parts = [part for part in (pair.structure, pair.condition) if part]
         for place in (self.folder.joinpath(*parts), self.folder / pair.place.parent, self.folder):
-            for stem in (pair.source.stem, pair.name, _without_ome(pair.source.stem)):
+            for stem in (pair.name, pair.source.stem, _without_ome(pair.source.stem)):
                 found = _image(place, stem)
                 if found is not None:
                     return Prediction(found, _image(place, f"{found.stem}{SIGMA}"))

@@ -55,8 +55,10 @@ def write(
     return path
 
 
-def write_plate(path: Path, wells: dict[str, list[np.ndarray]], version: str = "0.4") -> Path:
-    """A plate with fields of ``yx`` in each well, such as ``{"A/1": [field, field]}``."""
+def write_plate(
+    path: Path, wells: dict[str, list[np.ndarray]], version: str = "0.4", dims: str = "yx"
+) -> Path:
+    """A plate with fields in each well, such as ``{"A/1": [field, field]}``."""
     rows = sorted({well.split("/")[0] for well in wells})
     columns = sorted({well.split("/")[1] for well in wells})
     plate = {
@@ -76,7 +78,7 @@ def write_plate(path: Path, wells: dict[str, list[np.ndarray]], version: str = "
         _group(path / well, {"well": {"images": [{"path": str(n)} for n in range(len(fields))]}},
                version)  # fmt: skip
         for number, field in enumerate(fields):
-            write(path / well / str(number), field, multiscale("yx"), version)
+            write(path / well / str(number), field, multiscale(dims), version)
     return path
 
 

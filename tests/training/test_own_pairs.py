@@ -68,7 +68,9 @@ def save(path: Path, array: np.ndarray, dims: str = "yx", **attributes) -> Path:
     return path
 
 
-def save_pair(folder: Path, source, target, *, name: str = "a.tif", dims=("yx", "yx"), **attributes):
+def save_pair(
+    folder: Path, source, target, *, name: str = "a.tif", dims=("yx", "yx"), **attributes
+):
     save(folder / "source" / name, source, dims[0], **attributes)
     save(folder / "target" / name, target, dims[1])
     return folder
@@ -108,7 +110,9 @@ def test_five_images_of_one_name(package, tmp_path):
         save_pair(folder, noisy(clean(number=day)), clean(number=day))
         rows.append(f"day{day}/source/a.tif,day{day}/target/a.tif")
     (tmp_path / "pairs.csv").write_text("\n".join(rows))
-    done = invoke("finetune", package, "--data", tmp_path / "pairs.csv", "-o", tmp_path / "run", *QUICK)
+    done = invoke(
+        "finetune", package, "--data", tmp_path / "pairs.csv", "-o", tmp_path / "run", *QUICK
+    )
     assert done.exit_code == 0, done.output
     images = json.loads((tmp_path / "run" / "data.json").read_text())["train"]["images"]
     assert [image["name"] for image in images] == [f"day{day}/source/a" for day in (0, 1, 2, 4)]
@@ -119,9 +123,12 @@ def test_train_takes_undivided_folders(tmp_path, count):
     data = tmp_path / "data"
     for number in range(count):
         save_pair(data, noisy(clean(number=number)), clean(number=number), name=f"{number}.tif")
-    done = invoke("train", "denoising/exposures", "--data", data, "-o", tmp_path / "run", *QUICK,
-                  "--set", "network.features=4", "--set", "training.batch_size=1",
-                  "--set", "training.validate_every=1", "--set", "training.early_stopping=null")  # fmt: skip
+    changes = ["network.features=4", "training.batch_size=1", "training.validate_every=1",
+               "training.validation=true"]  # fmt: skip
+    options = [part for change in changes for part in ("--set", change)]
+    done = invoke(
+        "train", "denoising/exposures", "--data", data, "-o", tmp_path / "run", *QUICK, *options
+    )
     assert done.exit_code == 0, done.output
     used = json.loads((tmp_path / "run" / "data.json").read_text())
     assert {split: content["count"] for split, content in used.items()} == {
@@ -153,9 +160,13 @@ def test_channels_are_chosen(package, tmp_path):
     data = save_pair(tmp_path / "data", both, np.stack([both[1], image]), dims=("cyx", "cyx"))
     done = invoke("finetune", package, "--data", data, "-o", tmp_path / "run", *QUICK)
     assert done.exit_code == 1
-    assert "choose one with --channel 0 or --channel 1" in done.output
-    done = invoke("finetune", package, "--data", data, "-o", tmp_path / "run", *QUICK, "--channel", 0)
-    assert "choose one with --target-channel 0 or --target-channel 1" in done.output
+    told = "source a.tif has 2 channels: choose one with --channel 0 or --channel 1"
+    assert str(done.exception) == told
+    done = invoke(
+        "finetune", package, "--data", data, "-o", tmp_path / "run", *QUICK, "--channel", 0
+    )
+    assert str(done.exception).endswith("with --target-channel 0 or --target-channel 1")
+    assert str(done.exception).startswith("target a.tif")
     done = invoke("finetune", package, "--data", data, "-o", tmp_path / "run", *QUICK,
                   "--channel", 0, "--target-channel", 1)  # fmt: skip
     assert done.exit_code == 0, done.output

@@ -39,11 +39,15 @@ def read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:
     """
     network = recipe.network
     planes = recipe.data.planes_as_channels
-    source = _read(pair.source, pair.channel, network.input_channels, planes)
+    try:
+        source = _read(pair.source, pair.channel, network.input_channels, planes)
+    except GvtzooError as error:
+        raise GvtzooError(f"source {error}") from error
     try:
         target = _read(pair.target, pair.target_channel, network.output_channels, False)
     except GvtzooError as error:
-        raise GvtzooError(str(error).replace("--channel", "--target-channel")) from error
+        advice = str(error).replace("--channel", "--target-channel")
+        raise GvtzooError(f"target {advice}") from error
     files = dict.fromkeys(file for image in (pair.source, pair.target) for file in files_of(image))
     name = pair.name or pair.source.stem
     return pair_images(name, source, target, split, recipe, tuple(files))

@@ -290,3 +290,20 @@ def test_the_command_reads_and_writes_zarr(tmp_path, stack, expected):
         assert written_version(target) == "0.4"
         assert_close(read_image(target), expected[0])
         assert_close(read_image(tmp_path / f"{name}_sigma.zarr"), expected[1])
+
+
+@pytest.mark.parametrize("kind", ["changed", "new", "gone"])
+def test_an_image_whose_chunks_change_is_another_one(tmp_path, stack, kind):
+    """Its folder stays as it is."""
+    path = tmp_path / "a.zarr"
+    write_image(path, stack)
+    before = identity_of(path)
+    assert identity_of(path) == before
+    chunk = next(file for file in sorted((path / "0" / "c").rglob("*")) if file.is_file())
+    if kind == "changed":
+        os.utime(chunk, ns=(1, 1))
+    elif kind == "new":
+        chunk.with_name("another").write_bytes(b"")
+    else:
+        chunk.unlink()
+    assert identity_of(path) != before
