@@ -7,7 +7,8 @@ processing sees the image without its padding, the network sees blocks with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from gvtzoo.bioimageio.axes import (
 )
 from gvtzoo.bioimageio.package import ForeignPackage, quiet, reason
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.checks import check_image
+from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.prediction.frames import frames_of
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Arrays = Mapping[str, np.ndarray]
+log = logging.getLogger(__name__)
+
+MOST_NAMED = 6  # blank frames
 DEFAULT_BLOCK = {"x": 512, "y": 512, "z": 32, "t": 32}
 DEFAULT_BLOCK_3D = {"x": 128, "y": 128, "z": 32, "t": 32}
 DEFAULT_MARGIN = {"x": 32, "y": 32, "z": 4, "t": 4}  # of blocks for which no halo is stated
@@ -129,11 +133,30 @@ class BioimageioModel:
         looped = self._looped(fitted.dims)
         frames = frames_of(fitted.array, fitted.dims, self.axes, looped)
         network = self._network(settings.device)
-        results = []
+        results: list[Any] = []
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
-            results.append(self._predict_frame(frame.load(), network, settings, report))
+            try:
+                results.append(self._predict_frame(frame.load(), network, settings, report))
+            except BlankImageError:
+                results.append(None)
+        results = self._with_blanks(results)
         return self._collect(results, described, fitted.dims, looped)
+
+    def _with_blanks(self, results: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        """Zeros for the frames in which there was nothing to see, and their numbers told."""
+        seen = [result for result in results if result is not None]
+        if not seen:
+            raise GvtzooError("the image is constant: there is nothing to see in it")
+        if len(seen) < len(results):
+            blank = [str(n) for n, result in enumerate(results) if result is None]
+            log.warning(
+                "%d of %d frames are blank, and left at zero: %s",
+                len(blank),
+                len(results),
+                ", ".join(blank[:MOST_NAMED]),
+            )
+        return [np.zeros_like(seen[0]) if result is None else result for result in results]
 
     def check_settings(self, settings: Settings, uncertainty: bool = False) -> None:
         """Refuse what only gvtzoo's own networks do.

@@ -83,6 +83,13 @@ def predict(
     channel: Annotated[
         str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
     ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Which image of a file, by number (from 0) or name."),
+    ] = None,
+    level: Annotated[
+        int | None, typer.Option(min=0, help="Which resolution of a pyramid; 0 is the finest.")
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(help="What a prediction may take, such as 4GB.")
     ] = None,
@@ -120,7 +127,7 @@ def predict(
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict images of any size: TIFF, OME-Zarr, npy and npz.
+    """Predict images of any size: TIFF, OME-Zarr, npy, npz, PNG and JPEG.
 
     An image that does not fit the memory is predicted tile by tile, with the same result; when that
     is interrupted, the same command continues it.
@@ -162,6 +169,8 @@ def predict(
                     channel=channel,
                     region=region,
                     attention=attention.value,
+                    series=series,
+                    level=level,
                     uncertainty=uncertainty,
                     settings=settings,
                     zarr=zarr,
@@ -172,15 +181,14 @@ def predict(
                 typer.echo(str(target))
             except (GvtzooError, OSError) as error:
                 failures += 1
-                named = str(source) in str(error)
-                typer.echo(f"gvtzoo: {error}" if named else f"gvtzoo: {source}: {error}", err=True)
+                typer.echo(f"gvtzoo: {_named(source, error)}", err=True)
     if failures:
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
 
 
-def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
+def _kept(jobs: list[tuple[Place, Path]], written: int) -> str:
     """What an interrupted prediction leaves, and how it goes on."""
     from gvtzoo.prediction.exact.out_of_core import PARTIAL
 
@@ -197,6 +205,12 @@ def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
         f"{written} of {len(jobs)} predictions are written and stay: the same command makes the "
         "others"
     )
+
+
+def _named(source: Place, error: Exception) -> str:
+    """What went wrong with an image, whose name is said once."""
+    text = str(error)
+    return text if str(source).rsplit("/", 1)[-1] in text else f"{source}: {text}"
 
 
 def _check_foreign(
@@ -287,6 +301,8 @@ def predict_file(
     channel: str | None,
     region: str | None,
     attention: Literal["image", "region"],
+    series: str | None,
+    level: int | None,
     uncertainty: bool,
     settings: Settings,
     zarr: ZarrOptions,
@@ -295,7 +311,7 @@ def predict_file(
 ) -> None:
     """Predict one file into another, and σ beside it."""
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.files import check_writable, open_image, write_image
+    from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
     from gvtzoo.images.zarr_stores import is_url
     from gvtzoo.prediction.exact.out_of_core import (
         TILED_SUFFIXES,
@@ -305,15 +321,22 @@ def predict_file(
         predict_large,
     )
 
-    sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
+    sigma_target = with_ending(target, "_sigma")
     targets = [target, sigma_target] if uncertainty else [target]
     for path in targets:
         if not is_url(source) and path.resolve() == Path(source).resolve():
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
     own = None if isinstance(model, BioimageioModel) else model
-    several = "c" in model.axes and channel is None
-    image = open_image(source, axes=axes, channel=channel, keep_channels=several)
+    image = open_image(
+        source,
+        axes=axes,
+        channel=channel,
+        # A network of planes as channels takes these from one channel of the image.
+        keep_channels="c" in model.axes and channel is None,
+        series=series,
+        level=level,
+    )
     cut: dict[str, Any] = {}
     if region is not None:
         if own is None:
@@ -337,7 +360,7 @@ def predict_file(
                 image,
                 output,
                 settings,
-                identity=identity_of(source),
+                identity=identity_of(source, axes, channel, series, level),
                 client=client,
                 progress=shown,
                 **cut,

@@ -291,7 +291,7 @@ def _unread_pages(tiff: tifffile.TiffFile, series: Sequence[tifffile.TiffPageSer
         for one in series
         for level in one.levels
         for page in level.pages
-        if page is not None and page.parent is tiff
+        if page is not None and page.parent.filehandle.name == tiff.filehandle.name
     }
     stored_behind = any(len(one.pages) == 1 and len(one) > 1 for one in series)
     unread = 0 if stored_behind else len(tiff.pages) - len(read & set(range(len(tiff.pages))))

@@ -57,7 +57,10 @@ class NormalizedInput:
         values = self.frame[read]
         if values.shape != tuple(map(len, wanted)) or any(np.any(np.diff(v) < 0) for v in wanted):
             values = values[np.ix_(*(v - r.start for v, r in zip(wanted, read, strict=True)))]
-        return np.asarray(self.normalization.apply(values))
+        normalized = np.asarray(self.normalization.apply(values))
+        if values.dtype.kind == "f":
+            np.nan_to_num(normalized, copy=False, nan=0.0)  # holes: as dark, or as the mean
+        return normalized
 
     @cached_property
     def _widths(self) -> list[tuple[int, int]]:
@@ -88,6 +91,8 @@ class DenormalizedWriter:
         To be undone.
     kind : {"values", "widths"}
         σ is a width: it is scaled, but not shifted.
+    holes : View, optional
+        The frame, where it may have NaN: there, the output has, too.
     """
 
     target: Any
@@ -95,6 +100,7 @@ class DenormalizedWriter:
     shape: tuple[int, ...]
     normalization: FittedNormalization | None
     kind: Literal["values", "widths"] = "values"
+    holes: View | None = None
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
         inside = [
@@ -116,6 +122,10 @@ class DenormalizedWriter:
                 if self.kind == "values"
                 else undo.denormalize_scale(values)
             )
+        if self.holes is not None:
+            hole = np.isnan(self.holes[(slice(0, self.holes.shape[0]), *place)]).any(axis=0)
+            if hole.any():
+                values = np.where(hole, np.float32(np.nan), values)
         self.target[(slice(0, len(values)), *place)] = values
 
 

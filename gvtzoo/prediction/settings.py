@@ -55,18 +55,30 @@ def as_data_array(
     GvtzooError
         When there are not as many names as axes.
     """
-    if isinstance(image, xr.DataArray):
-        if axes is None:
-            return image
-        return image.rename(dict(zip(image.dims, axes.lower(), strict=True)))
-    image = np.asarray(image)
-    names = expected if axes is None else tuple(axes.lower())
-    if len(names) != image.ndim:
+    own = image.dims if isinstance(image, xr.DataArray) else expected
+    names = tuple(str(axis).lower() for axis in own) if axes is None else tuple(axes.lower())
+    if len(names) != len(image.shape) or len(set(names)) < len(names):
         raise GvtzooError(
-            f"the image has {image.ndim} axes of sizes {image.shape}, but the axes are "
-            f"{''.join(names).upper()}: name them all, such as axes='ZYX'"
+            f"the image has {len(image.shape)} axes of sizes {tuple(image.shape)}, but the axes "
+            f"are {''.join(names).upper()}: name each, such as axes='ZYX'"
         )
-    return xr.DataArray(image, dims=names)
+    if isinstance(image, xr.DataArray):
+        # Under other names, coordinates would mean something else.
+        renamed = {old: new for old, new in zip(image.dims, names, strict=True) if old != new}
+        kept = image.drop_vars([axis for axis in renamed if axis in image.coords])
+        return kept.rename(renamed) if axes is not None else image.rename(renamed)
+    if isinstance(image, np.ma.MaskedArray):
+        image = _with_holes(image)
+    return xr.DataArray(np.asarray(image), dims=names)
+
+
+def _with_holes(image: np.ma.MaskedArray) -> np.ndarray:
+    """A masked array with NaN where it is masked."""
+    if not np.ma.is_masked(image):
+        return np.asarray(image.data)
+    exact = image.dtype.kind == "f" or image.dtype.itemsize <= 2
+    dtype = np.result_type(image.dtype, np.float32) if exact else np.dtype(np.float64)
+    return np.asarray(np.ma.filled(image.astype(dtype), np.nan))
 
 
 def choose_device(name: str) -> torch.device:

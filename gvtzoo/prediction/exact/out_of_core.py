@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
+from gvtzoo.images.checks import BlankImageError
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import Box, LazyImage
 from gvtzoo.images.normalization import FittedNormalization
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+BLANK = "blank"
 NOTE = "prediction.txt"  # which prediction this is
 DISK_SHARE = 0.5  # of what is free may go to feature maps
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
@@ -186,7 +188,12 @@ def _predict_into(
         if (folder / "done").exists():
             continue
         folder.mkdir(exist_ok=True)
-        prepared = _prepared(folder, model, frame, placed.box(model.axes))
+        try:
+            prepared = _prepared(folder, model, frame, placed.box(model.axes))
+        except BlankImageError as error:
+            model.leave_blank([places[number] for places in targets], error.value)
+            _clear(folder, blank=True)
+            continue
         predict_exact(
             who.network,
             prepared,
@@ -196,6 +203,11 @@ def _predict_into(
             runner=who.runner(folder, _within(progress, number, len(frames))),
         )
         _clear(folder)
+    done = [(partial / f"frame-{number}" / "done").read_text() for number in range(len(frames))]
+    blank = [number for number, note in enumerate(done) if note == BLANK]
+    if len(blank) == len(frames):
+        shutil.rmtree(partial)
+    model.tell_blank(blank, image.dims, image.array.shape)
     results.finish()
 
 
@@ -225,18 +237,24 @@ def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
     return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
 
 
-def identity_of(place: Place) -> str:
-    """What tells an image's files from others: their places, sizes and times of change.
+def identity_of(place: Place, *choices: object) -> str:
+    """What tells an image from others: its files' places, sizes and times, and what is chosen.
 
     Of a folder, such as OME-Zarr, all files count, for a chunk that is written anew leaves the
     folder's own time as it is. Of an image on a server only its address is known.
+
+    Parameters
+    ----------
+    place : path
+    *choices
+        Such as the channel, of an image that has several.
     """
     if is_url(place):
-        return str(place)
+        return " ".join(map(str, (place, *choices)))
     path = Path(place)
     top = archive_of(path) or path
     files = sorted(top.rglob("*")) if top.is_dir() else files_of(top)
-    digest = hashlib.sha256(str(path.resolve()).encode())
+    digest = hashlib.sha256(f"{path.resolve()} {choices}".encode())
     for file in files:
         stat = file.stat()
         digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
@@ -352,9 +370,9 @@ def _prepared(folder: Path, model: Model, frame: Any, wanted: Box | None) -> Nor
     return prepared
 
 
-def _clear(folder: Path) -> None:
-    """Leave of a finished frame only that it is."""
-    (folder / "done").touch()
+def _clear(folder: Path, *, blank: bool = False) -> None:
+    """Leave of a finished frame only that it is, and whether there was nothing to see."""
+    (folder / "done").write_text(BLANK if blank else "")
     for path in folder.iterdir():
         if path.name != "done":
             _remove(path)
