@@ -210,7 +210,7 @@ def _kept(jobs: list[tuple[Place, Path]], written: int) -> str:
 def _named(source: Place, error: Exception) -> str:
     """What went wrong with an image, whose name is said once."""
     text = str(error)
-    return text if str(source).rsplit("/", 1)[-1] in text else f"{source}: {text}"
+    return text if Path(source).name in text else f"{source}: {text}"
 
 
 def _check_foreign(

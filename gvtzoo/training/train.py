@@ -110,8 +110,10 @@ def train(
         When the data cannot be used, the run folder is taken, or the loss is no longer finite.
     """
     settings = recipe.training
-    training_images = load_images(data, "train", recipe, cache)
-    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
+    training_images: Sequence[TrainingImage] = load_images(data, "train", recipe, cache)
+    validation_images: Sequence[TrainingImage] = (
+        load_images(data, "val", recipe, cache) if settings.validation else []
+    )
     if not training_images:
         raise GvtzooError(f"{data} holds no training images")
     if settings.validation and not validation_images and _is_flat(data, recipe):

@@ -145,7 +145,8 @@ def _pairs_of_table(table: Table, folder: Path, split: Split, data: DataConfig) 
     table.require("source", "target")
     pairs = [
         _pair(
-            *(table.file(row, kind, folder, CONVERTED) for kind in ("source", "target")),
+            table.file(row, "source", folder, CONVERTED),
+            table.file(row, "target", folder, CONVERTED),
             data,
             row["channel"],
             row["target_channel"],
