@@ -165,7 +165,7 @@ class Model:
         """What has to be read of an image, as from `suit`, and predicted, for a region or all."""
         if region is None:
             return RegionOfImage.all_of(image)
-        self._check_axes(image.dims, dict[Hashable, int](image.sizes))
+        self._check_axes(image.dims, dict(zip(image.dims, image.array.shape, strict=True)))
         return place_region(image, region, attention, self.axes, self.output_axes)
 
     def suit(self, image: LazyImage) -> LazyImage:
