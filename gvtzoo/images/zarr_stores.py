@@ -81,6 +81,11 @@ def open_group(place: Place) -> zarr.Group:
         denied = getattr(store, "denied", None)
         if denied:
             raise GvtzooError(denied) from error
+        if is_url(place):
+            raise GvtzooError(
+                f"{place} is no OME-Zarr image: the server has no zarr.json or .zgroup there; "
+                "what is not OME-Zarr in a folder has to be downloaded first"
+            ) from error
         problem = " ".join(str(error).split()) or type(error).__name__
         raise GvtzooError(f"{place} is no OME-Zarr image, or a damaged one: {problem}") from error
     if not isinstance(node, zarr.Group):
