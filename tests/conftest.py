@@ -98,6 +98,8 @@ def empty_home(tmp_path_factory):
     """What is installed on this computer makes no difference to tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GVTZOO_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("GVTZOO_AUTHOR", raising=False)
         yield
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import progress_bar
 
 MEGABYTE = 10**6
@@ -42,7 +43,8 @@ def download(
         f"Cite: {data_set.cite}",
     ):
         typer.echo(line, err=True)
-    with progress_bar(name) as report:
+    kept = "what was downloaded is kept: the same command goes on with it"
+    with interruptible(lambda: kept), progress_bar(name) as report:
         shown = (
             None
             if report is None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import ModelName
 
 
@@ -30,7 +31,7 @@ def publish(
         bool, typer.Option("--private", help="Only for you and your organization.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check, and list the files; upload nothing.")
+        bool, typer.Option("--dry-run", help="Check, show address, files and card; upload nothing.")
     ] = False,
 ) -> None:
     """Check a package and publish it on Hugging Face, where anyone loads it by ORG/NAME."""
@@ -38,9 +39,12 @@ def publish(
 
     publication = prepare(package, repository)
     if not dry_run:
-        typer.echo(upload(publication, private=private))
+        with interruptible(lambda: "the same command completes what was uploaded"):
+            typer.echo(upload(publication, private=private))
         return
+    typer.echo(publication.address)
     for name, content in publication.files.items():
         typer.echo(f"{len(content):>12,}  {name}")
     total = sum(map(len, publication.files.values()))
     typer.echo(f"{total:>12,}  bytes in {len(publication.files)} files")
+    typer.echo(f"\n{publication.card}", nl=False)

@@ -14,7 +14,7 @@ from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
-    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.packages.config import PackageConfig, TrainedOn
     from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
 
 
@@ -83,12 +83,16 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         from gvtzoo.bioimageio.package import is_foreign
         from gvtzoo.hub.registry import find_model
         from gvtzoo.packages.reader import open_package
+        from gvtzoo.packages.run_folder import is_run, read_run_config
 
         path = find_model(model)
-        if is_foreign(path):
+        if is_run(path):
+            config = read_run_config(path)
+        elif is_foreign(path):
             _foreign_info(path, as_json)
             return
-        config = open_package(path).config
+        else:
+            config = open_package(path).config
         content, lines = config.model_dump(mode="json"), _package_lines(config)
         citations = config.metadata.cite
     if as_json:
@@ -128,6 +132,7 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
         ("tiling", _tiling(config.tiling, config.exact)),
         *_origin_lines(metadata),
+        ("trained on", _trained_on(config.trained_on)),
         *_metrics_lines(config.metrics),
     ]
 
@@ -158,10 +163,21 @@ def _description_lines(metadata: ModelMetadata, task: str) -> list[tuple[str, st
 
 def _origin_lines(metadata: ModelMetadata) -> list[tuple[str, str]]:
     return [
-        ("license", f"{metadata.license} (weights)"),
+        ("license", f"{metadata.license or 'none given'} (weights)"),
         ("authors", ", ".join(author.name for author in metadata.authors)),
         *[("data", _data(source)) for source in metadata.data],
+        *[("parent's data", _data(source)) for source in metadata.parent_data],
     ]
+
+
+def _trained_on(known: TrainedOn) -> str:
+    """How many files the package knows to have been learned from."""
+    counts = {
+        use: sum(file.use == use for file in known.files if not file.model)
+        for use in ("train", "val")
+    }
+    told = [f"{count} for {use}" for use, count in counts.items() if count]
+    return f"files: {', '.join(told)}" if told else ""
 
 
 def _data(source: DataSource) -> str:

@@ -14,8 +14,8 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A package's path; a name of `gvtzoo list`; ORG/NAME[@revision] on Hugging Face; "
-        "an id or address of bioimage.io.",
+        help="The path of a package or a run folder; a name of `gvtzoo list`; "
+        "ORG/NAME[@revision] on Hugging Face; an id or address of bioimage.io.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]

@@ -61,10 +61,13 @@ def sweep(
     from gvtzoo.evaluation.folder import write_text
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair, tiling_hint
     from gvtzoo.hub.load import load_own
+    from gvtzoo.packages.run_folder import is_run
     from gvtzoo.report.figures import sweep_curve
 
     if package is not None:
         _check_new(package, overwrite)
+        if is_run(model):
+            raise GvtzooError(f"{model} is a run folder: package it first, then sweep the package")
     _check_new(output / "sweep.csv", overwrite)
     loaded = load_own(model)
     if not loaded.config.network.sees_whole_image:

@@ -91,9 +91,9 @@ def train(
     """
     chosen = [*(settings or []), *_channels(channel, target_channel)]
     loaded = _recipe_of(recipe, output, chosen, resume)
-    from gvtzoo.training.train import train as run_training
-
     with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
+        from gvtzoo.training.train import train as run_training
+
         run = run_training(
             loaded,
             data,

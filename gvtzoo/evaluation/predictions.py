@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.files import write_atomically
+from gvtzoo.core.files import sha256_of, write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
@@ -58,7 +58,9 @@ class Candidate(Protocol):
     identity : str
         Changes with everything that predictions depend on, but the image.
     trained_on : TrainedOn, optional
-        What it has learned from; None where that is not known.
+        What it has learned from, empty where that is not known; None of what is no model.
+    weights : str, optional
+        SHA-256 of a run's weights.
     """
 
     @property
@@ -69,6 +71,9 @@ class Candidate(Protocol):
 
     @property
     def trained_on(self) -> TrainedOn | None: ...
+
+    @property
+    def weights(self) -> str | None: ...
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         """The prediction of a pair's source.
@@ -91,6 +96,7 @@ class PrecomputedPredictions:
     name: str
     folder: Path
     trained_on: TrainedOn | None = None
+    weights: str | None = None
 
     @property
     def identity(self) -> str:
@@ -113,6 +119,7 @@ class IdentityBaseline:
     name: str = INPUT
     identity: str = INPUT
     trained_on: TrainedOn | None = None
+    weights: str | None = None
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         return Prediction(pair.source)
@@ -170,9 +177,16 @@ class ModelPredictions:
         return None if is_foreign(self.path) else open_package(self.path).config
 
     @property
-    def trained_on(self) -> TrainedOn | None:
-        """What the model has learned from; None where that is not known."""
-        return None if self.config is None else self.config.trained_on
+    def trained_on(self) -> TrainedOn:
+        """What the model has learned from; empty where that is not known."""
+        from gvtzoo.packages.config import TrainedOn
+
+        return TrainedOn() if self.config is None else self.config.trained_on
+
+    @property
+    def weights(self) -> str | None:
+        """SHA-256 of a run's weights; None of packages."""
+        return sha256_of(self.path / WEIGHTS) if is_run(self.path) else None
 
     @property
     def in_truth_units(self) -> bool:

@@ -176,6 +176,10 @@ class Evaluation(Part):
     pixel_size : dict of str to float
         By axis, in `unit`; empty where it is not known.
     unit : str, optional
+    untold : tuple of str
+        Models of which it is not known what they were trained on.
+    weights : dict of str to str
+        SHA-256 of the weights of models that are run folders.
     data : str
         Where the pairs came from.
     command : str
@@ -191,6 +195,8 @@ class Evaluation(Part):
     calibrations: tuple[CalibrationRow, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     left_out: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+    weights: dict[str, str] = {}
     pixel_size: dict[str, float] = {}
     unit: str | None = None
     data: str = ""
@@ -221,6 +227,8 @@ class Evaluation(Part):
 
     def caveats(self) -> Iterator[str]:
         """What was known to models before, a sentence each: their numbers there are too good."""
+        for model in self.untold:
+            yield (f"{model}: what it was trained on is not known, so these images may be among it")
         for model in self.models:
             rows = self.of(model)
             for seen, text in SEEN.items():

@@ -121,6 +121,12 @@ def evaluate(
         left_out=tuple(left_out),
         pixel_size=calibration.get("pixel_size") or {},
         unit=calibration.get("unit") or None,
+        untold=tuple(
+            one.name
+            for one in candidates
+            if one.trained_on is not None and not one.trained_on.files
+        ),
+        weights={one.name: one.weights for one in candidates if one.weights is not None},
         data=data,
         command=command,
         versions=_versions(),

@@ -192,7 +192,8 @@ def _tests(gains: np.ndarray) -> tuple[float, float, float, float]:
 
     test = stats.ttest_1samp(gains, 0, alternative="greater")
     ranks = stats.wilcoxon(gains, alternative="greater")
-    return tuple(map(float, (test.statistic, test.pvalue, ranks.statistic, ranks.pvalue)))
+    t, t_p = float(test.statistic), float(test.pvalue)
+    return t, t_p, float(ranks.statistic), float(ranks.pvalue)
 
 
 def _checked(values: Sequence[float]) -> np.ndarray:

@@ -76,6 +76,16 @@ def find_model(name: str | Path) -> Path:
     return _downloaded(text, near)
 
 
+def repository_of(name: str | Path) -> str | None:
+    """``ORG/NAME`` of a model that `find_model` takes from Hugging Face; None for any other."""
+    from gvtzoo.hub.huggingface import REPOSITORY
+
+    match = REPOSITORY.fullmatch(str(name))
+    if match is None or Path(name).exists() or BIOIMAGEIO_ID.fullmatch(str(name)):
+        return None
+    return match[1]
+
+
 def _downloaded(text: str, near: str) -> Path:
     from gvtzoo.hub.huggingface import REPOSITORY, download
 

@@ -23,7 +23,7 @@ NOT_FOR = (
     "and pixel size. Elsewhere it may invent or remove structures. Predictions are not "
     "measurements: compare with real images before drawing conclusions from them."
 )
-CHOSE = " *"
+CHOSE = " †"
 CHOSEN = (
     "These images chose the weights among those of the training, so the model is better on them "
     "than on images that had no part in it."
@@ -211,6 +211,7 @@ def _files(known: TrainedOn) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
     return ", ".join(names[:MOST_NAMED]) + ", …" * (len(names) > MOST_NAMED)
 
 

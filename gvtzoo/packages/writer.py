@@ -392,7 +392,23 @@ def load_offline(path: Path, rdf: dict[str, Any]) -> ResourceDescr | InvalidDesc
     from bioimageio.spec import load_description
 
     known: dict[str, Any] = dict.fromkeys(strings(rdf))
+    _know_accounts(rdf)
     return load_description(path, perform_io_checks=True, known_files=known)
+
+
+def _know_accounts(rdf: dict[str, Any]) -> None:
+    """Take accounts on GitHub as they are: bioimageio.spec would ask GitHub for each.
+
+    bioimage.io itself does, when a package is uploaded there. There is no public way to leave out
+    this one of the checks.
+    """
+    from bioimageio.spec._internal import field_validation
+
+    people = [*(rdf.get("authors") or ()), *(rdf.get("maintainers") or ())]
+    accounts = [person.get("github_user") for person in people if isinstance(person, dict)]
+    field_validation.KNOWN_GITHUB_USERS.update(
+        account.lower() for account in accounts if isinstance(account, str)
+    )
 
 
 def strings(content: Any) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -11,7 +12,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.packages.identity import Identity, own_metadata
 from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, read_run_config, run_network
 from gvtzoo.packages.writer import write_package
-from gvtzoo.recipes.metadata import ModelMetadata
+from gvtzoo.recipes.metadata import MetricRow, ModelMetadata
 from gvtzoo.recipes.recipe import load_recipe
 
 EXAMPLE = "example.npz"
@@ -24,6 +25,7 @@ def package_run(
     overwrite: bool = False,
     *,
     metadata: ModelMetadata | None = None,
+    metrics: Sequence[MetricRow] | None = None,
 ) -> Path:
     """A package from a run folder, with the weights of its best validation.
 
@@ -39,6 +41,8 @@ def package_run(
     overwrite : bool
     metadata : ModelMetadata, optional
         What is said of the model; by default `run_metadata`, with the name of the zip.
+    metrics : sequence of MetricRow, optional
+        In the place of the run's ``metrics.json``.
 
     Returns
     -------
@@ -52,9 +56,12 @@ def package_run(
     """
     run, output = Path(run), Path(output)
     check_complete(run)
-    config = read_run_config(run).model_copy(
-        update={"metadata": metadata or run_metadata(run, output.stem)}
-    )
+    config = read_run_config(run)
+    changes = {
+        "metadata": metadata or run_metadata(run, output.stem),
+        "metrics": config.metrics if metrics is None else tuple(metrics),
+    }
+    config = config.model_copy(update=changes)
     return write_package(
         output,
         network=run_network(run, config),
