@@ -4,7 +4,8 @@ A network with global attention sees the whole image in every voxel, so a part i
 of two ways. With the attention of the ``image``, all of it is read and the result is what the
 prediction of the whole would have there, up to rounding. With that of the ``region``, only the
 region and a margin around it are read, and attention and normalization are theirs alone: an
-approximation. Attention from a coarser level is not offered: it came out worse than that.
+approximation. Attention from a coarser level is not offered: on two of three real stacks it lost
+more than that of the region.
 """
 
 from __future__ import annotations
