@@ -114,7 +114,7 @@ def ask(given: Identity, metadata: ModelMetadata) -> Identity:
 
     Every question may be left open by Enter.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _somebody_answers():
         return given
     missing = lacking(metadata)
     if "authors" in missing:
@@ -140,8 +140,14 @@ def lacking(metadata: ModelMetadata) -> list[str]:
     return [key for key in WANTED if not said[key]]
 
 
+def _somebody_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _ask(question: str) -> str:
-    return typer.prompt(question, default="", show_default=False, err=True).strip()
+    # typer.prompt writes a blank to standard output, which is for the package's path alone.
+    typer.echo(f"{question}: ", nl=False, err=True)
+    return sys.stdin.readline().strip()
 
 
 def _texts(value: Any) -> list[str]:

@@ -39,7 +39,7 @@ def list_models(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the zoo's models, and others that are installed or downloaded."""
+    """List what is ready for use, then the zoo's models that one command downloads."""
     from gvtzoo.cli.table import table_lines
     from gvtzoo.hub.listing import list_models
     from gvtzoo.recipes.metadata import Task
@@ -71,7 +71,7 @@ def list_models(
 def info(model: ModelName, as_json: AsJson = False) -> None:
     """Show what a model is for, what it takes, how good it is, and how to cite it.
 
-    That of a model of the zoo which is not here says how to obtain it.
+    That of a model of the zoo which is not here says how to obtain it; nothing is downloaded.
     """
     from gvtzoo.hub.bibtex import bibtex
     from gvtzoo.hub.registry import absent_entry
@@ -123,6 +123,7 @@ def _print(lines: Iterable[tuple[str, str]]) -> None:
 
 def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
     metadata, network = config.metadata, config.network
+    size = config.resampled_to
     return [
         *_description_lines(metadata, config.task),
         ("axes", _axes(network.dimensions, network.output_dimensions)),
@@ -130,6 +131,7 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("normalization", _normalization(config.normalization)),
         ("uncertainty", "yes (--uncertainty)" if config.uncertainty else "no"),
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
+        ("resampling", f"in plane to {size:g} µm, and back" if size else ""),
         ("tiling", _tiling(config.tiling, config.exact)),
         *_origin_lines(metadata),
         ("trained on", _trained_on(config.trained_on)),
@@ -139,6 +141,7 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
 
 def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
     images = [f"{n} for {split}" for split, n in entry.images.model_dump().items() if n]
+    size = f"{entry.checkpoint.size / 1e6:.0f} MB" if entry.checkpoint else ""
     return [
         *_description_lines(entry.metadata, entry.task),
         ("axes", _axes(entry.dimensions, entry.output_dimensions)),
@@ -146,9 +149,11 @@ def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
         ("tiling", _tiling(None, True)),
         *_origin_lines(entry.metadata),
         ("images", ", ".join(images)),
+        ("steps", str(entry.checkpoint.steps) if entry.checkpoint else ""),
         *_metrics_lines(entry.metrics),
-        ("where", "not here yet; obtain it by"),
+        ("where", f"not here yet: {size} to download, on first use or by"),
         *[("", command) for command in entry.commands],
+        ("or by hand", " && ".join(entry.manual_commands)),
     ]
 
 

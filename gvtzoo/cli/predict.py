@@ -54,6 +54,14 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Engine(StrEnum):
+    """What computes the network."""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("predict")(predict)
@@ -94,6 +102,9 @@ def predict(
         str | None, typer.Option(help="What a prediction may take, such as 4GB.")
     ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the network.")] = Dtype.float32,
+    engine: Annotated[
+        Engine, typer.Option(help="What computes; auto: OpenVINO on CPUs, else PyTorch.")
+    ] = Engine.auto,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
@@ -124,6 +135,19 @@ def predict(
         str | None,
         typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Pixel size of the images in plane, in µm, where files do not tell."
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample/--no-resample",
+            help="Resample to the pixel size of models whose training images were, and back.",
+        ),
+    ] = True,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -142,9 +166,12 @@ def predict(
             device=device,
             tiling=tiling.value,
             dtype=dtype.value,
+            engine=engine.value,
             memory=None if memory is None else parse_memory(memory),
             block=_sizes(block),
             overlap=_sizes(overlap),
+            pixel_size=pixel_size,
+            resample=resample,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -299,15 +326,15 @@ def predict_file(
     *,
     axes: str | None,
     channel: str | None,
-    region: str | None,
-    attention: Literal["image", "region"],
-    series: str | None,
-    level: int | None,
     uncertainty: bool,
     settings: Settings,
     zarr: ZarrOptions,
     overwrite: bool,
     client: Client | None,
+    series: str | None = None,
+    level: int | None = None,
+    region: str | None = None,
+    attention: Literal["image", "region"] = "image",
 ) -> None:
     """Predict one file into another, and σ beside it."""
     from gvtzoo.bioimageio.model import BioimageioModel
@@ -320,6 +347,7 @@ def predict_file(
         is_large,
         predict_large,
     )
+    from gvtzoo.prediction.resampling import with_pixel_size
 
     sigma_target = with_ending(target, "_sigma")
     targets = [target, sigma_target] if uncertainty else [target]
@@ -347,6 +375,7 @@ def predict_file(
                 "fetched now; --attention region fetches the region and a margin only",
                 err=True,
             )
+        image = with_pixel_size(image, settings)
         placed = own.place(own.suit(image), region, attention)
         image, cut = placed.image, {"region": placed.region}
     zarr = zarr.suited_to(source)

@@ -262,7 +262,9 @@ def _take_channel(image: LazyImage, channel: int | str | None, name: str) -> Laz
     named = f" ({', '.join(labels)})" if labels else ""
     listed = f"{count} channel{'s' * (count > 1)}{named}"
     if channel is None:
-        raise GvtzooError(f"{name} has {listed}: choose one with {_choices(count)}")
+        planes = "" if "z" in image.dims or count <= 3 else ", or, if they are planes, --axes "
+        planes += "".join(image.dims).upper().replace("C", "Z") if planes else ""
+        raise GvtzooError(f"{name} has {listed}: choose one with {_choices(count)}{planes}")
     index = _channel_index(channel, labels)
     if index is None or not 0 <= index < count:
         raise GvtzooError(

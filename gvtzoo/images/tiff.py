@@ -44,6 +44,7 @@ LARGEST_COMPRESSION = 1000  # unpacked : packed
 ALWAYS_UNPACKED = 2**28  # bytes
 MOST_LISTED = 6
 DAMAGE = re.compile(r"TiffPages.* (invalid|corrupted) |invalid value offset")
+IMAGEJ_COMPLAINT = "ImageJ series metadata invalid"  # of which there is a note of our own
 TIFFFILE_NAME = re.compile(r"^<tifffile\.\w+ .*?> ")
 # What is no image of its own, but about another one.
 BESIDE = re.compile(
@@ -176,7 +177,8 @@ def read_tiff(path: Path, *, series: int | str | None = None, level: int | None 
             f"has {len(levels)} resolutions ({', '.join(shapes)}): the finest is read, --level N "
             "takes another"
         )
-    for note in dict.fromkeys([*notes, *map(_plain, complaints)]):
+    said = [_plain(complaint) for complaint in complaints if IMAGEJ_COMPLAINT not in complaint]
+    for note in dict.fromkeys([*notes, *said]):
         log.warning("%s: %s", path.name, note)
     axes = _axes_of(pixels.axes)
     array, axes = _restore_single_axes(array, axes, written)
@@ -379,7 +381,7 @@ def _at_level(
     fine = dict(zip(finest.axes.lower(), finest.shape, strict=True))
     coarse = dict(zip(level.axes.lower(), level.shape, strict=True))
     return {
-        axis: size * fine.get(axis, 1) / coarse.get(axis, fine.get(axis, 1))
+        axis: size * (fine.get(axis, 1) / coarse.get(axis, fine.get(axis, 1)))
         for axis, size in pixel_size.items()
     }
 

@@ -104,6 +104,9 @@ class PackageConfig(Packaged):
         Such as ``"micrometer"``.
     uncertainty : bool
         Whether gvtzoo's own prediction can give σ; derived from `network`.
+    resampled_to : float, optional
+        In-plane pixel size, in µm, that training images were resampled to, and images to be
+        predicted are; derived from `recipe` where a package does not say.
     """
 
     format: Literal["1"] = "1"
@@ -120,6 +123,17 @@ class PackageConfig(Packaged):
     )
     unit: str | None = None
     uncertainty: bool = False
+    resampled_to: Annotated[float, Field(gt=0, lt=math.inf)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_pixel_size(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "resampled_to" in values:
+            return values
+        recipe = values.get("recipe")
+        data = recipe.get("data") if isinstance(recipe, dict) else None
+        wanted = data.get("pixel_size") if isinstance(data, dict) else None
+        return values if wanted is None else {**values, "resampled_to": wanted}
 
     @model_validator(mode="before")
     @classmethod

@@ -152,16 +152,57 @@ class Target:
         return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
-        place: list[Any] = [slice(None)] * len(self.array.shape)
+        place = [slice(0, 1)] * len(self.array.shape)
         for number, index in self.fixed:
-            place[number] = index
+            place[number] = slice(index, index + 1)
         for axis, part in zip(self.axes, box, strict=True):
             if axis is not None:
                 place[axis] = part
         new = tuple(number for number, axis in enumerate(self.axes) if axis is None)
         kept = [axis for axis in self.axes if axis is not None]
         values = np.squeeze(values, axis=new)
-        self.array[tuple(place)] = values.transpose(np.argsort(kept))
+        values = values.transpose(np.argsort(kept))
+        self.array[tuple(place)] = np.expand_dims(values, tuple(n for n, _ in self.fixed))
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """A target of a frame's size, of which only the part that is wanted is kept.
+
+    Attributes
+    ----------
+    target : Target or ndarray
+        For (channel, (z,) y, x) of the region's size.
+    region : tuple of slice
+        The place of what is wanted in the frame.
+    size : tuple of int
+        Of the frame, (z,) y, x.
+    """
+
+    target: Any
+    region: Box
+    size: tuple[int, ...]
+
+    @staticmethod
+    def of(target: Any, wanted: Box, frame: View) -> Clipped:
+        """For a frame (channel, (z,) y, x); a projection's target has no z."""
+        axes = len(target.shape) - 1
+        return Clipped(target, wanted[-axes:], frame.shape[-axes:])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.target.shape[0], *self.size)
+
+    def __setitem__(self, box: Box, values: np.ndarray) -> None:
+        values = np.broadcast_to(values, tuple(b.stop - b.start for b in box))
+        part, place = [], []
+        for b, r in zip(box[1:], self.region, strict=True):
+            start, stop = max(b.start, r.start), min(b.stop, r.stop)
+            if start >= stop:
+                return
+            part.append(slice(start - b.start, stop - b.start))
+            place.append(slice(start - r.start, stop - r.start))
+        self.target[(box[0], *place)] = values[(slice(None), *part)]
 
 
 def frames_of(

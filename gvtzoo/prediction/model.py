@@ -6,15 +6,13 @@ predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact.al
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
@@ -22,8 +20,9 @@ from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import Box, LazyImage, View, whole
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
-from gvtzoo.prediction.cpu_kernels import accelerate
+from gvtzoo.prediction.engines import Engine, Engines, Results
 from gvtzoo.prediction.frames import (
+    Clipped,
     DenormalizedWriter,
     NormalizedInput,
     Target,
@@ -32,16 +31,21 @@ from gvtzoo.prediction.frames import (
 )
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
 from gvtzoo.prediction.region import Attention, RegionOfImage, place_region
-from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
+from gvtzoo.prediction.resampling import (
+    Resampling,
+    choose_resampling,
+    in_network_pixels,
+    tell,
+    with_pixel_size,
+)
+from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 
-AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 Progress = Callable[[int, int], None]
-Results = tuple[np.ndarray, ...]
 
 MOST_NAMED = 6  # blank frames
 DEFAULT_BLOCK = {2: (512, 512), 3: (32, 128, 128)}
@@ -70,6 +74,7 @@ class Model:
         self.network = network.eval()
         self.config = config
         self.name = name
+        self.engines = Engines()
         self._told_mask = False
 
     @property
@@ -115,7 +120,8 @@ class Model:
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
-            Fields of `Settings`: device, dtype, tiling, memory, block, overlap.
+            Fields of `Settings`: device, dtype, engine, tiling, memory, block, overlap,
+            pixel_size, resample.
 
         Returns
         -------
@@ -132,9 +138,12 @@ class Model:
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
         described = as_data_array(image, axes, self.axes)
-        placed = self.place(self.suit(LazyImage.of(described)), region, attention)
+        calibrated = with_pixel_size(LazyImage.of(described), settings)
+        placed = self.place(self.suit(calibrated), region, attention)
         array = placed.image
-        network = prepare(self.network, settings)
+        resampling = choose_resampling(self.config, array, settings)
+        tell(self.config, array, settings, resampling)
+        engine = self.engines.of(self.network, settings)
         frames = self.frames(array.array, array.dims)
         names, whole_shape = self.output(array.dims, array.array.shape)
         shape, wanted = placed.shape(names, whole_shape), placed.box(self.axes)
@@ -145,7 +154,15 @@ class Model:
             report = _within(progress, number, len(frames))
             places = [output[number] for output in targets]
             try:
-                self.predict_frame(network, frame, places, settings, report, wanted)
+                self.predict_frame(
+                    engine,
+                    frame,
+                    places,
+                    settings,
+                    report,
+                    resampling=resampling,
+                    wanted=wanted,
+                )
             except BlankImageError as error:
                 self.leave_blank(places, error.value)
                 blank.append(number)
@@ -153,6 +170,8 @@ class Model:
         attributes = dict(described.attrs)
         if placed.origin:
             attributes["origin"] = {key: at for key, at in placed.origin.items() if key in names}
+        if settings.pixel_size is not None:
+            attributes |= {"pixel_size": calibrated.pixel_size, "unit": calibrated.unit}
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
@@ -291,32 +310,48 @@ class Model:
 
     def predict_frame(
         self,
-        network: Network,
+        engine: Engine,
         frame: View,
         targets: Sequence[Any],
         settings: Settings,
         progress: Progress | None = None,
+        *,
+        resampling: Resampling | None = None,
         wanted: Box | None = None,
     ) -> None:
         """Predict one of `frames` into its `targets`: the prediction, and σ if there are two.
 
         With `wanted`, (z,) y, x, only that part of the frame, of which targets have the size.
         """
-        prepared = self.prepare_frame(frame, wanted)
+        if resampling is not None and wanted is not None:
+            targets, wanted = [Clipped.of(target, wanted, frame) for target in targets], None
+        with in_network_pixels(frame, targets, resampling) as (seen, places):
+            prepared = self.prepare_frame(frame, seen, wanted)
+            self._predict_seen(engine, prepared, places, settings, progress)
+
+    def _predict_seen(
+        self,
+        engine: Engine,
+        prepared: NormalizedInput,
+        targets: Sequence[Any],
+        settings: Settings,
+        progress: Progress | None,
+    ) -> None:
+        """Predict a frame at the network's pixel size."""
         finished = self.finish_frame(prepared, targets)
-        budget = budget_of(network, settings)
+        budget = budget_of(engine.network, settings)
         tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
         if tiling == "exact":
             from gvtzoo.prediction.exact.algorithm import predict_exact
             from gvtzoo.prediction.exact.execution import Runner
 
             predict_exact(
-                network,
+                engine.network,
                 prepared,
                 memory=budget,
                 sigma=len(targets) > 1,
                 out=finished,
-                runner=Runner(progress=progress),
+                runner=Runner(progress=progress, compiled=engine.compiled),
             )
             return
         if settings.tiling == "auto" and tiling == "blocks":
@@ -327,12 +362,23 @@ class Model:
             )
         settings = replace(settings, tiling=tiling)
         image = prepared[whole(prepared.shape)]
-        results = predict_at_once(network, image, self.config, settings, len(targets) > 1, progress)
+        results = predict_at_once(engine, image, self.config, settings, len(targets) > 1, progress)
         for place, result in zip(finished, results, strict=True):
             place[whole(result.shape)] = result
 
-    def prepare_frame(self, frame: View, wanted: Box | None = None) -> NormalizedInput:
+    def prepare_frame(
+        self, frame: View, seen: View | None = None, wanted: Box | None = None
+    ) -> NormalizedInput:
         """A frame as the network sees it.
+
+        Parameters
+        ----------
+        frame : View
+            (channel, (z,) y, x).
+        seen : View, optional
+            The same, resampled to the network's pixel size.
+        wanted : tuple of slice, optional
+            What of it, (z,) y, x, is predicted.
 
         Raises
         ------
@@ -340,15 +386,20 @@ class Model:
             When there is nothing to see in it, or values that are none.
         """
         values = frame.load() if frame.in_memory else frame
-        check_image(values, holes=True)
-        fitted = self.config.normalization.source.fit(values)
+        seen = frame if seen is None else seen
+        # Splines would spread a hole over its plane.
+        check_image(values, holes=seen is frame)
+        normalization = self.config.normalization
+        if seen is not frame and not normalization.before_resampling:
+            values = seen
+        fitted = normalization.source.fit(values)
         if fitted.masked and not self._told_mask:
             self._told_mask = True
             log.warning(
                 "%.0f %% of the image are a mask around it (0 or NaN): left out of its statistics",
                 100 * fitted.masked,
             )
-        return NormalizedInput(frame, fitted, tuple(self.config.network.multiple), wanted)
+        return NormalizedInput(seen, fitted, tuple(self.config.network.multiple), wanted)
 
     def finish_frame(
         self, prepared: NormalizedInput, targets: Sequence[Any]
@@ -387,15 +438,8 @@ def choose_tiling(
     return "exact" if config.exact else "blocks"
 
 
-def prepare(network: AnyModule, settings: Settings) -> AnyModule:
-    """The network on the device and in the type that the settings ask for."""
-    device = choose_device(settings.device)
-    network = copy.deepcopy(network).to(device=device, dtype=DTYPES[settings.dtype])
-    return accelerate(network) if device.type == "cpu" else network
-
-
 def predict_at_once(
-    network: Network,
+    engine: Engine,
     image: np.ndarray,
     config: PackageConfig,
     settings: Settings,
@@ -404,14 +448,14 @@ def predict_at_once(
 ) -> Results:
     """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted."""
     if settings.tiling != "blocks":
-        results = run_network(network, image, uncertainty)
+        results = engine.run(image, uncertainty)
         if progress is not None:
             progress(1, 1)
         return results
     multiple = config.network.multiple
     block = check_block(settings.block or default_block(config, image.shape[1:]), multiple)
     return predict_blocks(
-        lambda part: run_network(network, part, uncertainty),
+        lambda part: engine.run(part, uncertainty),
         image,
         block=block,
         overlap=settings.overlap or DEFAULT_OVERLAP[config.network.dimensions],
@@ -443,15 +487,6 @@ def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...
             f"{len(multiple)} multiples of {tuple(multiple)} are needed"
         )
     return tuple(block)
-
-
-def run_network(network: Network, image: np.ndarray, uncertainty: bool) -> Results:
-    """The network's output, and σ where wanted, for an image (channel, …), float32."""
-    parameter = next(network.parameters())
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None].to(parameter)
-    with torch.inference_mode():
-        outputs = network.forward_with_sigma(tensor) if uncertainty else (network(tensor),)
-    return tuple(output[0].float().cpu().numpy() for output in outputs)
 
 
 def _within(progress: Progress | None, index: int, count: int) -> Progress | None:

@@ -133,6 +133,21 @@ def test_an_author_that_is_none(text):
         author_of(text)
 
 
+def test_what_is_missing_is_asked_for_on_a_terminal(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("gvtzoo.cli.identity._somebody_answers", lambda: True)
+    command = ["package", str(run), "-o", str(tmp_path / "a.zip"), "--license", "MIT"]
+    done = CliRunner().invoke(app, command, input="Ada Lovelace; London\nMy cells\n\n")
+    assert done.exit_code == 0, done.output
+    assert "Author" in done.stderr
+    assert "Licence of the weights" not in done.stderr
+    assert done.stdout == f"{tmp_path / 'a.zip'}\n"
+    metadata = open_package(tmp_path / "a.zip").config.metadata
+    assert metadata.authors == (Author(name="Ada Lovelace", affiliation="London"),)
+    assert (metadata.data[0].name, metadata.data[0].license) == ("My cells", "not stated")
+    done = CliRunner().invoke(app, [*command, "--overwrite"], input="\n\n")
+    assert "--author, --data-name" in done.stderr, "every question may be left open"
+
+
 def test_other_texts_that_are_none():
     with pytest.raises(GvtzooError, match="is no maintainer"):
         maintainer_of("Ada Lovelace")

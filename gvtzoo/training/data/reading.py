@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,10 +40,8 @@ def read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:
     """
     network = recipe.network
     planes = recipe.data.planes_as_channels
-    try:
+    with _called("source"):
         source = _read(pair.source, pair.channel, network.input_channels, planes)
-    except GvtzooError as error:
-        raise GvtzooError(f"source {error}") from error
     try:
         target = _read(pair.target, pair.target_channel, network.output_channels, False)
     except GvtzooError as error:
@@ -89,22 +88,24 @@ def pair_images(
         When an image cannot be learned from, or the two do not fit each other.
     """
     data, network = recipe.data, recipe.network
-    inputs = as_channels(
-        source,
-        network.input_channels,
-        network.dimensions,
-        data=data,
-        planes_as_channels=data.planes_as_channels,
-        role="source ",
-    )
-    outputs = as_channels(
-        target, network.output_channels, network.output_dimensions, data=data, role="target "
-    )
+    with _called("source"):
+        named_source = with_axes(
+            source, network.input_channels, network.dimensions, data.planes_as_channels
+        )
+        inputs = resampled(named_source, data)
+    with _called("target"):
+        named_target = with_axes(target, network.output_channels, network.output_dimensions)
+        outputs = resampled(named_target, data)
     check_voxel_sizes(name, source, target)
     spatial = inputs.shape[1:]
     if outputs.shape[1:] != spatial[len(spatial) - (outputs.ndim - 1) :]:
         raise GvtzooError(f"{name}: source {spatial} and target {outputs.shape[1:]} differ in size")
-    source_fit, target_fit = fit(inputs, outputs, recipe.normalization)
+    measured = (inputs, outputs)
+    if recipe.normalization.before_resampling:
+        # Splines are linear and keep constants: normalizing then is normalizing before, save for
+        # where the statistics are taken.
+        measured = (named_source.to_numpy(), named_target.to_numpy())
+    source_fit, target_fit = fit(*measured, recipe.normalization)
     return PairedImage(
         name,
         calibration(source, data),
@@ -114,6 +115,15 @@ def pair_images(
         target_fit,
         files,
     )
+
+
+@contextmanager
+def _called(role: str) -> Iterator[None]:
+    """Say of which of the two images a message is."""
+    try:
+        yield
+    except GvtzooError as error:
+        raise GvtzooError(f"{role} {error}") from error
 
 
 def check_voxel_sizes(name: str, source: xr.DataArray, target: xr.DataArray) -> None:
@@ -151,13 +161,7 @@ def calibration(image: xr.DataArray, data: DataConfig) -> dict[str, Any]:
 
 
 def as_channels(
-    image: xr.DataArray,
-    channels: int,
-    dimensions: int,
-    *,
-    data: DataConfig,
-    planes_as_channels: bool = False,
-    role: str = "",
+    image: xr.DataArray, channels: int, dimensions: int, *, data: DataConfig
 ) -> np.ndarray:
     """An image as (channel, (z,) y, x) with the recipe's pixel size.
 
@@ -168,6 +172,19 @@ def as_channels(
     GvtzooError
         When it has other axes, or nothing can be learned from it.
     """
+    return resampled(with_axes(image, channels, dimensions), data)
+
+
+def with_axes(
+    image: xr.DataArray, channels: int, dimensions: int, planes_as_channels: bool = False
+) -> xr.DataArray:
+    """An image with the axes that a network takes, in its order; without c for a single channel.
+
+    Raises
+    ------
+    GvtzooError
+        When it has other axes.
+    """
     if planes_as_channels and "c" not in image.dims and "z" in image.dims:
         image = image.rename(z="c")
     if dimensions == 2 and image.sizes.get("z") == 1:
@@ -175,20 +192,31 @@ def as_channels(
     axes = ("c",) * (channels > 1) + ("z", "y", "x")[-dimensions:]
     if set(image.dims) != set(axes):
         have, wanted = ("".join(map(str, names)).upper() for names in (image.dims, axes))
-        raise GvtzooError(f"{role}{image.name} has axes {have}, the network takes {wanted}")
+        raise GvtzooError(f"{image.name} has axes {have}, the network takes {wanted}")
     if channels > 1 and image.sizes["c"] != channels:
         what = "planes" if planes_as_channels else "channels"
         raise GvtzooError(
-            f"{role}{image.name} has {image.sizes['c']} {what}, the network takes {channels}"
+            f"{image.name} has {image.sizes['c']} {what}, the network takes {channels}"
         )
+    return image.transpose(*axes)
+
+
+def resampled(image: xr.DataArray, data: DataConfig) -> np.ndarray:
+    """An image of `with_axes` as (channel, (z,) y, x) with the recipe's pixel size.
+
+    Raises
+    ------
+    GvtzooError
+        When nothing can be learned from it, or its pixel size is unknown.
+    """
+    try:
+        check_image(image.to_numpy())
+    except GvtzooError as error:
+        raise GvtzooError(f"{image.name}: {error}") from error
     if data.pixel_size is not None:
         image = resample_in_plane(image, data.pixel_size, data.recorded_pixel_size)
-    array = image.transpose(*axes).to_numpy()
-    try:
-        check_image(array)
-    except GvtzooError as error:
-        raise GvtzooError(f"{role}{image.name}: {error}") from error
-    return array if channels > 1 else array[np.newaxis]
+    array = image.to_numpy()
+    return array if "c" in image.dims else array[np.newaxis]
 
 
 def fit(

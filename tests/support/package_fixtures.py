@@ -1,4 +1,4 @@
-"""Packages that the tests of this folder share: made once, read by many."""
+"""Packages that tests share: made once, read by many."""
 
 from __future__ import annotations
 
