@@ -212,11 +212,12 @@ def _predict_into(
         if (folder / "done").exists():
             continue
         folder.mkdir(exist_ok=True)
-        places = [of_all[number] for of_all in targets]
+        places: list[Any] = [of_all[number] for of_all in targets]
         try:
             wanted = placed.box(model.axes)
             if resampling is not None and wanted is not None:
-                places, wanted = [Clipped.of(place, wanted, frame) for place in places], None
+                places = [Clipped.of(place, wanted, frame) for place in places]
+                wanted = None
             with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
                 prepared = _prepared(folder, model, frame, seen, wanted)
                 predict_exact(
