@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from ome_zarr_files import write_plate, zipped
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
@@ -149,6 +150,24 @@ def test_version():
     import gvtzoo
 
     assert invoke("--version").stdout.strip() == f"gvtzoo {gvtzoo.__version__}"
+
+
+def test_a_plate_is_predicted_image_by_image(package, tmp_path):
+    """Or one of its images by the path, in a zip file as in a folder."""
+    image = np.load(GOLDEN / "pipeline.npz")["image"]
+    plate = write_plate(tmp_path / "plate.zarr", {"A/1": [image], "B/2": [image]}, dims="zyx")
+    done = invoke("predict", package, plate, "-o", tmp_path / "out", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    names = ["plate_A_1_0.zarr", "plate_B_2_0.zarr"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    first, second = (read_image(tmp_path / "out" / name) for name in names)
+    np.testing.assert_array_equal(first, second)
+    archive = zipped(plate, tmp_path / "plate.ozx")
+    done = invoke("predict", package, archive / "B/2/0", "-o", tmp_path / "one.zarr")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(read_image(tmp_path / "one.zarr"), second)
+    done = invoke("predict", package, plate, "-o", tmp_path / "all.zarr")
+    assert "is one file, but there are 2 images" in str(done.exception)
 
 
 def test_a_set_of_files_in_a_folder_is_predicted_once(tmp_path):
