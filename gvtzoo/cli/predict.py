@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import numbered
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -149,6 +150,10 @@ def predict(
             help="Resample to the pixel size of models whose training images were, and back.",
         ),
     ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say tiles, passes, time, memory and disk; write nothing."),
+    ] = False,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -191,7 +196,15 @@ def predict(
     ):
         for source, target in jobs:
             try:
-                with within_memory(settings, exact=exact):
+                if dry_run:
+                    reading = {"axes": axes, "channel": channel, "series": series, "level": level}
+                    for text in _taken(loaded, source, settings, reading):
+                        typer.echo(f"{source}: {text}")
+                    continue
+                with (
+                    numbered(done + failures + 1, len(jobs)),
+                    within_memory(settings, exact=exact),
+                ):
                     written = predict_file(
                         loaded,
                         source,
@@ -218,6 +231,8 @@ def predict(
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+    if not dry_run:
+        next_step(f"look at {jobs[0][1]} in Fiji or napari; gvtzoo evaluate says whether it helped")
 
 
 def _kept(jobs: list[tuple[Place, Path]], written: int) -> str:
@@ -237,6 +252,20 @@ def _kept(jobs: list[tuple[Place, Path]], written: int) -> str:
         f"{written} of {len(jobs)} predictions are written and stay: the same command makes the "
         "others"
     )
+
+
+def _taken(
+    model: Model | BioimageioModel, source: Place, settings: Settings, reading: dict[str, Any]
+) -> list[str]:
+    """What the prediction of an image would take, one fact a line."""
+    from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.images.files import open_image
+    from gvtzoo.prediction.estimate import estimate
+
+    if isinstance(model, BioimageioModel):
+        raise GvtzooError("--dry-run is for gvtzoo's own models")
+    keep = "c" in model.axes and reading["channel"] is None
+    return estimate(model, open_image(source, keep_channels=keep, **reading), settings).lines()
 
 
 def _named(source: Place, error: Exception) -> str:
@@ -351,6 +380,7 @@ def predict_file(
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
     from gvtzoo.images.zarr_stores import is_url
+    from gvtzoo.prediction.axes import tell_axes
     from gvtzoo.prediction.exact.out_of_core import (
         TILED_SUFFIXES,
         Output,
@@ -395,6 +425,7 @@ def predict_file(
     zarr = zarr.suited_to(source)
     with progress_bar(target.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
+        tell_axes(model, image, model.name)
         tiled = own is not None and (client is not None or is_large(own, image, settings))
         if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
             output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gvtzoo.cli.completion import complete_recipe
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, SourceChannel, TargetChannel, progress_bar
+from gvtzoo.cli.options import (
+    Device,
+    ModelName,
+    SourceChannel,
+    TargetChannel,
+    next_step,
+    progress_bar,
+)
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -51,7 +59,12 @@ def register(app: typer.Typer) -> None:
 
 def recipes(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe's name or a YAML file.")
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            autocompletion=complete_recipe,
+            help="A recipe's name or a YAML file.",
+        ),
     ] = None,
     settings: Settings = None,
 ) -> None:
@@ -64,6 +77,7 @@ def recipes(
         return
     for name in recipe_names():
         typer.echo(f"{name:32} {load_recipe(name).description}")
+    next_step("gvtzoo train RECIPE --data DIR -o RUN")
 
 
 def train(
@@ -72,6 +86,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="RECIPE",
+            autocompletion=complete_recipe,
             help="A recipe's name or a YAML file; with --resume it may be left out.",
         ),
     ] = None,
@@ -112,6 +127,9 @@ def train(
             progress=shown,
         )
     typer.echo(str(run))
+    next_step(
+        f"gvtzoo evaluate {run} --input --data PAIRS -o REPORT; gvtzoo package {run} -o MODEL.zip"
+    )
 
 
 def _recipe_of(recipe: str | None, run: Path, settings: list[str], resume: bool) -> Recipe:
@@ -209,6 +227,8 @@ def finetune(
             err=True,
         )
     typer.echo(str(result.run))
+    if result.helped:
+        next_step(f"open {result.picture}; gvtzoo package {result.run} -o MODEL.zip")
 
 
 def _one_of(data: Path | None, noisy: list[Path] | None) -> None:

@@ -206,3 +206,14 @@ def test_a_channel_a_series_and_a_level_are_chosen(package, tmp_path):
     assert refused.exit_code == 1
     assert refused.output.count("a.ome.tif") == 1
     assert "there is no level 2, its levels are: 0 " in refused.output
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path):
+    image = tmp_path / "stack.npy"
+    np.save(image, np.random.default_rng(0).poisson(20, (8, 24, 24)).astype(np.uint16))
+    arguments = ["predict", "gvtnet-denoising-nuclei", str(image), "-o", str(tmp_path / "out.tif")]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    for word in ("how: at once", "time: about", "memory: about", "disk: about"):
+        assert f"{image}: {word}" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stack.npy"]
