@@ -42,6 +42,14 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", sho
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")
 ]
+SourceChannel = Annotated[
+    str | None,
+    typer.Option("--channel", help="Channel of the sources to take, by number (from 0) or name."),
+]
+TargetChannel = Annotated[
+    str | None,
+    typer.Option("--target-channel", help="Channel of the targets to take, by number or name."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -12,7 +12,14 @@ import typer
 
 from gvtzoo.cli.completion import complete_recipe
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, next_step, progress_bar
+from gvtzoo.cli.options import (
+    Device,
+    ModelName,
+    SourceChannel,
+    TargetChannel,
+    next_step,
+    progress_bar,
+)
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -86,6 +93,8 @@ def train(
     data: MaybeData = None,
     noisy: NoisyImages = None,
     settings: Settings = None,
+    channel: SourceChannel = None,
+    target_channel: TargetChannel = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue where it stopped, with the run's own recipe.")
     ] = False,
@@ -101,7 +110,8 @@ def train(
 
     What --set changes when a training is resumed is written into the run's changes.json.
     """
-    loaded = _recipe_of(recipe, output, settings or [], resume)
+    chosen = [*(settings or []), *_channels(channel, target_channel)]
+    loaded = _recipe_of(recipe, output, chosen, resume)
     with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
         from gvtzoo.training.train import train as run_training
 
@@ -162,6 +172,18 @@ def _kept(run: Path) -> str:
     return "nothing was written yet: the same command begins again"
 
 
+def _channels(channel: str | None, target_channel: str | None) -> list[str]:
+    """The channels as settings of a recipe."""
+    import json
+
+    chosen = {"data.channel": channel, "data.target_channel": target_channel}
+    return [
+        f"{key}={value if value.isdigit() else json.dumps(value)}"
+        for key, value in chosen.items()
+        if value is not None
+    ]
+
+
 def finetune(
     model: ModelName,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
@@ -169,6 +191,8 @@ def finetune(
     noisy: NoisyImages = None,
     freeze: Annotated[Freeze, typer.Option(help="What keeps the model's weights.")] = Freeze.NONE,
     settings: Settings = None,
+    channel: SourceChannel = None,
+    target_channel: TargetChannel = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -176,7 +200,11 @@ def finetune(
     _one_of(data, noisy)
     from gvtzoo.training.finetune import finetune as run_finetuning
 
-    chosen = [f"training.freeze={freeze.value}", *(settings or [])]
+    chosen = [
+        f"training.freeze={freeze.value}",
+        *(settings or []),
+        *_channels(channel, target_channel),
+    ]
     with interruptible(lambda: _kept(output)), _progress(f"fine-tuning {model}") as shown:
         result = run_finetuning(
             model,
