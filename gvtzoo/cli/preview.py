@@ -36,7 +36,9 @@ def preview(
             help="Models, as for `gvtzoo predict`.",
         ),
     ],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One image.")],
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="One image, or the address of an OME-Zarr.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
         "preview.png"
     ),
@@ -50,19 +52,27 @@ def preview(
     channel: Annotated[
         str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="The crop, in voxels, instead of the middle; ':' for all.",
+        ),
+    ] = None,
     device: Device = "auto",
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a crop before and after, with σ; several models side by side.
 
-    Only the crop is read and predicted: in the middle, 16 planes of 256×256 voxels at most. A
-    prediction of the whole image takes the whole into account, and differs a little.
+    Only the crop is read and predicted: without --region in the middle, 16 planes of 256×256
+    voxels at most. A prediction of the whole image takes the whole into account, and differs a
+    little.
     """
     from gvtzoo.core.files import write_atomically
     from gvtzoo.hub.load import load
     from gvtzoo.images.files import open_image
-    from gvtzoo.prediction.part import crop, middle_part
+    from gvtzoo.prediction.part import chosen_part, middle_part
     from gvtzoo.report.preview import draw_preview
 
     _check_output(output, overwrite)
@@ -72,7 +82,10 @@ def preview(
     with progress_bar("preview") as report:
         for number, (name, model, channels) in enumerate(zip(models, loaded, keep, strict=True)):
             opened = open_image(image, axes=axes, channel=channel, keep_channels=channels)
-            part = crop(opened, middle_part(opened, model))
+            place = middle_part(opened, model)
+            if region is not None:
+                place = chosen_part(opened, model, region)
+            part = opened.crop(place).load()
             found.append(_previewed(name, model, part, device))
             shown = part if shown is None else shown
             if report is not None:

@@ -18,7 +18,6 @@ from torch.overrides import TorchFunctionMode
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.napari.layers import is_lazy
-from gvtzoo.prediction.part import crop
 from gvtzoo.prediction.settings import Settings
 
 if TYPE_CHECKING:
@@ -155,7 +154,10 @@ def predict_region(
     """
     with stoppable(stop, report) as progress:
         results: Any = model.predict(
-            crop(image, region), uncertainty=uncertainty, progress=progress, **vars(settings)
+            image.crop(region).load(),
+            uncertainty=uncertainty,
+            progress=progress,
+            **vars(settings),
         )
     return list(results) if uncertainty else [results]
 

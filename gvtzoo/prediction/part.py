@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-import xarray as xr
-
 from gvtzoo.images.lazy import LazyImage
+from gvtzoo.prediction.region import inside, parse_region
 
 PLANES = 16  # along z
 SIDE = 256  # voxels along y and x
@@ -23,19 +19,6 @@ class HasAxes(Protocol):
 
     @property
     def output_axes(self) -> tuple[str, ...]: ...
-
-
-def crop(image: LazyImage, region: Mapping[str, slice]) -> xr.DataArray:
-    """A part of an image, which alone is read.
-
-    Parameters
-    ----------
-    image : LazyImage
-    region : mapping of axis to slice
-        Axes that are not in it are taken whole.
-    """
-    box = tuple(region.get(axis, slice(0, size)) for axis, size in image.sizes.items())
-    return replace(image, array=np.asarray(image.array[box])).load()
 
 
 def around(middle: int, length: int, size: int) -> slice:
@@ -66,3 +49,16 @@ def middle_part(image: LazyImage, model: HasAxes) -> dict[str, slice]:
         else:
             region[axis] = around(size // 2, SIDE if axis in "yx" else 1, size)
     return region
+
+
+def chosen_part(image: LazyImage, model: HasAxes, text: str) -> dict[str, slice]:
+    """As `middle_part`, but along z, y and x what ``z0:z1,y0:y1,x0:x1`` says.
+
+    Raises
+    ------
+    GvtzooError
+        When it does not lie in the image.
+    """
+    middle = middle_part(image, model)
+    others = {axis: part for axis, part in middle.items() if axis not in "zyx"}
+    return {**others, **inside(image, parse_region(text))}

@@ -112,7 +112,7 @@ def place_region(
     """
     if attention not in ATTENTIONS:
         raise GvtzooError(f"attention {attention!r}: choose {' or '.join(ATTENTIONS)}")
-    wanted = _inside(image, parse_region(region) if isinstance(region, str) else region)
+    wanted = inside(image, parse_region(region) if isinstance(region, str) else region)
     lost = [axis for axis in wanted if axis in axes and axis not in output_axes]
     if lost:
         raise GvtzooError(
@@ -131,7 +131,14 @@ def place_region(
     return RegionOfImage(image.crop(cut) if cut else image, kept, origin)
 
 
-def _inside(image: LazyImage, region: Mapping[str, slice]) -> dict[str, slice]:
+def inside(image: LazyImage, region: Mapping[str, slice]) -> dict[str, slice]:
+    """A region with its ends.
+
+    Raises
+    ------
+    GvtzooError
+        When it does not lie in the image.
+    """
     found = {}
     for axis, part in region.items():
         size = image.sizes.get(axis)

@@ -43,6 +43,15 @@ def test_models_are_drawn_side_by_side(stack, tmp_path):
     assert imread(two).shape[1] > imread(one).shape[1] * 1.3
 
 
+def test_a_region_is_drawn(stack, tmp_path):
+    wide = tmp_path / "wide.png"
+    found = run("preview", NUCLEI, stack, "-o", wide, "--region", ":,0:8,:", "--device", "cpu")
+    assert found.exit_code == 0
+    assert imread(wide).shape[1] > 3 * imread(wide).shape[0] / 2
+    found = run("preview", NUCLEI, stack, "-o", tmp_path / "no.png", "--region", ":,0:99,:")
+    assert "24 voxels" in str(found.exception)
+
+
 def test_an_existing_picture_stays(stack, tmp_path):
     (tmp_path / "p.png").write_bytes(b"mine")
     found = run("preview", NUCLEI, stack, "-o", tmp_path / "p.png")

@@ -20,7 +20,6 @@ from gvtzoo.napari.layers import (
     lazily,
     visible_region,
 )
-from gvtzoo.prediction.part import crop
 
 
 @pytest.mark.parametrize(("count", "axes"), [(2, "yx"), (3, "zyx"), (4, "tzyx"), (5, "tczyx")])
@@ -90,7 +89,7 @@ def test_of_a_lazy_layer_only_the_part_is_read():
     image = image_of(PlainLayer(counting))
     assert is_lazy(image)
     region = {"t": slice(2, 3), "z": slice(0, 8), "y": slice(8, 24), "x": slice(16, 32)}
-    part = crop(image, region)
+    part = image.crop(region).load()
     assert counting.read == 8 * 16 * 16
     np.testing.assert_array_equal(part, counting.values[2:3, :, 8:24, 16:32])
 
