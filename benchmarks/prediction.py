@@ -160,12 +160,13 @@ def through_module(name: str, mode: str, memory: str, device: str) -> Callable[[
     import torch
 
     from gvtzoo.networks.baselines import CAREUNet, FNet
-    from gvtzoo.prediction.model import prepare
+    from gvtzoo.prediction.engines import make_engine
     from gvtzoo.prediction.settings import Settings
 
     networks = {"fnet": FNet, "care": CAREUNet}
     network = networks[mode]() if mode in networks else model_of(name).network
-    network = prepare(network.eval(), Settings(device=device))
+    engine = make_engine(network.eval(), Settings(device=device, engine="torch"))
+    network = engine.network
 
     def predict(image: Any) -> Any:
         tensor = torch.from_numpy(image.astype("float32"))[None, None].to(device)

@@ -479,8 +479,9 @@ def add_sweep(page: Page, data: Path, runs: Path) -> None:
     page.add(
         "## Tiles against the whole image",
         "A metric against the size of tiles, from the training patch to the whole image: tiles "
-        "with a halo as wide as the convolutions reach (as Fiji and ilastik cut them), averaged "
-        "overlapping blocks (as the paper's authors did), and gvtzoo's exact tiles.",
+        "with a halo as wide as the convolutions reach (the packages of these networks declare "
+        "none, so Fiji and ilastik cut without, and lose more), averaged overlapping blocks (as "
+        "the paper's authors did), and gvtzoo's exact tiles.",
     )
     cases = (
         ("gvtnet-denoising-exposures", "exposure_pairs", "denoising/exposures", ()),

@@ -16,6 +16,10 @@ from gvtzoo.core.resources import zoo_folder
 if TYPE_CHECKING:
     import xarray as xr
 
+WHAT = (
+    "Rows 192 to 255 of the stack whose rows 0 to 143 the model was trained on, with simulated "
+    "camera noise of 8 photons: the same sample and microscope, so expect less on yours."
+)
 MODEL = "gvtnet-denoising-nuclei"
 CLEAN_STACK = "test_stack.tif"
 PHOTONS = 8.0
@@ -33,8 +37,9 @@ class DemoResult:
 def demo_images() -> tuple[xr.DataArray, xr.DataArray]:
     """The noisy input and the truth, both (z, y, x) in camera counts.
 
-    The truth is a part of the stack that the model was neither trained nor validated on; noise of
-    8 photons at the bright structures is added, the same every time.
+    The truth is a part of the stack that the model was neither trained nor validated on, which
+    other parts of it were used for (`WHAT`); noise of 8 photons at the bright structures is
+    simulated, the same every time.
     """
     from gvtzoo.images.files import read_image
     from gvtzoo.training.data.camera import relative_intensity, simulate_camera

@@ -31,6 +31,8 @@ from gvtzoo.recipes.metadata import default_metadata
 
 GOLDEN = Path(__file__).parent / "golden"
 
+pytest_plugins = ["package_fixtures"]
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium; run with -m browser")
@@ -98,6 +100,9 @@ def empty_home(tmp_path_factory):
     """What is installed on this computer makes no difference to tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GVTZOO_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("GVTZOO_AUTHOR", raising=False)
+        patch.setenv("GVTZOO_PUBLISHED_URL", "http://127.0.0.1:9/nothing")
         yield
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.demo import run_demo
+from gvtzoo.demo import MODEL, WHAT, run_demo
+from gvtzoo.hub.registry import bundled_models
 from gvtzoo.images.files import read_image
+from gvtzoo.packages.reader import open_package
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,15 @@ def test_picture_is_not_blank(result):
 def test_a_second_demo_does_not_overwrite(result):
     with pytest.raises(GvtzooError, match="exists"):
         run_demo(result.files[0].parent, device="cpu")
+
+
+def test_it_says_that_its_images_are_not_of_another_sample(result, tmp_path, monkeypatch):
+    monkeypatch.setattr("gvtzoo.demo.run_demo", lambda *_, **__: result)
+    done = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
+    assert done.stdout.splitlines()[0] == WHAT
+    card = open_package(bundled_models()[MODEL]).config.metadata
+    for rows in ("192 to 255", "rows 0 to 143"):
+        assert rows in WHAT
+        assert rows in card.data[0].split
+    for words in ("simulated", "one stack"):
+        assert words in card.limitations

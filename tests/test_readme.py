@@ -29,7 +29,8 @@ SHORT_FINETUNING = [
     *("--set", "training.patch=[8, 32, 32]", "--set", "training.batch_size=1"),
 ]
 SHORT = {"train": SHORT_TRAINING, "finetune": SHORT_FINETUNING}
-TALKATIVE = {*SHORT, "evaluate", "sweep", "transfer"}  # these say where their files are
+# These say where their files are, or what publishing would need.
+TALKATIVE = {*SHORT, "evaluate", "sweep", "transfer", "package"}
 
 
 def blocks(language: str) -> list[str]:

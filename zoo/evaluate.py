@@ -2,8 +2,9 @@
 
     python zoo/evaluate.py RUN --data DIR [--unet RUN] [--picture FILE]
 
-writes RUN/metrics.json and RUN/tiling.json; `gvtzoo package RUN -o model.zip` puts them into the
-package. `--unet` names the run of a plain U-Net of the same size, trained the same way.
+writes RUN/metrics.json and RUN/tiling.json; `package_run` of `gvtzoo.training.run`, given
+the recipe's own description as `metadata`, puts them into the package. `--unet` names the run of a
+plain U-Net of the same size, trained the same way.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gvtzoo.hub.load import load_own
 from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.tiling import measure_tiling
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.comparison import compare, predict
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.run import open_run
 from gvtzoo.training.run_folder import middle_plane
 
 SEED = 1
@@ -37,9 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.run / "recipe.yaml")
     images = load_images(arguments.data, "test", recipe)
-    models = {"GVTNet": open_run(arguments.run)}
+    models = {"GVTNet": load_own(arguments.run)}
     if arguments.unet is not None:
-        models = {"plain U-Net of the same size": open_run(arguments.unet), **models}
+        models = {"plain U-Net of the same size": load_own(arguments.unet), **models}
     name = recipe.model.data[0].name if recipe.model and recipe.model.data else recipe.name
     data = f"{name}: test images, not seen in training"
     rows = compare(images, recipe.task, models, data=data, seed=SEED)

@@ -146,6 +146,7 @@ class BioimageioModel:
             "an uncertainty": uncertainty,
             "exact tiling": settings.tiling == "exact",
             "a memory limit": settings.memory is not None,
+            "a pixel size": settings.pixel_size is not None,
             f"{settings.dtype} arithmetic": settings.dtype != "float32",
         }
         wanted = next((name for name, is_wanted in refused.items() if is_wanted), None)

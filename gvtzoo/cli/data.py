@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.options import progress_bar
-
-MEGABYTE = 10**6
+from gvtzoo.cli.interrupt import interruptible
+from gvtzoo.cli.options import download_bar
 
 
 def register(app: typer.Typer) -> None:
@@ -42,14 +41,8 @@ def download(
         f"Cite: {data_set.cite}",
     ):
         typer.echo(line, err=True)
-    with progress_bar(name) as report:
-        shown = (
-            None
-            if report is None
-            else lambda done, total: report(
-                done, total, f"{done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB"
-            )
-        )
-        files = download_data_set(data_set, output, shown)
+    kept = "what was downloaded is kept: the same command goes on with it"
+    with interruptible(lambda: kept), download_bar(name) as progress:
+        files = download_data_set(data_set, output, progress)
     for file in files:
         typer.echo(str(file))

@@ -23,11 +23,12 @@ def demo(
     overwrite: Overwrite = False,
 ) -> None:
     """Denoise a real stack with the bundled model: images, a picture, metrics."""
-    from gvtzoo.demo import run_demo
+    from gvtzoo.demo import WHAT, run_demo
 
     with progress_bar("denoising") as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
         result = run_demo(output, device=device, overwrite=overwrite, progress=shown)
+    typer.echo(WHAT)
     for name, numbers in result.metrics.items():
         line = "  ".join(f"{key} {value:.4f}" for key, value in numbers.items())
         typer.echo(f"{name:10}  {line}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
@@ -118,7 +120,7 @@ def evaluate(
     report_folder.claim(output, identity, overwrite=overwrite)
     if loaded is not None:
         pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
-    with progress_bar("evaluating") as shown:
+    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         evaluation = run_evaluation(
             candidates,
             pairs,
@@ -134,10 +136,17 @@ def evaluate(
         return
     for line in summary_lines(evaluation):
         typer.echo(line)
+    for line in evaluation.caveats():
+        typer.echo(line)
     for row in evaluation.comparisons:
         if row.metric in SHOWN and not row.structure:
             typer.echo(in_words(row))
     typer.echo(f"report: {report}", err=True)
+
+
+def predictions_kept(folder: Path) -> str:
+    """What an interrupted evaluation leaves, and how it goes on."""
+    return f"predictions that were made are kept in {folder}: the same command goes on with them"
 
 
 def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:
@@ -182,23 +191,25 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
 
 def in_words(row: ComparisonRow) -> str:
     """A comparison as a sentence."""
-    from gvtzoo.evaluation.statistics import LOWER_IS_BETTER
+    from gvtzoo.evaluation.statistics import FEWEST, LOWER_IS_BETTER
 
     better = row.difference < 0 if row.metric in LOWER_IS_BETTER else row.difference > 0
-    verdict = "better" if row.t_p_value < SIGNIFICANT else "on average, not clearly, better"
+    verdict = "better" if row.t_p_holm < SIGNIFICANT else "on average, not clearly, better"
     if not better:
         verdict = "not better"
     where = f" ({row.condition})" if row.condition else ""
     found = (
         f"{row.first} is {verdict} than {row.second} in "
-        f"{SHOWN[row.metric]}{where}: difference {row.difference:+.4f}, d = {row.effect_size:.2f}, "
-        f"n = {row.count}"
+        f"{SHOWN[row.metric]}{where}: difference {row.difference:+.4f}, n = {row.count}"
     )
-    if row.count < 2:
-        return f"{found}; a single image proves nothing"
+    if row.count < FEWEST:
+        return f"{found}; fewer than {FEWEST} prove nothing"
+    if math.isnan(row.t_p_holm):
+        return f"{found}; all differences are equal, which no test is made for"
+    many = f", corrected (Holm) for {row.tests} tests" if row.tests > 1 else ""
     return (
-        f"{found}; that it is better: one-tailed paired t-test p = {row.t_p_value:.2g}, "
-        f"Wilcoxon p = {row.wilcoxon_p_value:.2g}"
+        f"{found}, d = {row.effect_size:.2f}; that it is better: one-tailed paired t-test "
+        f"p = {row.t_p_holm:.2g}, Wilcoxon p = {row.wilcoxon_p_holm:.2g}{many}"
     )
 
 

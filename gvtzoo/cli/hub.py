@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName
+from gvtzoo.cli.interrupt import interruptible
+from gvtzoo.core.errors import GvtzooError
 
 
 def register(app: typer.Typer) -> None:
@@ -16,11 +17,53 @@ def register(app: typer.Typer) -> None:
     app.command("publish")(publish)
 
 
-def download(model: ModelName) -> None:
-    """Download a model, and print where its package lies."""
-    from gvtzoo.hub.registry import find_model
+def download(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="As `gvtzoo predict` takes it.")
+    ] = None,
+    download_all: Annotated[
+        bool, typer.Option("--all", help="All of the paper's published models.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Download a model, and print where its package lies.
 
-    typer.echo(str(find_model(model)))
+    The paper's published models come from the authors' repository, under its licence, and become
+    packages here.
+    """
+    from gvtzoo.hub.fetch import obtain
+    from gvtzoo.hub.registry import absent_entry, find_model
+
+    if download_all == (model is not None):
+        raise typer.BadParameter("name a model, or give --all")
+    if model is None:
+        _download_all(yes)
+        return
+    absent = absent_entry(model)
+    path = find_model(model) if absent is None else obtain(absent, assume_yes=yes)
+    typer.echo(str(path))
+
+
+def _download_all(yes: bool) -> None:
+    """Every published model that is not here; one that fails does not stop the others."""
+    from gvtzoo.hub.agreement import agree
+    from gvtzoo.hub.fetch import missing, obtain, total_announcement
+    from gvtzoo.hub.published import published_models
+
+    absent = missing(list(published_models().values()))
+    if absent:
+        typer.echo(total_announcement(absent), err=True)
+        agree(absent[0].license, again=True, assume_yes=yes)
+    failed = 0
+    for entry in absent:
+        try:
+            typer.echo(str(obtain(entry, assume_yes=True)))
+        except (GvtzooError, OSError) as error:
+            failed += 1
+            typer.echo(f"gvtzoo: {error}", err=True)
+    if failed:
+        typer.echo(f"gvtzoo: {failed} of {len(absent)} models failed", err=True)
+        raise typer.Exit(1)
 
 
 def publish(
@@ -30,7 +73,7 @@ def publish(
         bool, typer.Option("--private", help="Only for you and your organization.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check, and list the files; upload nothing.")
+        bool, typer.Option("--dry-run", help="Check, show address, files and card; upload nothing.")
     ] = False,
 ) -> None:
     """Check a package and publish it on Hugging Face, where anyone loads it by ORG/NAME."""
@@ -38,9 +81,12 @@ def publish(
 
     publication = prepare(package, repository)
     if not dry_run:
-        typer.echo(upload(publication, private=private))
+        with interruptible(lambda: "the same command completes what was uploaded"):
+            typer.echo(upload(publication, private=private))
         return
+    typer.echo(publication.address)
     for name, content in publication.files.items():
         typer.echo(f"{len(content):>12,}  {name}")
     total = sum(map(len, publication.files.values()))
     typer.echo(f"{total:>12,}  bytes in {len(publication.files)} files")
+    typer.echo(f"\n{publication.card}", nl=False)

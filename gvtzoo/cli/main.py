@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, studies, train
+from gvtzoo.cli.interrupt import InterruptibleGroup
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.version import __version__
 
 app = typer.Typer(
     name="gvtzoo",
+    cls=InterruptibleGroup,
     help="A model zoo for augmented microscopy: predict, train, package.",
     no_args_is_help=True,
     add_completion=False,
@@ -57,7 +59,7 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
-    except (KeyboardInterrupt, OSError) as error:
+    except OSError as error:
         # A full disk, a folder without permission: what the system says is the clearest.
-        typer.echo(f"gvtzoo: {str(error) or 'interrupted'}", err=True)
+        typer.echo(f"gvtzoo: {error}", err=True)
         sys.exit(1)

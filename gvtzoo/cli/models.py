@@ -14,7 +14,7 @@ from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
-    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.packages.config import PackageConfig, TrainedOn
     from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
 
 
@@ -39,7 +39,7 @@ def list_models(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the zoo's models, and others that are installed or downloaded."""
+    """List what is ready for use, then the zoo's models that one command downloads."""
     from gvtzoo.cli.table import table_lines
     from gvtzoo.hub.listing import list_models
     from gvtzoo.recipes.metadata import Task
@@ -71,7 +71,7 @@ def list_models(
 def info(model: ModelName, as_json: AsJson = False) -> None:
     """Show what a model is for, what it takes, how good it is, and how to cite it.
 
-    That of a model of the zoo which is not here says how to obtain it.
+    That of a model of the zoo which is not here says how to obtain it; nothing is downloaded.
     """
     from gvtzoo.hub.bibtex import bibtex
     from gvtzoo.hub.registry import absent_entry
@@ -83,12 +83,16 @@ def info(model: ModelName, as_json: AsJson = False) -> None:
         from gvtzoo.bioimageio.package import is_foreign
         from gvtzoo.hub.registry import find_model
         from gvtzoo.packages.reader import open_package
+        from gvtzoo.packages.run_folder import is_run, read_run_config
 
         path = find_model(model)
-        if is_foreign(path):
+        if is_run(path):
+            config = read_run_config(path)
+        elif is_foreign(path):
             _foreign_info(path, as_json)
             return
-        config = open_package(path).config
+        else:
+            config = open_package(path).config
         content, lines = config.model_dump(mode="json"), _package_lines(config)
         citations = config.metadata.cite
     if as_json:
@@ -119,6 +123,7 @@ def _print(lines: Iterable[tuple[str, str]]) -> None:
 
 def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
     metadata, network = config.metadata, config.network
+    size = config.resampled_to
     return [
         *_description_lines(metadata, config.task),
         ("axes", _axes(network.dimensions, network.output_dimensions)),
@@ -126,14 +131,17 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("normalization", _normalization(config.normalization)),
         ("uncertainty", "yes (--uncertainty)" if config.uncertainty else "no"),
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
+        ("resampling", f"in plane to {size:g} µm, and back" if size else ""),
         ("tiling", _tiling(config.tiling, config.exact)),
         *_origin_lines(metadata),
+        ("trained on", _trained_on(config.trained_on)),
         *_metrics_lines(config.metrics),
     ]
 
 
 def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
     images = [f"{n} for {split}" for split, n in entry.images.model_dump().items() if n]
+    size = f"{entry.checkpoint.size / 1e6:.0f} MB" if entry.checkpoint else ""
     return [
         *_description_lines(entry.metadata, entry.task),
         ("axes", _axes(entry.dimensions, entry.output_dimensions)),
@@ -141,9 +149,11 @@ def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
         ("tiling", _tiling(None, True)),
         *_origin_lines(entry.metadata),
         ("images", ", ".join(images)),
+        ("steps", str(entry.checkpoint.steps) if entry.checkpoint else ""),
         *_metrics_lines(entry.metrics),
-        ("where", "not here yet; obtain it by"),
+        ("where", f"not here yet: {size} to download, on first use or by"),
         *[("", command) for command in entry.commands],
+        ("or by hand", " && ".join(entry.manual_commands)),
     ]
 
 
@@ -158,10 +168,21 @@ def _description_lines(metadata: ModelMetadata, task: str) -> list[tuple[str, st
 
 def _origin_lines(metadata: ModelMetadata) -> list[tuple[str, str]]:
     return [
-        ("license", f"{metadata.license} (weights)"),
+        ("license", f"{metadata.license or 'none given'} (weights)"),
         ("authors", ", ".join(author.name for author in metadata.authors)),
         *[("data", _data(source)) for source in metadata.data],
+        *[("parent's data", _data(source)) for source in metadata.parent_data],
     ]
+
+
+def _trained_on(known: TrainedOn) -> str:
+    """How many files the package knows to have been learned from."""
+    counts = {
+        use: sum(file.use == use for file in known.files if not file.model)
+        for use in ("train", "val")
+    }
+    told = [f"{count} for {use}" for use, count in counts.items() if count]
+    return f"files: {', '.join(told)}" if told else ""
 
 
 def _data(source: DataSource) -> str:

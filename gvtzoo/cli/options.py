@@ -1,21 +1,32 @@
-"""Options that several commands share, and progress on a terminal."""
+"""Options that several commands share, and progress on a terminal (`gvtzoo.core.progress`)."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gvtzoo.core.progress import Report, download_bar, progress_bar
+
+__all__ = [
+    "AsJson",
+    "DataFolder",
+    "Device",
+    "ModelName",
+    "Overwrite",
+    "Report",
+    "Trust",
+    "download_bar",
+    "progress_bar",
+]
+
 ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A package's path; a name of `gvtzoo list`; ORG/NAME[@revision] on Hugging Face; "
-        "an id or address of bioimage.io.",
+        help="The path of a package or a run folder; a name of `gvtzoo list`; "
+        "ORG/NAME[@revision] on Hugging Face; an id or address of bioimage.io.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
@@ -28,24 +39,3 @@ DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-Report = Callable[[float, float, str], None]
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Report | None]:
-    """A bar on standard error, ``report(done, all, note)``; None where that is not a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None, note="")
-
-        def report(done: float, total: float, note: str = "") -> None:
-            progress.update(task, completed=done, total=total, note=note)
-
-        yield report

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
@@ -45,6 +46,14 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Engine(StrEnum):
+    """What computes the network."""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("predict")(predict)
@@ -72,6 +81,9 @@ def predict(
         str | None, typer.Option(help="What a prediction may take, such as 4GB.")
     ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the network.")] = Dtype.float32,
+    engine: Annotated[
+        Engine, typer.Option(help="What computes; auto: OpenVINO on CPUs, else PyTorch.")
+    ] = Engine.auto,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
@@ -89,6 +101,19 @@ def predict(
         str | None,
         typer.Option(metavar="ADDRESS", help="Predict on a Dask cluster, such as tcp://host:8786."),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Pixel size of the images in plane, in µm, where files do not tell."
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample/--no-resample",
+            help="Resample to the pixel size of models whose training images were, and back.",
+        ),
+    ] = True,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -107,9 +132,12 @@ def predict(
             device=device,
             tiling=tiling.value,
             dtype=dtype.value,
+            engine=engine.value,
             memory=None if memory is None else parse_memory(memory),
             block=_sizes(block),
             overlap=_sizes(overlap),
+            pixel_size=pixel_size,
+            resample=resample,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -119,8 +147,11 @@ def predict(
     _check_foreign(
         loaded, settings, uncertainty, several=scheduler is not None or workers is not None
     )
-    failures = 0
-    with _cluster(scheduler, workers, settings) as client:
+    failures, written = 0, 0
+    with (
+        interruptible(lambda: _kept(jobs, written)),
+        _cluster(scheduler, workers, settings) as client,
+    ):
         for source, target in jobs:
             try:
                 predict_file(
@@ -135,6 +166,7 @@ def predict(
                     overwrite=overwrite,
                     client=client,
                 )
+                written += 1
                 typer.echo(str(target))
             except (GvtzooError, OSError) as error:
                 failures += 1
@@ -143,6 +175,25 @@ def predict(
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+
+
+def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
+    """What an interrupted prediction leaves, and how it goes on."""
+    from gvtzoo.prediction.exact.out_of_core import PARTIAL
+
+    begun = [
+        partial
+        for _, target in jobs
+        if (partial := target.with_name(f".{target.name}{PARTIAL}")).exists()
+    ]
+    if begun:
+        return f"{begun[0]} holds what is done: the same command goes on with it"
+    if len(jobs) == 1:
+        return "nothing was written: the same command starts again"
+    return (
+        f"{written} of {len(jobs)} predictions are written and stay: the same command makes the "
+        "others"
+    )
 
 
 def _check_foreign(

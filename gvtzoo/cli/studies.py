@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings
+from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings, predictions_kept
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
@@ -54,16 +55,19 @@ def sweep(
 ) -> None:
     """Measure what predictions lose in tiles of several sizes against the whole image.
 
-    Tiles with a halo (as Fiji and ilastik cut them), averaged blocks, and exact tiles, from the
+    Tiles with a halo as wide as the convolutions reach, averaged blocks, and exact tiles, from the
     training patch to the whole image.
     """
     from gvtzoo.evaluation.folder import write_text
     from gvtzoo.evaluation.sweep import mean_rows, sweep_pair, tiling_hint
     from gvtzoo.hub.load import load_own
+    from gvtzoo.packages.run_folder import is_run
     from gvtzoo.report.figures import sweep_curve
 
     if package is not None:
         _check_new(package, overwrite)
+        if is_run(model):
+            raise GvtzooError(f"{model} is a run folder: package it first, then sweep the package")
     _check_new(output / "sweep.csv", overwrite)
     loaded = load_own(model)
     if not loaded.config.network.sees_whole_image:
@@ -145,7 +149,7 @@ def transfer(
         name: _pairs(Path(place), recipes.get(name), output / report_folder.IMAGES, name)
         for name, place in places.items()
     }
-    with progress_bar("evaluating") as shown:
+    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         found = run_transfer(candidates, sets, output, command=command_line(), progress=shown)
     for metric in MATRICES:
         matrix = found.matrix(metric)

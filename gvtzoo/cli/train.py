@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import DataFolder, Device, ModelName, progress_bar
+from gvtzoo.core.errors import GvtzooError
+
+if TYPE_CHECKING:
+    from gvtzoo.recipes.recipe import Recipe
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
@@ -50,13 +55,19 @@ def recipes(
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe's name or a YAML file.")
-    ],
     data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe's name or a YAML file; with --resume it may be left out.",
+        ),
+    ] = None,
     settings: Settings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue where it stopped, with the run's own recipe.")
+    ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Weights to start from: a run's best.safetensors.")
     ] = None,
@@ -65,13 +76,14 @@ def train(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a network by a recipe."""
-    from gvtzoo.recipes.recipe import load_recipe
+    """Train a network by a recipe.
 
-    loaded = load_recipe(recipe, settings or [])
-    from gvtzoo.training.train import train as run_training
+    What --set changes when a training is resumed is written into the run's changes.json.
+    """
+    loaded = _recipe_of(recipe, output, settings or [], resume)
+    with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
+        from gvtzoo.training.train import train as run_training
 
-    with _progress(loaded.name) as shown:
         run = run_training(
             loaded,
             data,
@@ -83,6 +95,46 @@ def train(
             progress=shown,
         )
     typer.echo(str(run))
+
+
+def _recipe_of(recipe: str | None, run: Path, settings: list[str], resume: bool) -> Recipe:
+    """The recipe to train by: when resuming that of the run, whatever RECIPE has become."""
+    from gvtzoo.recipes.recipe import load_recipe
+
+    if not resume:
+        if recipe is None:
+            raise typer.BadParameter("name a RECIPE: `gvtzoo recipes` lists them")
+        return load_recipe(recipe, settings)
+    from gvtzoo.training.resume import differences, resumed_recipe
+
+    own = resumed_recipe(run, settings)
+    if recipe is None:
+        return own
+    named = load_recipe(recipe)
+    if named.name != own.name:
+        raise GvtzooError(f"{run} is a training by {own.name}, not by {named.name}: leave it out")
+    others = [key for key in differences(own, named) if not _is_set(key, settings)]
+    if others:
+        typer.echo(
+            f"gvtzoo: {run} goes on with its own recipe, which differs from {recipe} in "
+            f"{', '.join(others)}",
+            err=True,
+        )
+    return own
+
+
+def _is_set(key: str, settings: list[str]) -> bool:
+    names = [text.partition("=")[0].strip() for text in settings]
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _kept(run: Path) -> str:
+    """What an interrupted training leaves, and how it goes on."""
+    if (run / "last.ckpt").is_file():
+        return f"{run} holds all up to the last validation: the same command with --resume goes on"
+    if (run / "recipe.yaml").is_file():
+        return f"{run} had no validation yet: the same command with --resume begins again"
+    return "nothing was written yet: the same command begins again"
 
 
 def finetune(
@@ -97,7 +149,7 @@ def finetune(
     from gvtzoo.training.finetune import finetune as run_finetuning
 
     chosen = [f"training.freeze={freeze.value}", *(settings or [])]
-    with _progress(f"fine-tuning {model}") as shown:
+    with interruptible(lambda: _kept(output)), _progress(f"fine-tuning {model}") as shown:
         result = run_finetuning(model, data, output, settings=chosen, device=device, progress=shown)
     for name, metrics in (("before", result.before), ("after", result.after)):
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())

@@ -20,12 +20,15 @@ PREDICTIONS, IMAGES = "predictions", "images"
 def claim(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
     """Make the folder an evaluation's, or make sure that it is this evaluation's already.
 
-    An interrupted or repeated evaluation goes on in its folder; predictions in it are kept anyway.
+    An interrupted or repeated evaluation goes on in its folder, and one that failed makes place for
+    a corrected one; predictions in it are kept anyway. With `overwrite`, the result of another
+    evaluation goes at once, so that none is left beside settings that are not its own.
 
     Raises
     ------
     GvtzooError
-        When the folder holds other things, or another evaluation and `overwrite` is not given.
+        When the folder holds other things, or the result of another evaluation and `overwrite` is
+        not given.
     """
     path = folder / SETTINGS
     if folder.exists() and not folder.is_dir():
@@ -33,11 +36,14 @@ def claim(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False)
     if folder.is_dir() and any(folder.iterdir()):
         if not path.is_file():
             raise GvtzooError(f"{folder} holds other files: choose a new folder")
-        if _read(path) != json.loads(json.dumps(settings)) and not overwrite:
+        is_other = _read(path) != json.loads(json.dumps(settings))
+        if is_other and (folder / RESULT).is_file() and not overwrite:
             raise GvtzooError(
                 f"{folder} holds an evaluation of other models, data or settings: choose another "
                 "folder, or --overwrite (predictions are kept)"
             )
+        if is_other:
+            (folder / RESULT).unlink(missing_ok=True)
     write_text(path, json.dumps(settings, indent=1) + "\n")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ TRUTH_FOLDERS = ("target", "GT")  # CARE's data sets call it GT
 SOURCE_FOLDER = "source"
 SPLITS = ("test", "val")  # the first that there is
 NOISE_SEED = 1
+Region = Mapping[Literal["z", "y", "x"], tuple[int, int]]
 SIGMA = "_sigma"  # ends the names of files with the σ of a prediction
 
 
@@ -39,6 +40,11 @@ class EvaluationPair:
         What is to be seen, or the data set; may be empty.
     channel, target_channel : str, optional
         To be read, of files that have several.
+    origins : tuple of Path
+        Files that the two images come from: themselves, or those that they were cut or made from.
+    region : mapping
+        The part of the origins that they show, as half-open ranges of voxels along axes; empty for
+        all.
     """
 
     name: str
@@ -48,6 +54,12 @@ class EvaluationPair:
     structure: str = ""
     channel: str | None = None
     target_channel: str | None = None
+    origins: tuple[Path, ...] = ()
+    region: Region = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if not self.origins:
+            object.__setattr__(self, "origins", tuple(dict.fromkeys((self.source, self.target))))
 
     @property
     def place(self) -> Path:
@@ -120,7 +132,11 @@ def write_recipe_pairs(
     images = load_images(data, "test", recipe)
     if not images:
         raise GvtzooError(f"{data} has no test images for the recipe {recipe.name}")
-    pairs = [_pair_in(folder, image.name, structure) for image in images]
+    region = (recipe.data.regions or {}).get("test", {})
+    pairs = [
+        replace(_pair_in(folder, image.name, structure), origins=image.files, region=region)
+        for image in images
+    ]
     _check_places(pairs, data)
     for number, (image, pair) in enumerate(zip(images, pairs, strict=True)):
         arrays = image.raw(np.random.default_rng([NOISE_SEED, number]))

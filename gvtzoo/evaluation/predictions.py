@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.files import write_atomically
+from gvtzoo.core.files import sha256_of, write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
 from gvtzoo.packages.reader import DESCRIPTIONS
+from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, check_run, is_run, read_run_config
 
 if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.packages.config import PackageConfig, TrainedOn
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -55,6 +57,10 @@ class Candidate(Protocol):
     name : str
     identity : str
         Changes with everything that predictions depend on, but the image.
+    trained_on : TrainedOn, optional
+        What it has learned from, empty where that is not known; None of what is no model.
+    weights : str, optional
+        SHA-256 of a run's weights.
     """
 
     @property
@@ -62,6 +68,12 @@ class Candidate(Protocol):
 
     @property
     def identity(self) -> str: ...
+
+    @property
+    def trained_on(self) -> TrainedOn | None: ...
+
+    @property
+    def weights(self) -> str | None: ...
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         """The prediction of a pair's source.
@@ -83,6 +95,8 @@ class PrecomputedPredictions:
 
     name: str
     folder: Path
+    trained_on: TrainedOn | None = None
+    weights: str | None = None
 
     @property
     def identity(self) -> str:
@@ -104,6 +118,8 @@ class IdentityBaseline:
 
     name: str = INPUT
     identity: str = INPUT
+    trained_on: TrainedOn | None = None
+    weights: str | None = None
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         return Prediction(pair.source)
@@ -117,7 +133,7 @@ class ModelPredictions:
     ----------
     name : str
     model : str or Path
-        As `gvtzoo.load` takes it, or a run folder.
+        As `gvtzoo.load` takes it.
     folder : Path
     settings : Settings
     trust : bool
@@ -135,7 +151,7 @@ class ModelPredictions:
         """The model's package or run folder."""
         from gvtzoo.hub.registry import find_model
 
-        return Path(self.model) if is_run(Path(self.model)) else find_model(self.model)
+        return find_model(self.model)
 
     @cached_property
     def identity(self) -> str:
@@ -147,24 +163,38 @@ class ModelPredictions:
     def loaded(self) -> Model | BioimageioModel:
         """The model."""
         from gvtzoo.hub.load import load
-        from gvtzoo.training.run import open_run
 
-        return open_run(self.path) if is_run(self.path) else load(self.path, trust=self.trust)
+        return load(self.path, trust=self.trust)
 
     @cached_property
-    def in_truth_units(self) -> bool:
-        """Whether the model learned targets in the source's units, and goes back to these."""
+    def config(self) -> PackageConfig | None:
+        """What the model says of itself; None of a package that gvtzoo did not make."""
         from gvtzoo.bioimageio.package import is_foreign
         from gvtzoo.packages.reader import open_package
-        from gvtzoo.training.run import read_run_config
 
         if is_run(self.path):
-            config = read_run_config(self.path)
-        elif is_foreign(self.path):
+            return read_run_config(self.path)
+        return None if is_foreign(self.path) else open_package(self.path).config
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        """What the model has learned from; empty where that is not known."""
+        from gvtzoo.packages.config import TrainedOn
+
+        return TrainedOn() if self.config is None else self.config.trained_on
+
+    @property
+    def weights(self) -> str | None:
+        """SHA-256 of a run's weights; None of packages."""
+        return sha256_of(self.path / WEIGHTS) if is_run(self.path) else None
+
+    @property
+    def in_truth_units(self) -> bool:
+        """Whether the model learned targets in the source's units, and goes back to these."""
+        if self.config is None:
             return False
-        else:
-            config = open_package(self.path).config
-        return config.normalization.undo and config.normalization.target == "as_source"
+        normalization = self.config.normalization
+        return normalization.undo and normalization.target == "as_source"
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         path = self.folder / f"{pair.place}.tif"
@@ -279,17 +309,13 @@ def check_names(names: Sequence[str]) -> None:
         seen.add(place)
 
 
-def is_run(path: Path) -> bool:
-    """Whether a path is a training's run folder, with weights."""
-    return (path / "best.safetensors").is_file() and (path / "recipe.yaml").is_file()
-
-
 def digest_of(path: Path) -> str:
     """SHA-256 of a file; of a folder, of its files' names and contents."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     if is_run(path):
-        files = [path / "best.safetensors", path / "recipe.yaml"]
+        check_run(path)
+        files = [path / WEIGHTS, path / RECIPE]
     for file in files:
         digest.update(file.relative_to(path.parent).as_posix().encode())
         with file.open("rb") as content:

@@ -7,9 +7,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+Seen = Literal["", "train", "val", "part"]
+SEEN: dict[Seen, str] = {
+    "train": "it was trained on {images}: on what a network has seen, it is better than on any "
+    "new image",
+    "val": "its weights were chosen by {images}: on these it is better than on new images",
+    "part": "it was trained on other parts of the same files as {images}: on images of other "
+    "samples it may be worse",
+}
+MOST_NAMED = 5
 
 
 class Part(BaseModel):
@@ -31,6 +43,12 @@ class ImageResult(Part):
         Such as a noise level of the same truth; empty where there is one only.
     structure : str
         What is to be seen, or the data set; empty where there is one only.
+    truth : str
+        The same for all images of one truth, such as its noise levels; empty for those that have
+        no other.
+    seen : {"", "train", "val", "part"}
+        Whether the model was trained on the image, its weights were chosen by it, or it was trained
+        on another part of the same file; empty where none of this is known.
     metrics : dict of str to float
         By the names of `gvtzoo.metrics.pair.evaluate_pair`, and others that were asked for.
     source, target, prediction, sigma : str, optional
@@ -41,6 +59,8 @@ class ImageResult(Part):
     image: str
     condition: str = ""
     structure: str = ""
+    truth: str = ""
+    seen: Seen = ""
     metrics: dict[str, float]
     source: str | None = None
     target: str | None = None
@@ -49,7 +69,11 @@ class ImageResult(Part):
 
 
 class SummaryRow(Part):
-    """A metric of a model over images; as `gvtzoo.evaluation.statistics.Summary`."""
+    """A metric of a model over truths; as `gvtzoo.evaluation.statistics.Summary`.
+
+    Of a truth with several images (noise levels of the same object) the mean counts, once: its
+    images are not independent, and would make the interval too narrow.
+    """
 
     model: str
     condition: str = ""
@@ -64,7 +88,15 @@ class SummaryRow(Part):
 
 
 class ComparisonRow(Part):
-    """Two models on the same images; as `gvtzoo.evaluation.statistics.Comparison`."""
+    """Two models on the same truths; as `gvtzoo.evaluation.statistics.Comparison`.
+
+    Attributes
+    ----------
+    tests : int
+        How many comparisons of this metric there are: of all pairs of models, in all groups.
+    t_p_holm, wilcoxon_p_holm : float
+        P values corrected for that many tests (`gvtzoo.evaluation.statistics.holm`).
+    """
 
     first: str
     second: str
@@ -78,6 +110,9 @@ class ComparisonRow(Part):
     t_p_value: float
     wilcoxon: float
     wilcoxon_p_value: float
+    tests: int = 1
+    t_p_holm: float = math.nan
+    wilcoxon_p_holm: float = math.nan
 
 
 class CalibrationRow(Part):
@@ -132,8 +167,7 @@ class Evaluation(Part):
         Of every model and metric, for all images (empty condition and structure), and for each
         condition and structure where there are several.
     comparisons : tuple of ComparisonRow
-        Every model against every other that comes after it in `models`. Over several conditions of
-        one truth, the mean is compared, since they are not independent.
+        Every model against every other that comes after it in `models`.
     calibrations : tuple of CalibrationRow
         Of models that give σ.
     histograms : tuple of Histogram
@@ -142,6 +176,10 @@ class Evaluation(Part):
     pixel_size : dict of str to float
         By axis, in `unit`; empty where it is not known.
     unit : str, optional
+    untold : tuple of str
+        Models of which it is not known what they were trained on.
+    weights : dict of str to str
+        SHA-256 of the weights of models that are run folders.
     data : str
         Where the pairs came from.
     command : str
@@ -157,6 +195,8 @@ class Evaluation(Part):
     calibrations: tuple[CalibrationRow, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     left_out: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+    weights: dict[str, str] = {}
     pixel_size: dict[str, float] = {}
     unit: str | None = None
     data: str = ""
@@ -185,11 +225,22 @@ class Evaluation(Part):
             and structure in (None, row.structure)
         ]
 
+    def caveats(self) -> Iterator[str]:
+        """What was known to models before, a sentence each: their numbers there are too good."""
+        for model in self.untold:
+            yield (f"{model}: what it was trained on is not known, so these images may be among it")
+        for model in self.models:
+            rows = self.of(model)
+            for seen, text in SEEN.items():
+                images = list(dict.fromkeys(_name(row) for row in rows if row.seen == seen))
+                if images:
+                    yield f"{model}: {text.format(images=_counted(images, len(rows)))}"
+
     def table(self) -> str:
         """One line of CSV for each model and image."""
-        columns = ("model", "structure", "condition", "image", *self.metrics)
+        columns = ("model", "structure", "condition", "image", *self.metrics, "seen")
         rows = [
-            (row.model, row.structure, row.condition, row.image, *self._values(row))
+            (row.model, row.structure, row.condition, row.image, *self._values(row), row.seen)
             for row in self.results
         ]
         return csv_text([columns, *rows])
@@ -202,6 +253,23 @@ class Evaluation(Part):
 
     def _values(self, row: ImageResult) -> list[object]:
         return [row.metrics.get(name, "") for name in self.metrics]
+
+
+def truth_of(row: ImageResult) -> str:
+    """What tells the truth of a result from others."""
+    return row.truth or "/".join((row.structure, row.image))
+
+
+def _name(row: ImageResult) -> str:
+    return "/".join(part for part in (row.structure, row.condition, row.image) if part)
+
+
+def _counted(images: Sequence[str], count: int) -> str:
+    """Such as ``2 of the 3 images (a, b)``."""
+    named = ", ".join(images[:MOST_NAMED]) + ", …" * (len(images) > MOST_NAMED)
+    if len(images) == count:
+        return f"all {count} images ({named})" if count > 1 else f"the image ({named})"
+    return f"{len(images)} of the {count} images ({named})"
 
 
 def csv_text(rows: Sequence[Sequence[object]]) -> str:

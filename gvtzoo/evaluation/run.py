@@ -23,8 +23,10 @@ from gvtzoo.evaluation.results import (
     Histogram,
     ImageResult,
     SummaryRow,
+    truth_of,
 )
-from gvtzoo.evaluation.statistics import compare_paired, summarize
+from gvtzoo.evaluation.seen import Seeing
+from gvtzoo.evaluation.statistics import compare_paired, holm, summarize
 from gvtzoo.metrics.calibration import Calibration, merge_calibrations
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def evaluate(
     names = [candidate.name for candidate in candidates]
     check_names(names)
     pairs = _with_names(pairs)
+    truths, seeing = _truths(pairs), Seeing()
     options, folder = options or Options(), Path(folder)
     truth_histograms: dict[str, np.ndarray] = {}
     found = {name: _Found([], {}, {}) for name in names}
@@ -94,6 +97,10 @@ def evaluate(
         report = _share(progress, number, len(pairs), len(candidates))
         try:
             rows = list(_measured(candidates, pair, options, folder, report))
+            rows = [
+                _told(row, candidate, pair, truths, seeing)
+                for row, candidate in zip(rows, candidates, strict=True)
+            ]
         except GvtzooError as error:
             left_out.append(f"{pair.place.as_posix()}: {error}")
             log.warning("%s is left out: %s", pair.place, error)
@@ -114,6 +121,12 @@ def evaluate(
         left_out=tuple(left_out),
         pixel_size=calibration.get("pixel_size") or {},
         unit=calibration.get("unit") or None,
+        untold=tuple(
+            one.name
+            for one in candidates
+            if one.trained_on is not None and not one.trained_on.files
+        ),
+        weights={one.name: one.weights for one in candidates if one.weights is not None},
         data=data,
         command=command,
         versions=_versions(),
@@ -137,12 +150,44 @@ def _with_names(pairs: Sequence[EvaluationPair]) -> list[EvaluationPair]:
     ]
 
 
+def _truths(pairs: Sequence[EvaluationPair]) -> dict[Path, str]:
+    """What the truth of each pair (by its place) is called: the same file, or the same name.
+
+    Conditions of one truth share its file in folders, and its name where noise levels were made of
+    it, each with a truth of its own brightness.
+    """
+    names: dict[tuple[str, str], str] = {}
+    found: dict[Path, str] = {}
+    for pair in pairs:
+        keys = (("file", str(pair.target.resolve())), (pair.structure, pair.name))
+        known = [names[key] for key in keys if key in names]
+        name = known[0] if known else "/".join((pair.structure, pair.name))
+        for other in known[1:]:
+            names = {key: name if value == other else value for key, value in names.items()}
+            found = {place: name if value == other else value for place, value in found.items()}
+        names |= dict.fromkeys(keys, name)
+        found[pair.place] = name
+    return found
+
+
+def _told(
+    row: _Measured,
+    candidate: Candidate,
+    pair: EvaluationPair,
+    truths: Mapping[Path, str],
+    seeing: Seeing,
+) -> _Measured:
+    """The result with the name of its truth, and whether the model has seen the image before."""
+    known = {"truth": truths[pair.place], "seen": seeing.of(candidate.trained_on, pair)}
+    return replace(row, result=row.result.model_copy(update=known))
+
+
 def summarized(evaluation: Evaluation) -> Evaluation:
     """The evaluation with summaries and comparisons of its results."""
     return evaluation.model_copy(
         update={
             "summaries": tuple(_summaries(evaluation)),
-            "comparisons": tuple(_comparisons(evaluation)),
+            "comparisons": tuple(_corrected(list(_comparisons(evaluation)))),
         }
     )
 
@@ -272,10 +317,10 @@ def _summaries(evaluation: Evaluation) -> Iterator[SummaryRow]:
         for model in evaluation.models:
             rows = evaluation.of(model, condition, structure)
             for metric in evaluation.metrics:
-                values = [row.metrics[metric] for row in rows if metric in row.metrics]
+                values = _by_truth(rows, metric)
                 if not values:
                     continue
-                summary = summarize(values)
+                summary = summarize(list(values.values()))
                 yield SummaryRow(
                     model=model,
                     condition=condition or "",
@@ -303,12 +348,31 @@ def _comparisons(evaluation: Evaluation) -> Iterator[ComparisonRow]:
                 )
 
 
-def _by_truth(rows: Sequence[ImageResult], metric: str) -> dict[tuple[str, str], float]:
+def _corrected(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
+    """The comparisons with p values corrected for how many there are of a metric.
+
+    Metrics are not counted as tests of their own: they measure much the same, in other words.
+    """
+    found = list(rows)
+    for metric in {row.metric for row in rows}:
+        places = [number for number, row in enumerate(rows) if row.metric == metric]
+        t, wilcoxon = (
+            holm([getattr(rows[place], name) for place in places])
+            for name in ("t_p_value", "wilcoxon_p_value")
+        )
+        tests = sum(np.isfinite(rows[place].t_p_value) for place in places)
+        for place, t_p, wilcoxon_p in zip(places, t, wilcoxon, strict=True):
+            changes = {"tests": int(tests), "t_p_holm": t_p, "wilcoxon_p_holm": wilcoxon_p}
+            found[place] = rows[place].model_copy(update=changes)
+    return found
+
+
+def _by_truth(rows: Sequence[ImageResult], metric: str) -> dict[str, float]:
     """A metric of every truth, the mean over its conditions: these are not independent."""
-    found: dict[tuple[str, str], list[float]] = {}
+    found: dict[str, list[float]] = {}
     for row in rows:
         if metric in row.metrics:
-            found.setdefault((row.structure, row.image), []).append(row.metrics[metric])
+            found.setdefault(truth_of(row), []).append(row.metrics[metric])
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gvtzoo.core.errors import GvtzooError
 
 LOWER_IS_BETTER = frozenset({"nrmse", "mse", "mae", "resolution"})
+FEWEST = 3  # differences that a test or an effect size needs
 SAMPLES = 5_000  # of the bootstrap
 LEVEL = 0.95
 
@@ -50,14 +51,17 @@ class Comparison:
         Mean of the first's values minus the second's, in the metric's units.
     effect_size : float
         Cohen's d of the paired differences: their mean / their standard deviation, positive where
-        the first is better. Infinite where all differences are the same, 0 where they are none,
-        not a number for a single image.
+        the first is better.
     t, wilcoxon : float
         Statistics of the one-tailed paired t-test (as in the paper's Fig. 2b), and of Wilcoxon's
         signed-rank test.
     t_p_value, wilcoxon_p_value : float
-        Probability of such a difference, or a larger one, if the first were not better; 1 where
-        there are no differences, not a number for a single image.
+        Probability of such a difference, or a larger one, if the first were not better.
+
+    Notes
+    -----
+    The effect size, the tests' statistics and their p values are not numbers where there are
+    fewer than `FEWEST` images, or all differences are the same: a test has nothing to go by then.
     """
 
     first: str
@@ -145,50 +149,51 @@ def compare_paired(
             f"{first} has {len(first_values)} images and {second} {len(second_values)}: only the "
             "same images can be compared"
         )
-    differences = _checked(first_values) - _checked(second_values)
-    differences = differences[np.isfinite(differences)]
+    ours, theirs = _checked(first_values), _checked(second_values)
+    finite = np.isfinite(ours - theirs)
+    ours, theirs = ours[finite], theirs[finite]
+    differences = ours - theirs
     mean = float(differences.mean()) if len(differences) else math.nan
     gains = -differences if metric in LOWER_IS_BETTER else differences
-    t, t_p, wilcoxon, wilcoxon_p = _tests(gains)
-    return Comparison(
-        first,
-        second,
-        metric,
-        len(gains),
-        mean,
-        _effect_size(gains),
-        t,
-        t_p,
-        wilcoxon,
-        wilcoxon_p,
-    )
+    found = [math.nan] * 5
+    if len(gains) >= FEWEST and np.ptp(gains) > _rounding(ours, theirs):
+        found = [float(gains.mean() / gains.std(ddof=1)), *_tests(gains)]
+    return Comparison(first, second, metric, len(gains), mean, *found)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values of several tests, corrected so that all of them together keep their level.
+
+    Holm's step-down procedure (Scand. J. Statist. 6, 65-70, 1979): the smallest of n is multiplied
+    with n, the next with n − 1, …; none gets smaller than the one before it, or larger than 1. It
+    holds however the tests depend on each other. Tests without a p value (NaN) do not count.
+
+    Examples
+    --------
+    >>> holm([0.25, 0.125, math.nan])
+    [0.25, 0.25, nan]
+    """
+    corrected = np.array(p_values, np.float64)
+    known = np.flatnonzero(np.isfinite(corrected))
+    order = known[np.argsort(corrected[known], kind="stable")]
+    steps = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected.tolist()
+
+
+def _rounding(first: np.ndarray, second: np.ndarray) -> float:
+    """What equal differences of such values may differ by, since they are rounded."""
+    return 8 * float(np.finfo(np.float64).eps) * float(np.abs([first, second]).max())
 
 
 def _tests(gains: np.ndarray) -> tuple[float, float, float, float]:
     """Statistic and p value of the t-test and of Wilcoxon's test that gains are above 0."""
     from scipy import stats
 
-    if len(gains) < 2:
-        return math.nan, math.nan, math.nan, math.nan
-    if not gains.any():
-        return 0.0, 1.0, 0.0, 1.0
+    test = stats.ttest_1samp(gains, 0, alternative="greater")
     ranks = stats.wilcoxon(gains, alternative="greater")
-    if np.ptp(gains) == 0:
-        sign = float(np.sign(gains[0]))
-        t, p = sign * math.inf, 0.0 if sign > 0 else 1.0
-    else:
-        test = stats.ttest_1samp(gains, 0, alternative="greater")
-        t, p = float(test.statistic), float(test.pvalue)
-    return t, p, float(ranks.statistic), float(ranks.pvalue)
-
-
-def _effect_size(gains: np.ndarray) -> float:
-    if len(gains) < 2:
-        return math.nan
-    if not gains.any():
-        return 0.0
-    deviation = float(gains.std(ddof=1))
-    return float(gains.mean()) / deviation if deviation else math.copysign(math.inf, gains.mean())
+    t, t_p = float(test.statistic), float(test.pvalue)
+    return t, t_p, float(ranks.statistic), float(ranks.pvalue)
 
 
 def _checked(values: Sequence[float]) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from gvtzoo.evaluation.pairs import EvaluationPair
+    from gvtzoo.prediction.engines import Engine
     from gvtzoo.prediction.frames import NormalizedInput
     from gvtzoo.prediction.model import Model
 
@@ -50,8 +51,8 @@ class SweepRow:
     metrics : dict of str to float
         Against the truth (`evaluate_pair`), if there is one.
     method : {"halo", "blocks", "exact", "whole"}
-        Tiles whose halo is cut away, as other programs do it; overlapping blocks that are averaged,
-        as the paper's authors did it; or tiles with the sums over the whole image.
+        Tiles whose halo is cut away, as programs do it that know of one; overlapping blocks that
+        are averaged, as the paper's authors did it; or tiles with the sums over the whole image.
     images : int
         That the row is a mean of (of `max_difference`: the largest).
     """
@@ -104,7 +105,7 @@ def sweep_tiles(
     GvtzooError
         When there are several times or positions, or no size is smaller than the image.
     """
-    from gvtzoo.prediction.model import prepare
+    from gvtzoo.prediction.engines import make_engine
     from gvtzoo.prediction.settings import Settings
     from gvtzoo.prediction.tiling import receptive_radius
 
@@ -112,7 +113,7 @@ def sweep_tiles(
     frames = model.frames(suited.array, suited.dims)
     if len(frames) > 1:
         raise GvtzooError(f"the image has {len(frames)} times and positions: choose one")
-    network = prepare(model.network, Settings(device=device))
+    engine = make_engine(model.network, Settings(device=device))
     prepared = model.prepare_frame(frames[0])
     halo = _multiples(receptive_radius(model.network), model.config.network.multiple)
     wanted = [size for tile in tiles if (size := _tile(tile, prepared.shape[1:], model))]
@@ -123,13 +124,11 @@ def sweep_tiles(
             "choose smaller ones"
         )
     all_rows = [*((method, size) for method in methods for size in sizes), ("whole", None)]
-    expected = _predict(model, network, prepared, "whole", None, halo)
+    expected = _predict(model, engine, prepared, "whole", None, halo)
     rows = []
     for done, (method, size) in enumerate(all_rows, start=1):
         found = (
-            expected
-            if method == "whole"
-            else _predict(model, network, prepared, method, size, halo)
+            expected if method == "whole" else _predict(model, engine, prepared, method, size, halo)
         )
         rows.append(
             SweepRow(
@@ -250,7 +249,7 @@ def tiling_hint(rows: Sequence[SweepRow], least_r: float = 0.99) -> TilingHint:
 
 def _predict(
     model: Model,
-    network: Any,
+    engine: Engine,
     prepared: NormalizedInput,
     method: Method,
     tile: Tile | None,
@@ -259,18 +258,19 @@ def _predict(
     """The prediction (channel, …) of a prepared frame, in the units that the model gives."""
     from gvtzoo.prediction.blocks import predict_blocks
     from gvtzoo.prediction.exact.algorithm import predict_exact
-    from gvtzoo.prediction.model import run_network
+    from gvtzoo.prediction.exact.execution import Runner
     from gvtzoo.prediction.tiling import predict_with_halo
 
     def predict(part: np.ndarray) -> np.ndarray:
-        return run_network(network, part, uncertainty=False)[0]
+        return engine.run(part, uncertainty=False)[0]
 
     region = prepared.crop[-model.config.network.output_dimensions :]
     channels = model.config.network.output_channels
     result = np.empty((channels, *(s.stop - s.start for s in region)), np.float32)
     (finished,) = model.finish_frame(prepared, [result])
     if method == "exact":
-        predict_exact(network, prepared, tile=tile, out=[finished])
+        runner = Runner(compiled=engine.compiled)
+        predict_exact(engine.network, prepared, tile=tile, out=[finished], runner=runner)
         return result[0] if channels == 1 else result
     image = prepared[whole(prepared.shape)]
     if method == "halo":

@@ -11,11 +11,12 @@ from gvtzoo.hub.bibtex import bibtex
 from gvtzoo.hub.huggingface import REPOSITORY
 from gvtzoo.packages.card_text import documentation
 from gvtzoo.packages.config import MetricRow, PackageConfig
-from gvtzoo.recipes.metadata import ORIGINS
+from gvtzoo.recipes.metadata import ORIGINS, ModelMetadata
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
+AFTER = "after"  # fine-tuning
 DATASET = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+?)/?", re.ASCII)
 
 # The usual ones, as the Hub spells them; any other is "other" there, with its name.
@@ -71,30 +72,37 @@ def card_metadata(config: PackageConfig, tags: Iterable[str] = ()) -> ModelCardD
     ]
     structure = _slug(metadata.structure)
     task = config.task.replace("_", "-")
-    license_name = re.sub(r"-(only|or-later)$", "", metadata.license.lower())
+    license_name = re.sub(r"-(only|or-later)$", "", metadata.license.lower()) or None
     is_listed = license_name in HUB_LICENSES
+    is_other = license_name is not None and not is_listed
+    base_model = _base_model(metadata)
     return ModelCardData(
         library_name="gvtzoo",
         pipeline_tag="image-to-image",
         tags=[tag for tag in ("bioimage.io", "microscopy", task, structure, *tags) if tag],
-        base_model=_base_model(metadata.parent),
+        base_model=base_model,
+        base_model_relation="finetune" if base_model else None,
         datasets=datasets or None,
         model_name=metadata.name if results else None,
         eval_results=results or None,
-        license=license_name if is_listed else "other",
-        license_name=None if is_listed else license_name,
-        license_link=None if is_listed else f"https://spdx.org/licenses/{metadata.license}.html",
+        license="other" if is_other else license_name,
+        license_name=license_name if is_other else None,
+        license_link=f"https://spdx.org/licenses/{metadata.license}.html" if is_other else None,
     )
 
 
-def _base_model(parent: str | None) -> str | None:
-    """The parent, where it is a repository (a bundled model's name is none)."""
-    match = REPOSITORY.fullmatch(parent or "")
+def _base_model(metadata: ModelMetadata) -> str | None:
+    """The model before this one, where it is in a repository (a bundled model is in none)."""
+    match = REPOSITORY.fullmatch(metadata.base_model or metadata.parent or "")
     return match[1] if match else None
 
 
 def evaluation_results(metrics: Iterable[MetricRow], title: str = "GVTNet") -> list[EvalResult]:
-    """The metrics of methods named after the network; the others stay in the card's table."""
+    """The model's own metrics; what it was compared with stays in the card's table.
+
+    Its rows are called as the network is, or, of a fine-tuned model, "after". Images that chose the
+    weights are the split "validation", as the Hub calls it; all others are "test".
+    """
     from huggingface_hub import EvalResult
 
     return [
@@ -103,12 +111,13 @@ def evaluation_results(metrics: Iterable[MetricRow], title: str = "GVTNet") -> l
             dataset_name=", ".join(part for part in (row.data, row.condition) if part),
             dataset_type=_slug(row.data),
             dataset_config=_slug(row.condition) or None,
+            dataset_split="validation" if row.chose_weights else "test",
             metric_type=_slug(name),
             metric_name=name,
             metric_value=value,
         )
         for row in metrics
-        if title.lower() in row.method.lower()
+        if row.method.lower() in (title.lower(), AFTER)
         for name, value in row.values.items()
         if math.isfinite(value)
     ]

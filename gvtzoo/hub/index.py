@@ -42,6 +42,27 @@ class Images(Described):
     test: int | None = Field(None, ge=1)
 
 
+class IndexFile(Described):
+    """A checkpoint's ``.index``: its size, and the SHA-256 of its content."""
+
+    bytes: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class DataFile(Described):
+    """A checkpoint's ``.data-…``: its size, and the id that git gives its content."""
+
+    bytes: int = Field(ge=1)
+    git_sha1: str = Field(pattern=r"^[0-9a-f]{40}$")
+
+
+class CheckpointFiles(Described):
+    """The two files of a published checkpoint."""
+
+    index: IndexFile
+    data: DataFile
+
+
 class ModelFile(Described):
     """What a ``model.yaml`` holds.
 
@@ -54,6 +75,12 @@ class ModelFile(Described):
         Left out where the package lies beside the file: it has them.
     checkpoint : str, optional
         Of a published model: its folder in the authors' ``save_dir``.
+    commit : str, optional
+        Of the authors' repository.
+    files : CheckpointFiles, optional
+        What is in the checkpoint's folder at that commit.
+    steps : int, optional
+        That the published weights were trained for.
     model : dict
         Changes to the recipe's own ``model`` section.
     """
@@ -62,6 +89,9 @@ class ModelFile(Described):
     images: Images = Images()
     metrics: Literal["not yet measured"] | tuple[MetricRow, ...] | None = None
     checkpoint: str | None = Field(None, pattern=r"^[\w-]+(/[\w-]+)*$")
+    commit: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    files: CheckpointFiles | None = None
+    steps: int | None = Field(None, ge=1)
     model: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -80,6 +110,33 @@ class RecipeFacts(Described, extra="ignore"):
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A published model's checkpoint in the authors' repository.
+
+    Attributes
+    ----------
+    folder : str
+        In ``save_dir``.
+    commit : str
+    index : IndexFile
+    data : DataFile
+    steps : int
+        Of the training.
+    """
+
+    folder: str
+    commit: str
+    index: IndexFile
+    data: DataFile
+    steps: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of both files."""
+        return self.index.bytes + self.data.bytes
+
+
+@dataclass(frozen=True)
 class Entry:
     """A model of the zoo, whether it is here or not.
 
@@ -94,8 +151,8 @@ class Entry:
     dimensions : {2, 3}
         Of the input image.
     images : Images
-    checkpoint : str, optional
-        Of a published model: its folder in the authors' ``save_dir``.
+    checkpoint : Checkpoint, optional
+        Of a published model.
     package : Path, optional
         Of a model that comes with gvtzoo.
     measured : tuple of MetricRow
@@ -108,7 +165,7 @@ class Entry:
     network: Network
     dimensions: int
     images: Images
-    checkpoint: str | None
+    checkpoint: Checkpoint | None
     package: Path | None
     measured: tuple[MetricRow, ...]
 
@@ -153,12 +210,23 @@ class Entry:
     @property
     def commands(self) -> tuple[str, ...]:
         """What to type for a model that does not come with gvtzoo."""
+        return () if self.checkpoint is None else (f"gvtzoo download {self.id}",)
+
+    @property
+    def manual_commands(self) -> tuple[str, ...]:
+        """The same by way of a clone, which may have come from another computer."""
         if self.checkpoint is None:
             return ()
         return (
             f"git clone {REPOSITORY}",
-            f"gvtzoo import-tf {SAVE_DIR}/{self.checkpoint} --recipe {self.recipe}",
+            f"gvtzoo import-tf {SAVE_DIR}/{self.checkpoint.folder} --recipe {self.recipe}",
         )
+
+    @property
+    def by_hand(self) -> str:
+        """What to do where the network does not help, as the end of a sentence."""
+        commands = " && ".join(self.manual_commands)
+        return f"the other way, with a clone that any computer may have made: `{commands}`"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in plain types (for JSON)."""
@@ -171,7 +239,10 @@ class Entry:
             "output_dimensions": self.output_dimensions,
             "images": self.images.model_dump(),
             "metrics": [row.model_dump() for row in self.metrics] or NOT_MEASURED,
+            "steps": None if self.checkpoint is None else self.checkpoint.steps,
+            "download": None if self.checkpoint is None else self.checkpoint.size,
             "commands": list(self.commands),
+            "manual_commands": list(self.manual_commands),
         }
 
 
@@ -220,10 +291,16 @@ def read_entry(path: Path) -> Entry:
         network=facts.network.preset,
         dimensions=facts.network.dimensions,
         images=file.images,
-        checkpoint=file.checkpoint,
+        checkpoint=_checkpoint(file),
         package=package if package.exists() else None,
         measured=file.metrics if isinstance(file.metrics, tuple) else (),
     )
+
+
+def _checkpoint(file: ModelFile) -> Checkpoint | None:
+    if file.checkpoint is None or file.files is None or file.commit is None or file.steps is None:
+        return None
+    return Checkpoint(file.checkpoint, file.commit, file.files.index, file.files.data, file.steps)
 
 
 def _recipe(name: str, path: Path) -> dict[str, Any]:
@@ -243,3 +320,6 @@ def _check(path: Path, file: ModelFile, metadata: ModelMetadata, is_bundled: boo
         raise GvtzooError(f"{path}: metrics are missing: give them, or write `{NOT_MEASURED}`")
     if is_bundled == (file.checkpoint is not None):
         raise GvtzooError(f"{path}: a model needs either a {PACKAGE_FILE} or a checkpoint")
+    for name in ("commit", "files", "steps"):
+        if file.checkpoint is not None and getattr(file, name) is None:
+            raise GvtzooError(f"{path}: {name} is missing: a checkpoint needs it")

@@ -15,7 +15,7 @@ from gvtzoo.hub.installed import downloaded_models, installed_models, size_of
 from gvtzoo.packages.reader import gvtzoo_config, read_description
 from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
 
-Where = Literal["bundled", "installed", "downloaded", "not here", "unreadable"]
+Where = Literal["bundled", "installed", "downloaded", "to download", "unreadable"]
 
 
 class PackagedNetwork(Described, extra="ignore"):
@@ -47,9 +47,9 @@ class ListedModel:
     Attributes
     ----------
     name : str
-    where : {"bundled", "installed", "downloaded", "not here", "unreadable"}
-        "installed" in the models folder, "downloaded" in Hugging Face's cache, "not here" for a
-        model of the zoo that is yet to be imported.
+    where : {"bundled", "installed", "downloaded", "to download", "unreadable"}
+        "installed" in the models folder, "downloaded" in Hugging Face's cache, "to download" for
+        a model of the zoo that is not here: ``gvtzoo download``, or any use of it, fetches it.
     task, structure, license : str
         Empty where the package does not say.
     dimensions : int, optional
@@ -71,8 +71,11 @@ class ListedModel:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the package."""
-        return None if self.path is None else size_of(self.path)
+        """Bytes of the package, or those that are to be downloaded."""
+        if self.path is not None:
+            return size_of(self.path)
+        checkpoint = self.source.checkpoint if isinstance(self.source, Entry) else None
+        return None if checkpoint is None else checkpoint.size
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in plain types (for JSON)."""
@@ -98,7 +101,7 @@ def list_models(
     dimensions: int | None = None,
     local: bool = False,
 ) -> list[ListedModel]:
-    """The models that are bundled, installed or downloaded, and those of the zoo's index.
+    """The models that are bundled, installed or downloaded, then those that are to be downloaded.
 
     Parameters
     ----------
@@ -110,9 +113,10 @@ def list_models(
     local : bool
         Only models that are on this computer.
     """
+    models = sorted(_all_models(), key=lambda model: model.path is None)  # the order is kept
     return [
         model
-        for model in _all_models()
+        for model in models
         if task in (None, model.task)
         and (structure is None or structure.lower() in f"{model.structure} {model.name}".lower())
         and dimensions in (None, model.dimensions)
@@ -132,7 +136,7 @@ def _all_models() -> Iterator[ListedModel]:
 
 
 def _of_the_zoo(entry: Entry, installed: Path | None) -> ListedModel:
-    where: Where = "bundled" if entry.package else "installed" if installed else "not here"
+    where: Where = "bundled" if entry.package else "installed" if installed else "to download"
     return ListedModel(
         name=entry.id,
         where=where,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gvtzoo.bioimageio.package import is_foreign, open_foreign
 from gvtzoo.hub.registry import find_model
 from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.run_folder import is_run, read_run_config, run_network
 from gvtzoo.prediction.model import Model
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def load(name: str | Path, *, trust: bool = False) -> Model | BioimageioModel:
     Parameters
     ----------
     name : str or path
-        A model package (zip file, folder, or its ``rdf.yaml``), or the name of a bundled model.
+        A model package (zip file, folder, or its ``rdf.yaml``), a training's run folder, or one of
+        the names that `gvtzoo.hub.registry.find_model` knows.
     trust : bool
         Whether code may run that a package of others brings along.
 
@@ -40,7 +42,7 @@ def load(name: str | Path, *, trust: bool = False) -> Model | BioimageioModel:
     'denoising'
     """
     path = find_model(name)
-    if not is_foreign(path):
+    if is_run(path) or not is_foreign(path):
         return load_own(path)
     from gvtzoo.bioimageio.model import BioimageioModel
 
@@ -55,5 +57,9 @@ def load_own(name: str | Path) -> Model:
     GvtzooError
         When there is no such model, it cannot be used, or gvtzoo did not make it.
     """
-    package = open_package(find_model(name))
+    path = find_model(name)
+    if is_run(path):
+        config = read_run_config(path)
+        return Model(run_network(path, config), config, config.metadata.id)
+    package = open_package(path)
     return Model(package.build_network(), package.config, package.config.metadata.id)

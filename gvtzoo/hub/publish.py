@@ -31,6 +31,7 @@ from gvtzoo.hub.huggingface import (
 from gvtzoo.packages.checks import check_package
 from gvtzoo.packages.reader import ModelPackage, open_package
 from gvtzoo.packages.writer import RDF, SAFETENSORS
+from gvtzoo.recipes.metadata import UNKNOWN
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -57,6 +58,16 @@ class Publication:
     version: str
     files: Mapping[str, bytes]
 
+    @property
+    def address(self) -> str:
+        """Where it is to be found."""
+        return f"{hub().endpoint}/{self.repository}"
+
+    @property
+    def card(self) -> str:
+        """The text that the Hub shows."""
+        return self.files["README.md"].decode()
+
 
 def prepare(path: str | Path, repository: str) -> Publication:
     """Check a package, and lay out its repository. Nothing is uploaded.
@@ -72,7 +83,7 @@ def prepare(path: str | Path, repository: str) -> Publication:
     ------
     GvtzooError
         When a check of `check_package` fails, or documentation, cover, licence, authors,
-        citation or data are not given.
+        citation, data or metrics are not given.
     """
     name, revision = split_name(repository)
     if revision is not None:
@@ -82,7 +93,10 @@ def prepare(path: str | Path, repository: str) -> Publication:
     package = open_package(path)
     missing = list(_missing(package))
     if missing:
-        raise GvtzooError(f"{path} is not ready to be published: it has {'; '.join(missing)}")
+        raise GvtzooError(
+            f"{path} is not ready to be published: it has {'; '.join(missing)} (`gvtzoo package` "
+            "takes what a run folder does not say)"
+        )
     failed = [result for result in check_package(path) if not result.passed]
     if failed:
         raise GvtzooError(
@@ -99,13 +113,15 @@ def _missing(package: ModelPackage) -> Iterator[str]:
     if not rdf.get("covers") or rdf["covers"][0] not in names:
         yield "no cover picture"
     if not rdf.get("license"):
-        yield "no licence"
-    if all(author.name == "unknown" for author in metadata.authors):
-        yield "no authors"
+        yield "no licence (--license)"
+    if UNKNOWN in metadata.authors:
+        yield "no authors (--author)"
     if not metadata.cite:
         yield "no citation"
     if not metadata.data:
-        yield "no training data named"
+        yield "no training data named (--data-name)"
+    if not any(row.values for row in package.config.metrics):
+        yield "no metrics (--metrics)"
 
 
 def _files(package: ModelPackage, repository: str) -> Iterator[tuple[str, bytes]]:
@@ -163,7 +179,7 @@ def upload(publication: Publication, *, private: bool = False) -> str:
         for tag in wanted:
             if tag not in tags:
                 api.create_tag(repository, tag=tag, revision=commit)
-    return f"{api.endpoint}/{repository}"
+    return publication.address
 
 
 def _interrupted(api: HfApi, publication: Publication, tags: Mapping[str, str]) -> str:

@@ -85,6 +85,10 @@ def find_checkpoints(save_dir: str | Path) -> dict[str, Path | GvtzooError]:
     }
 
 
+def _folder(entry: Entry) -> str:
+    return "" if entry.checkpoint is None else entry.checkpoint.folder
+
+
 def _belonging(entry: Entry, checkpoints: list[Path], save_dir: Path) -> Iterator[Path]:
     wanted = _key(entry.recipe.rpartition("/")[2])
     for checkpoint in checkpoints:
@@ -101,7 +105,7 @@ def _key(folder: str) -> str:
 def _choose(entry: Entry, found: list[Path], save_dir: Path) -> Path | GvtzooError:
     """The only one, or the only one that is named like the published ones."""
     if not found:
-        return GvtzooError(f"there is no checkpoint below {save_dir}: expected {entry.checkpoint}")
+        return GvtzooError(f"there is no checkpoint below {save_dir}: expected {_folder(entry)}")
     chosen = [path for path in found if PRETRAINED in path.name] or found
     if len(chosen) > 1:
         names = ", ".join(str(path.relative_to(save_dir)) for path in chosen)

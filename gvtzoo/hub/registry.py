@@ -3,7 +3,8 @@
 A name is the first of these that fits:
 
 1. a path that exists;
-2. the name of a model that comes with gvtzoo, or of one in the models folder;
+2. the name of a model that comes with gvtzoo, or of one in the models folder, or of one that the
+   paper's authors published, which is downloaded into that folder;
 3. ``ORG/NAME[@revision]`` on Hugging Face (a DOI is none);
 4. an id of bioimage.io (``affable-shark``, or a DOI), or the address (``https://…``) of a
    description or package.
@@ -43,7 +44,8 @@ def find_model(name: str | Path) -> Path:
     Parameters
     ----------
     name : str or path
-        An existing path; the name of a model that comes with gvtzoo or lies in the models folder;
+        An existing path; the name of a model that comes with gvtzoo, lies in the models folder, or
+        is one of the paper's published ones;
         ``ORG/NAME[@revision]`` on Hugging Face; an id of bioimage.io, or an address. The first
         that fits.
 
@@ -56,7 +58,7 @@ def find_model(name: str | Path) -> Path:
     ------
     GvtzooError
         When there is none; a name that is nearly right is suggested, and of a model of the zoo
-        that is not here the message says by which command it is had.
+        that is not here and does not come, the message says how else it is had.
     """
     path, text = Path(name), str(name)
     if path.exists():
@@ -69,11 +71,23 @@ def find_model(name: str | Path) -> Path:
         raise GvtzooError(f"{text} does not exist")
     absent = absent_entry(text)
     if absent is not None:
-        raise GvtzooError(how_to_obtain(absent))
+        from gvtzoo.hub.fetch import obtain
+
+        return obtain(absent)
     near = "" if is_address else suggestion(text, [*local, *read_index()])
     if near and "/" not in text:
         raise GvtzooError(f"there is no model {text!r}: did you mean {near}?")
     return _downloaded(text, near)
+
+
+def repository_of(name: str | Path) -> str | None:
+    """``ORG/NAME`` of a model that `find_model` takes from Hugging Face; None for any other."""
+    from gvtzoo.hub.huggingface import REPOSITORY
+
+    match = REPOSITORY.fullmatch(str(name))
+    if match is None or Path(name).exists() or BIOIMAGEIO_ID.fullmatch(str(name)):
+        return None
+    return match[1]
 
 
 def _downloaded(text: str, near: str) -> Path:
@@ -101,11 +115,6 @@ def absent_entry(name: str) -> Entry | None:
     if Path(name).exists() or name in local_models():
         return None
     return read_index().get(name)
-
-
-def how_to_obtain(entry: Entry) -> str:
-    """What to do for a model of the zoo that is not here, in one line."""
-    return f"{entry.id} is not here yet: run `{' && '.join(entry.commands)}`"
 
 
 def suggestion(text: str, names: Iterable[str]) -> str:

@@ -275,8 +275,12 @@ class NormalizationConfig(Strict):
         targets in the same units.
     undo : bool
         Whether predictions are brought back to the source's units.
+    before_resampling : bool
+        Whether offset and scale are those of the image before its resampling to the network's
+        pixel size, as in the reference implementation, or of the resampled one.
     """
 
     source: Normalization = PercentileNormalization()
     target: Normalization | Literal["as_source"] = PercentileNormalization()
     undo: bool = True
+    before_resampling: bool = False  # packages and recipes that do not say were trained so

@@ -94,6 +94,7 @@ class NetworkConfig(BaseModel):
     output_bias: bool = True
     add_input: bool = False
     uncertainty: bool = False
+    sigma_input: Literal["features", "activated"] = "features"  # packages without it have this
 
     @model_validator(mode="after")
     def _check_lengths(self) -> NetworkConfig:

@@ -100,6 +100,10 @@ class GVTNet(nn.Module):
     uncertainty : bool
         Whether there is a second head that gives σ, the scale of a Laplace distribution around
         the output, in the output's units.
+    sigma_input : {"features", "activated"}
+        What that head reads: the last features, as in the authors' repository, or these behind
+        the last activation (which the output convolution reads too), as in the graphs of the
+        published Planaria and Tribolium models. Both have the same weights.
 
     Examples
     --------
@@ -129,11 +133,13 @@ class GVTNet(nn.Module):
         output_bias: bool = True,
         add_input: bool = False,
         uncertainty: bool = False,
+        sigma_input: Literal["features", "activated"] = "features",
     ) -> None:
         super().__init__()
         self.dimensions = dimensions
         self.depth = depth
         self.add_input = add_input
+        self.sigma_input = sigma_input
         attention = attention or {}
         style: dict[str, Any] = {"batch_norm": batch_norm, "activation": activation}
         widths = [features * 2**level for level in range(depth)]
@@ -192,12 +198,11 @@ class GVTNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, input channel, …) → (batch, output channel, …), the same sizes."""
-        return self.output(self.decode(self.encode(x)), x)
+        return self.output(self.output_activation(self.decode(self.encode(x))), x)
 
     def forward_with_sigma(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, and σ > 0, both (batch, output channel, …)."""
-        features = self.decode(self.encode(x))
-        return self.output(features, x), self.sigma(features)
+        return self.output_and_sigma(self.decode(self.encode(x)), x)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """The encoder's output at each level, from the image's size to the bottom's."""
@@ -216,16 +221,18 @@ class GVTNet(nn.Module):
             features = level(features, skipped)
         return features
 
-    def output(self, features: Tensor, x: Tensor) -> Tensor:
-        """The image, from the last features and the network's input."""
-        y = self.output_convolution(self.output_activation(features))
-        return y + x if self.add_input else y
-
-    def sigma(self, features: Tensor) -> Tensor:
-        """σ = softplus(1×1 convolution of the last features) + 0.001."""
+    def output_and_sigma(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image and σ, from the last features and the network's input."""
         if self.sigma_convolution is None:
             raise ValueError("this network has no uncertainty head: build it with uncertainty=True")
-        return positive(self.sigma_convolution(features))
+        activated = self.output_activation(features)
+        read = activated if self.sigma_input == "activated" else features
+        return self.output(activated, x), positive(self.sigma_convolution(read))
+
+    def output(self, activated: Tensor, x: Tensor) -> Tensor:
+        """The image, from the activated last features and the network's input."""
+        y = self.output_convolution(activated)
+        return y + x if self.add_input else y
 
 
 def down_sampling(

@@ -10,8 +10,8 @@ from gvtzoo.images.normalization import (
     Normalization,
     PercentileNormalization,
 )
-from gvtzoo.packages.config import MetricRow, PackageConfig
-from gvtzoo.recipes.metadata import Citation, ModelMetadata
+from gvtzoo.packages.config import MetricRow, PackageConfig, TrainedOn
+from gvtzoo.recipes.metadata import Citation, DataSource, ModelMetadata
 
 PURPOSE = {
     "denoising": "Predicts a clean image from a noisy one.",
@@ -23,6 +23,12 @@ NOT_FOR = (
     "and pixel size. Elsewhere it may invent or remove structures. Predictions are not "
     "measurements: compare with real images before drawing conclusions from them."
 )
+CHOSE = " †"
+CHOSEN = (
+    "These images chose the weights among those of the training, so the model is better on them "
+    "than on images that had no part in it."
+)
+MOST_NAMED = 5  # files
 FIJI_VOXELS = "50 million voxels"
 
 
@@ -47,9 +53,9 @@ def documentation(config: PackageConfig) -> str:
         "## Validation",
         _validation(config.metrics),
         "## Training data",
-        _training_data(metadata),
+        _training_data(config),
         "## Licence",
-        f"Weights: {metadata.license}. Architecture file (`architecture.py`): BSD-3-Clause.",
+        f"Weights: {_license(metadata)} Architecture file (`architecture.py`): BSD-3-Clause.",
         "## Citation",
         "\n".join(f"- {_citation(entry)}" for entry in metadata.cite) or "None given.",
     ]
@@ -159,20 +165,59 @@ def _validation(metrics: Sequence[MetricRow]) -> str:
     names = list(dict.fromkeys(name for row in metrics for name in row.values))
     header = ["Data", "Condition", "Method", *names]
     rows = [
-        [row.data, row.condition, row.method]
+        [row.data, row.condition, row.method + CHOSE * row.chose_weights]
         + [f"{row.values[name]:.4g}" if name in row.values else "" for name in names]
         for row in metrics
     ]
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"{table}\n\n{how}"
+    note = f"{CHOSE.strip()} {CHOSEN}\n\n" if any(row.chose_weights for row in metrics) else ""
+    return f"{table}\n\n{note}{how}"
 
 
-def _training_data(metadata: ModelMetadata) -> str:
-    if not metadata.data:
-        return "Not given."
+def _license(metadata: ModelMetadata) -> str:
+    if not metadata.license:
+        return "no licence was given: ask the authors before you use or share them."
+    return f"{metadata.license}."
+
+
+def _training_data(config: PackageConfig) -> str:
+    metadata = config.metadata
+    parts = [
+        _sources(metadata.data) or "No data set was named.",
+        _files(config.trained_on),
+    ]
+    if metadata.parent is not None:
+        before = _sources(metadata.parent_data) or "No data set was named."
+        parts += [f"Fine-tuned from {metadata.parent}, which had been trained on:", before]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _files(known: TrainedOn) -> str:
+    """What the package knows of the files, whose hashes are in its description."""
+    own = [file for file in known.files if not file.model]
+    if not own:
+        return ""
+    uses = {"train": "trained on", "val": "chosen by"}
+    told = [
+        f"{uses[use]} {len(names)} files ({_some(names)})"
+        for use in uses
+        if (names := [file.name for file in own if file.use == use])
+    ]
+    return (
+        f"The weights were {' and '.join(told)}. Their SHA-256 are in the package's description, "
+        "so that `gvtzoo evaluate` tells images that were seen in training."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:MOST_NAMED]) + ", …" * (len(names) > MOST_NAMED)
+
+
+def _sources(data: Sequence[DataSource]) -> str:
     lines = []
-    for source in metadata.data:
+    for source in data:
         parts = [source.name, f"licence {source.license}", source.split, source.url]
         if source.citation is not None:
             parts.append(_citation(source.citation))

@@ -12,6 +12,8 @@ from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
+MOST_FILES = 500  # of `TrainedOn`: descriptions are YAML, which is read slowly
+
 
 class Packaged(BaseModel):
     """A part of ``config.gvtzoo``: unknown keys are errors."""
@@ -38,6 +40,45 @@ class TilingHint(Packaged):
     max_difference: float | None = None
 
 
+class TrainedFile(Packaged):
+    """A file that a model has learned from.
+
+    Attributes
+    ----------
+    name : str
+        Without folders.
+    sha256 : str
+        As of `gvtzoo.core.files.sha256_of`.
+    use : {"train", "val"}
+        Whether the network was trained on it, or its weights were chosen by it.
+    region : dict
+        The part that was taken, as half-open ranges of voxels along axes; empty for all.
+    model : str
+        The id of the model that learned from it, where that is one that this one was fine-tuned
+        from; empty for the model itself.
+    """
+
+    name: str
+    sha256: str
+    use: Literal["train", "val"]
+    region: dict[Literal["z", "y", "x"], tuple[int, int]] = Field(default_factory=dict)
+    model: str = ""
+
+
+class TrainedOn(Packaged):
+    """The files that a model has learned from, those of the models before it among them.
+
+    Attributes
+    ----------
+    files : tuple of TrainedFile
+    left_out : int
+        How many more there were: descriptions have room for `MOST_FILES`.
+    """
+
+    files: tuple[TrainedFile, ...] = ()
+    left_out: Annotated[int, Field(ge=0)] = 0
+
+
 class PackageConfig(Packaged):
     """Everything that gvtzoo needs to predict, fine-tune and describe a packaged model.
 
@@ -54,6 +95,8 @@ class PackageConfig(Packaged):
     recipe : dict, optional
         What the model was trained with.
     metrics : tuple of MetricRow
+    trained_on : TrainedOn
+        Empty where it is not known.
     tiling : TilingHint, optional
     pixel_size : dict of str to float
         Of the training images, by axis (``"z"``, ``"y"``, ``"x"``), in `unit`.
@@ -61,6 +104,9 @@ class PackageConfig(Packaged):
         Such as ``"micrometer"``.
     uncertainty : bool
         Whether gvtzoo's own prediction can give σ; derived from `network`.
+    resampled_to : float, optional
+        In-plane pixel size, in µm, that training images were resampled to, and images to be
+        predicted are; derived from `recipe` where a package does not say.
     """
 
     format: Literal["1"] = "1"
@@ -70,12 +116,24 @@ class PackageConfig(Packaged):
     metadata: ModelMetadata
     recipe: dict[str, Any] | None = None
     metrics: tuple[MetricRow, ...] = ()
+    trained_on: TrainedOn = TrainedOn()
     tiling: TilingHint | None = None
     pixel_size: dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0, lt=math.inf)]] = Field(
         default_factory=dict
     )
     unit: str | None = None
     uncertainty: bool = False
+    resampled_to: Annotated[float, Field(gt=0, lt=math.inf)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_pixel_size(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "resampled_to" in values:
+            return values
+        recipe = values.get("recipe")
+        data = recipe.get("data") if isinstance(recipe, dict) else None
+        wanted = data.get("pixel_size") if isinstance(data, dict) else None
+        return values if wanted is None else {**values, "resampled_to": wanted}
 
     @model_validator(mode="before")
     @classmethod

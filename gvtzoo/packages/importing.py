@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import MICROMETER
 from gvtzoo.images.normalization import (
     NoNormalization,
     NormalizationConfig,
@@ -116,12 +117,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 def _from_recipe(recipe: Recipe, uncertainty: bool) -> PackageConfig:
     metadata = recipe.model or default_metadata(recipe.name, recipe.task)
+    size = recipe.data.pixel_size
     return PackageConfig(
         task=recipe.task,
         network=_with_uncertainty(recipe.network, uncertainty),
         normalization=recipe.normalization,
         metadata=_as_imported(metadata),
         recipe=recipe.model_dump(mode="json"),
+        pixel_size={} if size is None else {"y": size, "x": size},
+        unit=None if size is None else MICROMETER,
     )
 
 
@@ -156,7 +160,7 @@ def _as_imported(metadata: ModelMetadata) -> ModelMetadata:
     changes: dict[str, Any] = {
         "limitations": "\n\n".join(part for part in (metadata.limitations, PROVENANCE) if part)
     }
-    if "license" not in metadata.model_fields_set:
+    if not metadata.license:
         changes["license"] = REFERENCE_LICENSE
     return metadata.model_copy(update=changes)
 

@@ -38,7 +38,7 @@ from gvtzoo.packages.exports import (
     save_state_dict,
     save_torchscript,
 )
-from gvtzoo.recipes.metadata import ORIGINS
+from gvtzoo.recipes.metadata import ORIGINS, ModelMetadata
 
 if TYPE_CHECKING:
     from bioimageio.spec import InvalidDescr, ResourceDescr
@@ -59,9 +59,12 @@ SPACE_UNITS = ("angstrom", "nanometer", "micrometer", "millimeter", "centimeter"
 
 TAGS = {
     "denoising": ("denoising", "image-restoration", "fluorescence-light-microscopy"),
-    "label_free": ("in-silico-labeling", "transmission-light-microscopy"),
-    "projection": ("denoising", "image-reconstruction", "fluorescence-light-microscopy"),
+    "label_free": ("in-silico-labeling", "image-to-image", "transmission-light-microscopy"),
+    "projection": ("projection", "fluorescence-light-microscopy"),
 }
+# BiaPy opens a package as the workflow that its tags name. What it opens gives an image of the
+# input's axes, which a projection does not.
+WORKFLOWS = ("denoising", "image-restoration", "image-reconstruction", "image-to-image", "pix2pix")
 
 
 def write_package(
@@ -233,7 +236,6 @@ def description(config: PackageConfig, folder: Path) -> dict[str, Any]:
         "name": metadata.name,
         "version": metadata.version,
         "description": metadata.description,
-        "license": metadata.license,
         "authors": [author.model_dump(exclude_none=True) for author in metadata.authors],
         "cite": [entry.model_dump(exclude_none=True) for entry in _citations(config)],
         "tags": _tags(config),
@@ -258,9 +260,22 @@ def description(config: PackageConfig, folder: Path) -> dict[str, Any]:
         },
         "config": {"gvtzoo": config.model_dump(mode="json")},
     }
+    return rdf | _optional(metadata)
+
+
+def _optional(metadata: ModelMetadata) -> dict[str, Any]:
+    """What a description has only where it was given."""
+    given: dict[str, Any] = {"license": metadata.license, "git_repo": metadata.git_repo}
+    if metadata.maintainers:
+        given["maintainers"] = [
+            person.model_dump(exclude_none=True) for person in metadata.maintainers
+        ]
     if metadata.parent is not None:
-        rdf["parent"] = {"id": metadata.parent}
-    return rdf
+        given["parent"] = {"id": metadata.parent}
+    ids = [source.bioimageio for source in metadata.data if source.bioimageio]
+    if ids:
+        given["training_data"] = {"id": ids[0]}
+    return {key: value for key, value in given.items() if value}
 
 
 def sha256(content: bytes) -> str:
@@ -279,7 +294,10 @@ def _tags(config: PackageConfig) -> list[str]:
     general = [title, "unet", "pytorch", dimensions, "fiji", "deepimagej"]
     if config.network.output_dimensions == config.network.dimensions:
         general.append("ilastik")
-    return list(dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general]))
+    tags = dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general])
+    if config.network.output_dimensions < config.network.dimensions:
+        return [tag for tag in tags if tag not in WORKFLOWS]
+    return list(tags)
 
 
 def _spatial_axes(config: PackageConfig) -> list[dict[str, Any]]:
@@ -373,7 +391,23 @@ def load_offline(path: Path, rdf: dict[str, Any]) -> ResourceDescr | InvalidDesc
     from bioimageio.spec import load_description
 
     known: dict[str, Any] = dict.fromkeys(strings(rdf))
+    _know_accounts(rdf)
     return load_description(path, perform_io_checks=True, known_files=known)
+
+
+def _know_accounts(rdf: dict[str, Any]) -> None:
+    """Take accounts on GitHub as they are: bioimageio.spec would ask GitHub for each.
+
+    bioimage.io itself does, when a package is uploaded there. There is no public way to leave out
+    this one of the checks.
+    """
+    from bioimageio.spec._internal import field_validation
+
+    people = [*(rdf.get("authors") or ()), *(rdf.get("maintainers") or ())]
+    accounts = [person.get("github_user") for person in people if isinstance(person, dict)]
+    field_validation.KNOWN_GITHUB_USERS.update(
+        account.lower() for account in accounts if isinstance(account, str)
+    )
 
 
 def strings(content: Any) -> set[str]:

@@ -39,16 +39,22 @@ ONEDNN: dict[type[nn.Module], type[nn.Module]] = {
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
+def with_channels_last(network: Network) -> Network:
+    """Give weights the memory layout with the channels last, in place; activations follow."""
+    for parameter in network.parameters():
+        if parameter.dim() in CHANNELS_LAST:
+            layout = CHANNELS_LAST[parameter.dim()]
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    return network
+
+
 def accelerate(network: Network) -> Network:
     """Make a float network faster on the CPU, in place; its parameters stay the same.
 
     Weights get the memory layout with the channels last, which activations then have too, and
     convolutions go to oneDNN, where PyTorch has it.
     """
-    for parameter in network.parameters():
-        if parameter.dim() in CHANNELS_LAST:
-            layout = CHANNELS_LAST[parameter.dim()]
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+    network = with_channels_last(network)
     if torch.backends.mkldnn.is_available():
         for module in network.modules():
             # Only how it computes changes; a new module would need all its attributes.

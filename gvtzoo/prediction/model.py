@@ -6,14 +6,12 @@ predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact.al
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
@@ -21,7 +19,7 @@ from gvtzoo.images.checks import check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
-from gvtzoo.prediction.cpu_kernels import accelerate
+from gvtzoo.prediction.engines import Engine, Engines, Results
 from gvtzoo.prediction.frames import (
     DenormalizedWriter,
     NormalizedInput,
@@ -30,16 +28,21 @@ from gvtzoo.prediction.frames import (
     targets_of,
 )
 from gvtzoo.prediction.memory import available_memory, whole_image_memory
-from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array, choose_device
+from gvtzoo.prediction.resampling import (
+    Resampling,
+    choose_resampling,
+    in_network_pixels,
+    tell,
+    with_pixel_size,
+)
+from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 
-AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 Progress = Callable[[int, int], None]
-Results = tuple[np.ndarray, ...]
 
 DEFAULT_BLOCK = {2: (512, 512), 3: (32, 128, 128)}
 DEFAULT_OVERLAP = {2: (64, 64), 3: (8, 32, 32)}
@@ -67,6 +70,7 @@ class Model:
         self.network = network.eval()
         self.config = config
         self.name = name
+        self.engines = Engines()
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -103,7 +107,8 @@ class Model:
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
-            Fields of `Settings`: device, dtype, tiling, memory, block, overlap.
+            Fields of `Settings`: device, dtype, engine, tiling, memory, block, overlap,
+            pixel_size, resample.
 
         Returns
         -------
@@ -120,8 +125,11 @@ class Model:
         if uncertainty and not self.config.uncertainty:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
         described = as_data_array(image, axes, self.axes)
-        array = self.suit(LazyImage.of(described))
-        network = prepare(self.network, settings)
+        calibrated = with_pixel_size(LazyImage.of(described), settings)
+        array = self.suit(calibrated)
+        resampling = choose_resampling(self.config, array, settings)
+        tell(self.config, array, settings, resampling)
+        engine = self.engines.of(self.network, settings)
         frames = self.frames(array.array, array.dims)
         names, shape = self.output(array.dims, array.array.shape)
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
@@ -129,9 +137,16 @@ class Model:
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
             self.predict_frame(
-                network, frame, [places[number] for places in targets], settings, report
+                engine,
+                frame,
+                [places[number] for places in targets],
+                settings,
+                report,
+                resampling=resampling,
             )
         attributes = dict(described.attrs)
+        if settings.pixel_size is not None:
+            attributes |= {"pixel_size": calibrated.pixel_size, "unit": calibrated.unit}
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
@@ -197,28 +212,41 @@ class Model:
 
     def predict_frame(
         self,
-        network: Network,
+        engine: Engine,
         frame: View,
         targets: Sequence[Any],
         settings: Settings,
         progress: Progress | None = None,
+        *,
+        resampling: Resampling | None = None,
     ) -> None:
         """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
-        prepared = self.prepare_frame(frame)
+        with in_network_pixels(frame, targets, resampling) as (seen, places):
+            self._predict_seen(engine, self.prepare_frame(frame, seen), places, settings, progress)
+
+    def _predict_seen(
+        self,
+        engine: Engine,
+        prepared: NormalizedInput,
+        targets: Sequence[Any],
+        settings: Settings,
+        progress: Progress | None,
+    ) -> None:
+        """Predict a frame at the network's pixel size."""
         finished = self.finish_frame(prepared, targets)
-        budget = budget_of(network, settings)
+        budget = budget_of(engine.network, settings)
         tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
         if tiling == "exact":
             from gvtzoo.prediction.exact.algorithm import predict_exact
             from gvtzoo.prediction.exact.execution import Runner
 
             predict_exact(
-                network,
+                engine.network,
                 prepared,
                 memory=budget,
                 sigma=len(targets) > 1,
                 out=finished,
-                runner=Runner(progress=progress),
+                runner=Runner(progress=progress, compiled=engine.compiled),
             )
             return
         if settings.tiling == "auto" and tiling == "blocks":
@@ -229,12 +257,19 @@ class Model:
             )
         settings = replace(settings, tiling=tiling)
         image = prepared[whole(prepared.shape)]
-        results = predict_at_once(network, image, self.config, settings, len(targets) > 1, progress)
+        results = predict_at_once(engine, image, self.config, settings, len(targets) > 1, progress)
         for place, result in zip(finished, results, strict=True):
             place[whole(result.shape)] = result
 
-    def prepare_frame(self, frame: View) -> NormalizedInput:
+    def prepare_frame(self, frame: View, seen: View | None = None) -> NormalizedInput:
         """A frame as the network sees it.
+
+        Parameters
+        ----------
+        frame : View
+            (channel, (z,) y, x).
+        seen : View, optional
+            The same, resampled to the network's pixel size.
 
         Raises
         ------
@@ -243,8 +278,12 @@ class Model:
         """
         values = frame.load() if frame.in_memory else frame
         check_image(values)
-        fitted = self.config.normalization.source.fit(values)
-        return NormalizedInput(frame, fitted, tuple(self.config.network.multiple))
+        seen = frame if seen is None else seen
+        normalization = self.config.normalization
+        if seen is not frame and not normalization.before_resampling:
+            values = seen
+        fitted = normalization.source.fit(values)
+        return NormalizedInput(seen, fitted, tuple(self.config.network.multiple))
 
     def finish_frame(
         self, prepared: NormalizedInput, targets: Sequence[Any]
@@ -280,15 +319,8 @@ def choose_tiling(
     return "exact" if config.exact else "blocks"
 
 
-def prepare(network: AnyModule, settings: Settings) -> AnyModule:
-    """The network on the device and in the type that the settings ask for."""
-    device = choose_device(settings.device)
-    network = copy.deepcopy(network).to(device=device, dtype=DTYPES[settings.dtype])
-    return accelerate(network) if device.type == "cpu" else network
-
-
 def predict_at_once(
-    network: Network,
+    engine: Engine,
     image: np.ndarray,
     config: PackageConfig,
     settings: Settings,
@@ -297,14 +329,14 @@ def predict_at_once(
 ) -> Results:
     """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted."""
     if settings.tiling != "blocks":
-        results = run_network(network, image, uncertainty)
+        results = engine.run(image, uncertainty)
         if progress is not None:
             progress(1, 1)
         return results
     multiple = config.network.multiple
     block = check_block(settings.block or default_block(config, image.shape[1:]), multiple)
     return predict_blocks(
-        lambda part: run_network(network, part, uncertainty),
+        lambda part: engine.run(part, uncertainty),
         image,
         block=block,
         overlap=settings.overlap or DEFAULT_OVERLAP[config.network.dimensions],
@@ -336,15 +368,6 @@ def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...
             f"{len(multiple)} multiples of {tuple(multiple)} are needed"
         )
     return tuple(block)
-
-
-def run_network(network: Network, image: np.ndarray, uncertainty: bool) -> Results:
-    """The network's output, and σ where wanted, for an image (channel, …), float32."""
-    parameter = next(network.parameters())
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None].to(parameter)
-    with torch.inference_mode():
-        outputs = network.forward_with_sigma(tensor) if uncertainty else (network(tensor),)
-    return tuple(output[0].float().cpu().numpy() for output in outputs)
 
 
 def _within(progress: Progress | None, index: int, count: int) -> Progress | None:

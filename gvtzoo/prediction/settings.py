@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,8 @@ class Settings:
         ``"auto"`` (CUDA, else MPS, else CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     dtype : {"float32", "bfloat16", "float16"}
         Of the network's arithmetic; sums over the whole image are float32 or wider.
+    engine : {"auto", "torch", "openvino"}
+        What computes the network. "auto": OpenVINO on the CPU where it is installed, else PyTorch.
     tiling : {"auto", "whole", "exact", "blocks"}
         "whole": the network sees the image at once. "exact": the same result, tile by tile.
         "blocks": overlapping blocks, averaged; another result, with seams. "auto": whole where it
@@ -35,14 +38,26 @@ class Settings:
         Bytes that the prediction may take beyond the image and the result.
     block, overlap : tuple of int, optional
         Of "blocks", (z,) y, x.
+    pixel_size : float, optional
+        Of the image in plane, in µm, whatever it states itself.
+    resample : bool
+        Whether an image is resampled to the pixel size that the model was trained at, and the
+        prediction back, where the model's training images were resampled too.
     """
 
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     tiling: Tiling = "auto"
     memory: int | None = None
     block: tuple[int, ...] | None = None
     overlap: tuple[int, ...] | None = None
+    pixel_size: float | None = None
+    resample: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
+            raise GvtzooError(f"a pixel size of {self.pixel_size:g} µm cannot be: give it in µm")
 
 
 def as_data_array(

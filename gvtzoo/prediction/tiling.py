@@ -161,7 +161,7 @@ def measure_tiling(network: Network, image: np.ndarray, tile: Sizes) -> TilingHi
         (z,) y, x, multiples of ``network.multiple``.
     """
     from gvtzoo.metrics.pair import pearson_r
-    from gvtzoo.prediction.model import run_network
+    from gvtzoo.prediction.engines import run_network
 
     def predict(part: np.ndarray) -> np.ndarray:
         return run_network(network, part, uncertainty=False)[0]

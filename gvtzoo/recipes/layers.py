@@ -13,7 +13,7 @@ from gvtzoo.core.layered_yaml import merge
 from gvtzoo.recipes.metadata import ORIGINS, PAPER, default_metadata
 
 SHARED = ("input_channels", "output_channels", "uncertainty")  # follow from the data and the loss
-ABOUT_DATA = ("authors", "tags", "structure", "data", "intended_use")
+ABOUT_DATA = ("license", "authors", "tags", "structure", "data", "intended_use")
 TASKS = ("label_free", "denoising", "projection")
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Task = Literal["label_free", "denoising", "projection"]
 
 MODEL_ID = r"^[a-z0-9][a-z0-9.-]*$"
+ORCID = r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$"
 
 
 class Described(BaseModel):
@@ -23,7 +24,14 @@ class Author(Described):
 
     name: str
     affiliation: str | None = None
-    orcid: str | None = None
+    orcid: Annotated[str, StringConstraints(pattern=ORCID)] | None = None
+
+
+class Maintainer(Described):
+    """Who answers questions: an account on GitHub, by which bioimage.io asks."""
+
+    github_user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,39}$")]
+    name: str | None = None
 
 
 class Citation(Described):
@@ -41,10 +49,11 @@ class Citation(Described):
 
 
 class DataSource(Described):
-    """A data set that the model was trained or tested on."""
+    """A data set that the model was trained or tested on; `bioimageio` is its id there."""
 
     name: str
     license: str
+    bioimageio: str | None = None
     url: str | None = None
     citation: Citation | None = None
     split: str = ""
@@ -53,10 +62,14 @@ class DataSource(Described):
 class MetricRow(BaseModel):
     """One row of the table of metrics: what was measured on what, then named numbers.
 
+    `chose_weights` says that the images are those by which the model's weights were chosen, so that
+    it is better on them than on others.
+
     Examples
     --------
     >>> MetricRow(data="nuclei, test slices", condition="10 photons", method="GVTNet", SSIM=0.91)
-    MetricRow(data='nuclei, test slices', condition='10 photons', method='GVTNet', SSIM=0.91)
+    MetricRow(data='nuclei, test slices', condition='10 photons', method='GVTNet', \
+chose_weights=False, SSIM=0.91)
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -65,6 +78,7 @@ class MetricRow(BaseModel):
     data: str
     condition: str = ""
     method: str
+    chose_weights: bool = False
 
     @property
     def values(self) -> dict[str, float]:
@@ -86,8 +100,11 @@ class ModelMetadata(Described):
     description : str
         One sentence.
     license : str
-        SPDX identifier of the licence *of the weights*.
+        SPDX identifier of the licence *of the weights*; empty where none was given.
     authors : tuple of Author
+    maintainers : tuple of Maintainer
+    git_repo : str, optional
+        Where the model is developed.
     cite : tuple of Citation
         The paper, and the data's publications.
     tags : tuple of str
@@ -96,6 +113,10 @@ class ModelMetadata(Described):
     data : tuple of DataSource
     parent : str, optional
         The id of the model that this one was fine-tuned from.
+    parent_data : tuple of DataSource
+        What that one was trained on.
+    base_model : str, optional
+        ``ORG/NAME`` of that one on Hugging Face, where it was loaded from there.
     intended_use, limitations : str
         Paragraphs of the documentation.
     """
@@ -104,16 +125,23 @@ class ModelMetadata(Described):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+\- ()]{5,128}$")]
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
     description: str
-    license: str = "BSD-3-Clause"
+    license: str = ""
     authors: tuple[Author, ...] = Field(min_length=1)
+    maintainers: tuple[Maintainer, ...] = ()
+    git_repo: Annotated[str, StringConstraints(pattern=r"^https://\S+$")] | None = None
     cite: tuple[Citation, ...] = ()
     tags: tuple[str, ...] = ()
     structure: str = ""
     data: tuple[DataSource, ...] = ()
     parent: str | None = None
+    parent_data: tuple[DataSource, ...] = ()
+    base_model: str | None = None
     intended_use: str = ""
     limitations: str = ""
 
+
+UNKNOWN = Author(name="unknown")
+"""Of models whose authors nobody has named yet."""
 
 PAPER = Citation(
     text=(
@@ -185,6 +213,6 @@ def default_metadata(name: str, task: Task, architecture: str = "gvtnet") -> Mod
         id=f"{re.sub('[^a-z]+', '-', title.lower())}-{identifier}",
         name=f"{title} {re.sub(r'[^A-Za-z0-9]+', ' ', name).strip()}"[:128],
         description=f"{title} for {task.replace('_', '-')} ({name}).",
-        authors=(Author(name="unknown"),),
+        authors=(UNKNOWN,),
         cite=(paper,),
     )

@@ -91,7 +91,7 @@ def box_and_whiskers(evaluation: Evaluation, metric: str) -> Figure:
 
     Boxes go from the lower to the upper quartile, with a line at the median; whiskers to the last
     image within 1.5 times the box's length. On the right is the one-tailed paired t-test's p value
-    of the first model against each other.
+    of the first model against each other, corrected for the number of tests.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def box_and_whiskers(evaluation: Evaluation, metric: str) -> Figure:
             values = _values(evaluation.of(model), metric, group)
             _draw_box(axes, place, values, colors_of(models)[model], generator)
             found = group.compared(evaluation, metric, models[0], model)
-            if found and has_winner(metric) and np.isfinite(found.t_p_value):
-                _beside(axes, place, p_text(found.t_p_value))
+            if found and has_winner(metric) and np.isfinite(found.t_p_holm):
+                _beside(axes, place, p_text(found.t_p_holm))
     middles = [number * step + (len(models) - 1) / 2 for number in range(len(groups))]
     axes.set_yticks(middles, [label_of(group.name, 24) for group in groups])
     axes.set_ylim(len(groups) * step - 0.9, -0.9)

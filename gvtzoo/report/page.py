@@ -16,7 +16,15 @@ import numpy as np
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.evaluation.folder import METRICS, RESULT, SUMMARY, write_text
-from gvtzoo.evaluation.results import ComparisonRow, Evaluation, ImageResult, SummaryRow
+from gvtzoo.evaluation.results import (
+    ComparisonRow,
+    Evaluation,
+    ImageResult,
+    Seen,
+    SummaryRow,
+    truth_of,
+)
+from gvtzoo.evaluation.statistics import FEWEST
 from gvtzoo.metrics.metric_info import describe, has_winner
 from gvtzoo.report.images import (
     ranked_images,
@@ -37,6 +45,12 @@ DOWNLOADS = {
 }
 MAIN_METRICS = ("ssim", "r", "nrmse", "psnr")  # the paper's; drawn first
 PIXELS_PER_INCH = 96  # of CSS
+SEEN_AS: dict[Seen, str] = {
+    "": "",
+    "train": "trained on",
+    "val": "chose the weights",
+    "part": "same file, other part",
+}
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,12 @@ def render(evaluation: Evaluation, folder: Path) -> str:
         "summary": _summary_tables(evaluation)[:1],
         "parts": _summary_tables(evaluation)[1:],
         "ranking": ranking,
+        "caveats": list(evaluation.caveats()),
+        "seen": any(row.seen for row in evaluation.results),
+        "seen_as": SEEN_AS,
+        "truths": len({truth_of(row) for row in evaluation.results}),
+        "tests": max((row.tests for row in evaluation.comparisons), default=0),
+        "fewest": FEWEST,
         "comparisons": [row for row in evaluation.comparisons if has_winner(row.metric)],
         "main_comparisons": _main_comparisons(evaluation, ranking),
         "figures": _metric_figures(evaluation, main),

@@ -74,7 +74,7 @@ def zoo_cards() -> list[ModelCard]:
 
 def card_of_entry(entry: Entry) -> ModelCard:
     """The card of a model that is not here, but can be had."""
-    fetch, convert = entry.commands
+    (download,) = entry.commands
     return ModelCard(
         id=entry.id,
         name=entry.name,
@@ -83,11 +83,10 @@ def card_of_entry(entry: Entry) -> ModelCard:
         dimensions=_dimensions(entry.dimensions, entry.output_dimensions),
         description=entry.description,
         license=entry.license,
-        obtained="Published by the paper’s authors; the commands below make a package of it.",
+        obtained="Published by the paper’s authors; the command below makes a package of it.",
         metrics=entry.metrics,
         commands=(
-            Command("Fetch the authors’ repository, once for all of their models", fetch),
-            Command("Make the package", convert),
+            Command("Download it from the authors’ repository, and make the package", download),
             Command("Predict an image", f"gvtzoo predict {entry.id} image.tif -o prediction.tif"),
         ),
     )

@@ -160,12 +160,15 @@ def compare(
 
 
 def predict(model: Model, source: np.ndarray) -> np.ndarray:
-    """A model's prediction of a source (channel, (z,) y, x), without its channel axis."""
+    """A model's prediction of a source (channel, (z,) y, x), without its channel axis.
+
+    The source is a training image, which has the network's pixel size already.
+    """
     spatial = "zyx"[-(source.ndim - 1) :]
     takes_planes = len(spatial) > model.config.network.dimensions  # as its channels
     if "c" in model.axes and not takes_planes:
-        return model.predict(source, axes=f"c{spatial}").to_numpy()
-    return model.predict(source[0], axes=spatial).to_numpy()
+        return model.predict(source, axes=f"c{spatial}", resample=False).to_numpy()
+    return model.predict(source[0], axes=spatial, resample=False).to_numpy()
 
 
 def _by_condition(images: Sequence[TrainingImage]) -> dict[str, list[TrainingImage]]:

@@ -16,6 +16,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
 from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.packages.run_folder import PARENT, inherited
 from gvtzoo.recipes.recipe import Recipe, build_recipe
 from gvtzoo.training.comparison import COLUMNS, predict
 from gvtzoo.training.data.images import PairedImage, TrainingImage
@@ -106,7 +107,7 @@ def finetune(
     from gvtzoo.training.train import train_on
 
     parent = load_own(model)
-    recipe = finetuning_recipe(parent.config, settings)
+    recipe = finetuning_recipe(parent.config, [*_base_model(model), *settings])
     training, validation, described = split_pairs(data, recipe)
     recipe = fit_patch(recipe, training)
     before = mean_metrics(parent, validation)
@@ -119,13 +120,22 @@ def finetune(
     tuned = _tuned(parent, run, recipe)
     after = mean_metrics(tuned, validation)
     rows = [
-        {"data": described, "method": name, **metrics}
+        {"data": described, "method": name, "chose_weights": name == "after", **metrics}
         for name, metrics in ((f"before ({parent.name})", before), ("after", after))
     ]
     write_json(run / "metrics.json", rows)
+    write_json(run / PARENT, inherited(parent.config))
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, validation[0])
     return FineTuning(run, before, after, described, picture)
+
+
+def _base_model(model: str | Path) -> list[str]:
+    """The setting that names the model's repository, where it was loaded from one."""
+    from gvtzoo.hub.registry import repository_of
+
+    repository = repository_of(model)
+    return [] if repository is None else [f"model.base_model={repository}"]
 
 
 def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Recipe:

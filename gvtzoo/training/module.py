@@ -84,6 +84,24 @@ class TrainingModule(lightning.LightningModule):
         self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
         return outputs[0]
 
+    def on_train_start(self) -> None:
+        """Take the recipe's learning rates: a checkpoint brings those that it was written with."""
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        rates = self._rates()
+        if list(scheduler.base_lrs) == rates:
+            return
+        scheduler.base_lrs = rates
+        factor = scheduler.lr_lambdas[0](scheduler.last_epoch)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["initial_lr"], group["lr"] = rate, rate * factor
+
+    def _rates(self) -> list[float]:
+        """Learning rates of the network and, where there is one, of the discriminator."""
+        training = self.recipe.training
+        adversarial = [training.adversarial.learning_rate] if training.adversarial else []
+        return [training.learning_rate, *adversarial]
+
     def configure_optimizers(self) -> Any:
         training = self.recipe.training
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.packages.config import MetricRow, PackageConfig
+from gvtzoo.packages.identity import Identity, own_metadata
+from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, read_run_config, run_network
 from gvtzoo.packages.writer import write_package
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.recipes.metadata import MetricRow, ModelMetadata
 from gvtzoo.recipes.recipe import load_recipe
 
-if TYPE_CHECKING:
-    from gvtzoo.networks import Network
-    from gvtzoo.prediction.model import Model
-
-NEEDED = ("recipe.yaml", "best.safetensors", "example.npz")
+EXAMPLE = "example.npz"
+NEEDED = (RECIPE, WEIGHTS, EXAMPLE)
 
 
-def package_run(run: str | Path, output: str | Path, overwrite: bool = False) -> Path:
+def package_run(
+    run: str | Path,
+    output: str | Path,
+    overwrite: bool = False,
+    *,
+    metadata: ModelMetadata | None = None,
+    metrics: Sequence[MetricRow] | None = None,
+) -> Path:
     """A package from a run folder, with the weights of its best validation.
 
     Parameters
     ----------
     run : path
         Folder with ``recipe.yaml``, ``best.safetensors`` and ``example.npz`` (`source`), as
-        training leaves it; ``metrics.json`` (rows of the validation table), ``tiling.json``
-        (a `TilingHint`) and ``pixel_size.json`` are taken where they are.
+        training leaves it; ``data.json`` (the files that it was trained on), ``metrics.json`` (rows
+        of the validation table), ``tiling.json`` (a `TilingHint`) and ``pixel_size.json`` are taken
+        where they are.
     output : path
         Of the zip.
     overwrite : bool
+    metadata : ModelMetadata, optional
+        What is said of the model; by default `run_metadata`, with the name of the zip.
+    metrics : sequence of MetricRow, optional
+        In the place of the run's ``metrics.json``.
 
     Returns
     -------
@@ -46,85 +54,54 @@ def package_run(run: str | Path, output: str | Path, overwrite: bool = False) ->
     GvtzooError
         When a file is missing or damaged, or the weights do not fit the recipe.
     """
-    run = Path(run)
+    run, output = Path(run), Path(output)
+    check_complete(run)
+    config = read_run_config(run)
+    changes = {
+        "metadata": metadata or run_metadata(run, output.stem),
+        "metrics": config.metrics if metrics is None else tuple(metrics),
+    }
+    config = config.model_copy(update=changes)
+    return write_package(
+        output,
+        network=run_network(run, config),
+        config=config,
+        example=_example(run / EXAMPLE),
+        overwrite=overwrite,
+    )
+
+
+def run_metadata(run: str | Path, name: str, given: Identity | None = None) -> ModelMetadata:
+    """What can be said of a run's model: what was given, and what its own recipe says of it.
+
+    Parameters
+    ----------
+    run : path
+    name : str
+        From which an id and a name are made, where none are given.
+    given : Identity, optional
+
+    Raises
+    ------
+    GvtzooError
+        As of `gvtzoo.packages.identity.own_metadata`.
+    """
+    return own_metadata(load_recipe(Path(run) / RECIPE), name, given)
+
+
+def check_complete(run: Path) -> None:
+    """That a run folder has all that a package needs.
+
+    Raises
+    ------
+    GvtzooError
+    """
     missing = [name for name in NEEDED if not (run / name).is_file()]
     if missing:
         raise GvtzooError(
             f"{run} is not a run that can be packaged: {', '.join(missing)} missing; has its "
             "training validated once?"
         )
-    config = read_run_config(run)
-    return write_package(
-        output,
-        network=_network(run, config),
-        config=config,
-        example=_example(run / "example.npz"),
-        overwrite=overwrite,
-    )
-
-
-def open_run(run: str | Path) -> Model:
-    """A run's best weights as a model that predicts, without packaging it.
-
-    Raises
-    ------
-    GvtzooError
-        When the run folder is not complete.
-    """
-    from gvtzoo.prediction.model import Model
-
-    run = Path(run)
-    config = read_run_config(run)
-    return Model(_network(run, config), config, config.metadata.id)
-
-
-def read_run_config(run: Path) -> PackageConfig:
-    """What a package of a run will say of itself.
-
-    Raises
-    ------
-    GvtzooError
-    """
-    recipe = load_recipe(run / "recipe.yaml")
-    pixel_size = _read_json(run / "pixel_size.json", {})
-    rows = _read_json(run / "metrics.json", [])
-    try:
-        return PackageConfig(
-            task=recipe.task,
-            network=recipe.network,
-            normalization=recipe.normalization,
-            metadata=recipe.model
-            or default_metadata(recipe.name, recipe.task, recipe.network.architecture),
-            recipe=recipe.model_dump(mode="json"),
-            metrics=TypeAdapter(tuple[MetricRow, ...]).validate_python(rows),
-            pixel_size=pixel_size.get("pixel_size") or {},
-            unit=pixel_size.get("unit"),
-            tiling=_read_json(run / "tiling.json", {}) or None,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise GvtzooError(f"{run}: {place}: {first['msg']}") from error
-
-
-def _read_json(path: Path, default: Any) -> Any:
-    if not path.is_file():
-        return default
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise GvtzooError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, type(default)):
-        raise GvtzooError(f"{path} has to hold a {type(default).__name__}")
-    return content
-
-
-def _network(run: Path, config: PackageConfig) -> Network:
-    from gvtzoo.training.run_folder import load_weights
-
-    network = config.network.build()
-    load_weights(network, run / "best.safetensors")
-    return network
 
 
 def _example(path: Path) -> np.ndarray:

@@ -7,7 +7,6 @@ files behind.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.files import write_atomically
+from gvtzoo.core.files import sha256_of, write_atomically
+from gvtzoo.packages.run_folder import load_weights as load_weights
 from gvtzoo.recipes.recipe import Recipe, to_yaml
 from gvtzoo.training.data.images import TrainingImage, target_box
 
@@ -36,28 +35,6 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     with write_atomically(path) as temporary:
         save_file(state, temporary)
-
-
-def load_weights(network: torch.nn.Module, path: Path) -> None:
-    """Set a network's weights to those of a safetensors file.
-
-    Raises
-    ------
-    GvtzooError
-        When the file cannot be read, or belongs to another network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise GvtzooError(f"there are no weights at {path}")
-    try:
-        network.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise GvtzooError(f"{path} is damaged, or not a safetensors file: {error}") from error
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())[:200]
-        raise GvtzooError(f"{path} does not fit the recipe's network: {problem}") from error
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -117,13 +94,8 @@ def _list(images: Sequence[TrainingImage]) -> dict[str, Any]:
         "images": [
             {"name": image.name, "shape": list(image.shape)} for image in images[:MOST_NAMES]
         ],
-        "files": [{"path": str(path), "sha256": _sha256(path)} for path in files],
+        "files": [{"path": str(path), "sha256": sha256_of(path)} for path in files],
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_example(run: Path, image: TrainingImage, recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ A run folder holds
     data.json           the images that were used, and the hashes of their files
     versions.json       of gvtzoo, torch, lightning, Python
     metrics.csv         step, loss, val_loss, learning_rate at every validation
+    changes.json        settings that were changed when it was resumed, with the step
     losses.png          the same as a picture
     validation/         a validation image at every validation: source, prediction, target
     best.safetensors    weights with the lowest validation loss
@@ -20,24 +21,38 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.run_folder import (
+    PARENT,
+    RECIPE,
+    inherited,
+    is_run,
+    load_weights,
+    read_run_config,
+)
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, RunWriter
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
-from gvtzoo.training.run_folder import describe_run, load_weights
+from gvtzoo.training.resume import check_same_images, continue_run
+from gvtzoo.training.run_folder import describe_run, write_json
 
 # Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
 for name in ("lightning.pytorch", "lightning.fabric"):
@@ -66,8 +81,9 @@ def train(
     run : path
         The run folder; has to be new or empty, or, with `resume`, an interrupted run's.
     resume : bool
-        Continue from ``last.ckpt`` with the same recipe. Losses are those of an uninterrupted
-        training.
+        Continue from ``last.ckpt`` on the same images, with the run's own recipe
+        (`gvtzoo.training.resume.resumed_recipe`); a few settings may be changed, which is written
+        down. Losses are those of an uninterrupted training.
     device : {"auto", "cpu", "cuda", "mps"}
         One device, or one for each process that ``torchrun`` or SLURM started.
     weights : path, optional
@@ -120,25 +136,37 @@ def train_on(
     device: str = "auto",
     weights: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
+    parent: PackageConfig | None = None,
 ) -> Path:
-    """Train a recipe on given images; everything else as in `train`."""
+    """Train a recipe on given images; everything else as in `train`.
+
+    `parent` is the model that `weights` are of, so that the run knows what that has learned from;
+    weights of a run folder are known to be its.
+    """
     run = Path(run)
     checkpoint = run / "last.ckpt"
     processes = Processes.of_environment()
     is_first = processes.rank == 0
     if is_first and not resume and run.is_dir() and any(run.iterdir()):
         raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
-    if resume and not checkpoint.is_file():
-        if not (run / "recipe.yaml").is_file():
-            raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
-        resume = False  # interrupted before its first checkpoint: from the beginning
+    if resume and not checkpoint.is_file() and not (run / RECIPE).is_file():
+        raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
+    if resume and is_first:
+        continue_run(run, recipe, _step_of(checkpoint))
+        check_same_images(run, training_images, validation_images)
+    # Interrupted before its first checkpoint: from the beginning.
+    resume = resume and checkpoint.is_file()
     settings = recipe.training
     if is_first:
         check_images(training_images)
     images = PatchLoader(recipe, training_images, validation_images, processes)
     if is_first:
         run.mkdir(parents=True, exist_ok=True)
+    if is_first and not resume:
         describe_run(run, recipe, training_images, validation_images)
+        parent = parent or _run_of(weights)
+        if parent is not None:
+            write_json(run / PARENT, inherited(parent))
 
     lightning.seed_everything(settings.seed, verbose=False)
     module = TrainingModule(recipe)
@@ -168,8 +196,38 @@ def train_on(
     )
     # Written by an earlier training of this very folder; read without running code from it.
     path = checkpoint if resume else None
-    trainer.fit(module, datamodule=images, ckpt_path=path, weights_only=True)
+    with _interrupts(trainer):
+        trainer.fit(module, datamodule=images, ckpt_path=path, weights_only=True)
     return run
+
+
+def _run_of(weights: str | Path | None) -> PackageConfig | None:
+    """What the run says of itself that weights lie in."""
+    folder = None if weights is None else Path(weights).parent
+    return read_run_config(folder) if folder is not None and is_run(folder) else None
+
+
+def _step_of(checkpoint: Path) -> int:
+    """Where a training stopped; 0 before its first checkpoint."""
+    if not checkpoint.is_file():
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+
+
+@contextmanager
+def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
+    """Ctrl-C as KeyboardInterrupt: Lightning would leave the program, and ignore further ones."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    try:
+        yield
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 @dataclass(frozen=True)

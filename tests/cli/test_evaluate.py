@@ -8,10 +8,15 @@ import json
 import numpy as np
 import pytest
 import tifffile
+import torch
+from safetensors.torch import save_file
+from small_package import NETWORK
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import sha256_of
+from gvtzoo.recipes.recipe import load_recipe, to_yaml
 
 MODEL = "gvtnet-denoising-exposures"
 
@@ -48,6 +53,7 @@ def test_a_report(tmp_path, data):
     assert lines[0] == ["model", "images", "n", "r", "nrmse", "psnr", "ssim", "mse", "mae", "r2"]
     assert [line[0] for line in lines[1:4]] == [MODEL, "whole", "input"]
     assert f"{MODEL} is better than input in SSIM" in result.stdout
+    assert "input: what it was trained on" not in result.stdout
     assert str(report / "index.html") in result.stderr
     rows = list(csv.DictReader((report / "metrics.csv").open()))
     assert len(rows) == 9
@@ -121,6 +127,45 @@ def test_a_mistake_does_not_take_the_folder(tmp_path, data):
     with pytest.raises(GvtzooError, match="no-such"):
         run("evaluate", MODEL, "--recipe", "no-such", *options)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_failed_evaluation_does_not_stand_in_the_way_of_the_corrected_one(tmp_path, data):
+    options = ["--data", data, "-o", tmp_path / "report", "--device", "cpu"]
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    with pytest.raises(GvtzooError, match="none of the 3 images"):
+        run("evaluate", f"mine={wrong}", *options)
+    result = run("evaluate", f"mine={data / 'source'}", *options)
+    assert (tmp_path / "report" / "index.html").is_file()
+    assert result.stdout.splitlines()[1].startswith("mine\tall\t3")
+
+
+def test_images_that_a_run_was_trained_on_are_marked(tmp_path, data):
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    recipe = load_recipe("denoising/exposures").model_copy(update={"network": NETWORK})
+    (folder / "recipe.yaml").write_text(to_yaml(recipe))
+    torch.manual_seed(0)
+    save_file(NETWORK.build().state_dict(), folder / "best.safetensors")
+    used = {
+        use: {"files": [{"path": "/elsewhere/a.tif", "sha256": sha256_of(data / kind)}]}
+        for use, kind in (("train", "source/0.tif"), ("val", "target/1.tif"))
+    }
+    (folder / "data.json").write_text(json.dumps(used))
+    options = ["--data", data, "-o", tmp_path / "report", "--device", "cpu", "--input"]
+    result = run("evaluate", folder, *options)
+    assert "what it was trained on is not known" not in result.stdout
+    assert "tuned: it was trained on 1 of the 3 images (0)" in result.stdout
+    assert "tuned: its weights were chosen by 1 of the 3 images (1)" in result.stdout
+    rows = list(csv.DictReader((tmp_path / "report" / "metrics.csv").open()))
+    assert {(row["model"], row["image"]): row["seen"] for row in rows if row["seen"]} == {
+        ("tuned", "0"): "train",
+        ("tuned", "1"): "val",
+    }
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Seen before" in page
+    found = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert found["weights"] == {"tuned": sha256_of(folder / "best.safetensors")}
 
 
 def test_other_files_are_not_touched(tmp_path, data):

@@ -62,7 +62,7 @@ def test_a_pipe_gets_tab_separated_columns():
     assert {len(row) for row in rows} == {len(header)}
     by_name = {row[0]: row for row in rows}
     assert by_name[PUBLISHED][1:] == [
-        *("projection", "cell membranes", "3D", "", "GPL-3.0-only", "not here")
+        *("projection", "cell membranes", "3D", "6.5 MB", "GPL-3.0-only", "to download")
     ]
     assert by_name[BUNDLED][4].endswith(" MB")
 
@@ -78,7 +78,10 @@ def test_a_wide_terminal_gets_aligned_columns():
 def test_a_narrow_terminal_gets_two_lines_a_model(columns):
     chosen = ["--task", "projection", "--structure", "cell membranes"]
     lines = on_a_terminal(columns, "list", *chosen)
-    assert lines == [PUBLISHED, "  projection, cell membranes, 3D, GPL-3.0-only, not here"]
+    assert lines == [
+        PUBLISHED,
+        "  projection, cell membranes, 3D, 6.5 MB, GPL-3.0-only, to download",
+    ]
 
 
 def test_filters():
@@ -98,8 +101,10 @@ def test_json_has_everything():
     published, bundled = models[PUBLISHED], models[BUNDLED]
     assert published["images"] == {"train": None, "test": 26}
     assert published["metrics"] == "not yet measured"
-    assert published["commands"][1].startswith("gvtzoo import-tf ")
-    assert published["where"] == "not here"
+    assert published["commands"] == [f"gvtzoo download {PUBLISHED}"]
+    assert published["manual_commands"][1].startswith("gvtzoo import-tf ")
+    assert published["where"] == "to download"
+    assert (published["steps"], published["size"]) == (44_000, 6_466_492 + 9_046)
     assert bundled["metrics"][0]["method"]
     assert bundled["path"].endswith("model.zip")
 
@@ -133,6 +138,8 @@ def test_info_of_a_model_that_is_not_here_says_how_to_obtain_it():
     assert "ZYX → YX" in text
     assert "26 for test" in text
     assert "not yet measured" in text
+    assert "44000" in text
+    assert f"gvtzoo download {PUBLISHED}" in text
     assert "gvtzoo import-tf GVTNets/save_dir/care_projection/flywing/models/" in text
     assert "@misc{weigert2018,\n" in text
     content = json.loads(output_of("info", PUBLISHED, "--json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.measure import Options, frames, measure
 from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs
 from gvtzoo.evaluation.predictions import IdentityBaseline, PrecomputedPredictions, Prediction
-from gvtzoo.evaluation.results import Evaluation
+from gvtzoo.evaluation.results import Evaluation, SummaryRow
 from gvtzoo.evaluation.run import evaluate, groups
-from gvtzoo.evaluation.statistics import compare_paired, summarize
+from gvtzoo.evaluation.statistics import compare_paired, holm, summarize
 from gvtzoo.images.files import write_image
 from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.metrics.segmentation import evaluate_segmentation
@@ -37,10 +37,10 @@ def save(path, image):
 
 @pytest.fixture
 def truths(tmp_path):
-    """Four images in two conditions; predictions of a good and a bad model with known errors."""
+    """Three images in two conditions; predictions of a good and a bad model with known errors."""
     generator = np.random.default_rng(0)
     found = {}
-    for name in "ab":
+    for name in "abc":
         truth = generator.gamma(1, 100, SHAPE).astype(np.float32)
         save(tmp_path / "data" / "target" / f"{name}.tif", truth)
         for condition in ("dim", "bright"):
@@ -61,7 +61,7 @@ def evaluation(tmp_path, truths):
 
 def test_metrics_are_those_of_the_pair(evaluation, truths):
     assert evaluation.models == ("good", "bad")
-    assert len(evaluation.results) == 8
+    assert len(evaluation.results) == 12
     for row in evaluation.results:
         truth, noisy = truths[row.model, row.condition, row.image]
         expected = evaluate_pair(truth, noisy) | evaluate_segmentation(truth, noisy)
@@ -83,7 +83,7 @@ def test_summaries_and_comparisons(evaluation):
         if (row.model, row.condition, row.metric) == ("good", "dim", "ssim")
     )
     expected = summarize(values["good"])
-    assert (summary.count, summary.mean, summary.high) == (2, expected.mean, expected.high)
+    assert (summary.count, summary.mean, summary.high) == (3, expected.mean, expected.high)
     (comparison,) = (
         row for row in evaluation.comparisons if (row.condition, row.metric) == ("dim", "ssim")
     )
@@ -94,16 +94,47 @@ def test_summaries_and_comparisons(evaluation):
 
 def test_conditions_of_one_truth_count_once(evaluation):
     rows = {row.metric: row for row in evaluation.comparisons if not row.condition}
-    assert rows["ssim"].count == 2  # truths, of four images
+    assert rows["ssim"].count == 3  # truths, of six images
     means = [
         [
             np.mean([row.metrics["ssim"] for row in evaluation.of(model) if row.image == image])
-            for image in ("a", "b")
+            for image in ("a", "b", "c")
         ]
         for model in evaluation.models
     ]
     expected = compare_paired(*means, metric="ssim", first="good", second="bad")
     assert rows["ssim"].t_p_value == pytest.approx(expected.t_p_value)
+    (summary,) = (
+        row
+        for row in evaluation.summaries
+        if (row.model, row.condition, row.metric) == ("good", "", "ssim")
+    )
+    assert summary == SummaryRow(model="good", metric="ssim", **asdict(summarize(means[0])))
+    several = [row.metrics["ssim"] for row in evaluation.of("good")]
+    assert summary.deviation != summarize(several).deviation
+
+
+def test_p_values_are_corrected_for_the_tests_of_a_metric(evaluation):
+    rows = [row for row in evaluation.comparisons if row.metric == "ssim"]
+    assert [row.condition for row in rows] == ["", "dim", "bright"]
+    assert [row.tests for row in rows] == [3, 3, 3]
+    assert [row.t_p_holm for row in rows] == holm([row.t_p_value for row in rows])
+    assert [row.wilcoxon_p_holm for row in rows] == [0.375] * 3  # 3 · 1/8, the least of 3 images
+
+
+def test_truths_of_a_table_are_told_by_their_file(tmp_path, truths):
+    """The sources of one truth have names of their own."""
+    lines = ["source,target,condition"]
+    for condition in ("dim", "bright"):
+        for name in "abc":
+            source = tmp_path / "data" / condition / f"{name}.tif"
+            source.rename(source.with_name(f"{name}_{condition}.tif"))
+            lines.append(f"{condition}/{name}_{condition}.tif,target/{name}.tif,{condition}")
+    (tmp_path / "data" / "pairs.csv").write_text("\n".join(lines))
+    pairs = find_pairs(tmp_path / "data" / "pairs.csv")
+    found = evaluate([IdentityBaseline()], pairs, tmp_path)
+    assert len(found.results) == 6
+    assert {row.count for row in found.summaries if not row.condition} == {3}
 
 
 def test_images_without_condition_are_a_group_of_their_own(tmp_path, truths):
@@ -113,7 +144,7 @@ def test_images_without_condition_are_a_group_of_their_own(tmp_path, truths):
     found = evaluate([PrecomputedPredictions("m", tmp_path / "data" / "target")], mixed, tmp_path)
     assert found.conditions == ("dim", "no condition")
     counts = {row.condition: row.count for row in found.summaries if row.metric == "r"}
-    assert counts == {"": 4, "dim": 2, "no condition": 2}
+    assert counts == {"": 3, "dim": 3, "no condition": 3}
 
 
 def test_histograms_are_shares(evaluation):
@@ -127,9 +158,10 @@ def test_histograms_are_shares(evaluation):
 
 def test_tables_and_json(evaluation):
     lines = evaluation.table().splitlines()
-    assert len(lines) == 1 + 8
+    assert len(lines) == 1 + 12
     assert lines[0].startswith("model,structure,condition,image,r,nrmse,psnr,ssim,mse,mae,r2")
-    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+    text = evaluation.model_dump_json()
+    assert Evaluation.model_validate_json(text).model_dump_json() == text
 
 
 def test_endless_metrics_stay_in_the_json(evaluation):
@@ -147,7 +179,7 @@ def test_what_cannot_be_measured_is_left_out_for_all(tmp_path, truths, caplog):
     models = [PrecomputedPredictions(name, tmp_path / name) for name in ("good", "bad")]
     pairs = find_pairs(tmp_path / "data", conditions=["dim", "bright"])
     found = evaluate(models, pairs, tmp_path)
-    assert [len(found.of(name)) for name in ("good", "bad")] == [3, 3]
+    assert [len(found.of(name)) for name in ("good", "bad")] == [5, 5]
     assert "dim/a is left out: good: target (40, 48) and prediction (8, 8) differ" in caplog.text
     assert len(found.left_out) == 1
     assert found.left_out[0].startswith("dim/a: good: target")
@@ -274,13 +306,13 @@ def test_a_wrong_gain_is_not_fitted_away_where_units_are_the_truths(tmp_path):
 def test_one_prediction_is_not_that_of_two_conditions(tmp_path, truths):
     flat = PrecomputedPredictions("good", tmp_path / "good" / "dim")
     pairs = find_pairs(tmp_path / "data", conditions=["dim", "bright"])
-    assert len(evaluate([flat], pairs, tmp_path).results) == 4, "the sources are the same"
-    for name in "ab":
+    assert len(evaluate([flat], pairs, tmp_path).results) == 6, "the sources are the same"
+    for name in "abc":
         save(pairs[0].source.parents[1] / "bright" / f"{name}.tif", truths["bad", "dim", name][1])
     with pytest.raises(GvtzooError, match=r"one prediction, .*, of both dim/a and bright/a"):
         evaluate([flat], pairs, tmp_path)
     only_dim = find_pairs(tmp_path / "data", conditions=["dim"])
-    assert len(evaluate([flat, IdentityBaseline()], only_dim, tmp_path).results) == 4
+    assert len(evaluate([flat, IdentityBaseline()], only_dim, tmp_path).results) == 6
 
 
 def test_zarr_images_and_their_predictions(tmp_path):
@@ -343,5 +375,5 @@ def test_large_images_are_measured_without_loading_them(tmp_path, truths, monkey
         assert other.metrics == pytest.approx(other.metrics | one.metrics, rel=1e-5)
         assert ("object_f1" in other.metrics) == (other.image != "large")
     counts = {row.metric: row.count for row in found.summaries}
-    assert (counts["ssim"], counts["object_f1"]) == (3, 2)
-    assert {row.count for row in found.comparisons if row.metric == "object_f1"} == {2}
+    assert (counts["ssim"], counts["object_f1"]) == (4, 3)
+    assert {row.count for row in found.comparisons if row.metric == "object_f1"} == {3}

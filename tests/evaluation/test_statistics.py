@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.evaluation.statistics import bootstrap_interval, compare_paired, summarize
+from gvtzoo.evaluation.statistics import bootstrap_interval, compare_paired, holm, summarize
 
 
 def test_summary_of_known_numbers():
@@ -70,15 +72,41 @@ def test_swapping_the_models_turns_the_test_around():
     assert there.effect_size == pytest.approx(-back.effect_size)
 
 
-def test_equal_and_single_images():
-    same = compare_paired([1, 2], [1, 2], metric="r", first="a", second="b")
-    assert (same.t_p_value, same.wilcoxon_p_value, same.effect_size) == (1, 1, 0)
-    shifted = compare_paired([2.0, 3.0], [1.0, 2.0], metric="r", first="a", second="b")
-    assert shifted.t_p_value == 0
-    assert shifted.effect_size == math.inf
-    single = compare_paired([1], [2], metric="r", first="a", second="b")
-    assert single.count == 1
-    assert math.isnan(single.t_p_value)
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [
+        ([1.0], [2.0], 1),
+        ([2.0, 3.0], [1.0, 1.0], 2),
+        ([2.0, 3.0, math.inf], [1.0, 1.0, 5.0], 2),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 3),
+        ([0.3, 0.9, 0.5], [0.2, 0.8, 0.4], 3),  # equal, but for rounding
+    ],
+)
+def test_too_few_or_equal_differences_give_neither_p_nor_effect_size(first, second, count):
+    found = compare_paired(first, second, metric="r", first="a", second="b")
+    assert found.count == count
+    assert found.difference == pytest.approx(np.mean(np.subtract(first, second)[:count]))
+    for value in (found.effect_size, found.t, found.t_p_value, found.wilcoxon_p_value):
+        assert math.isnan(value)
+
+
+def test_holm_of_known_numbers():
+    # The worked example of Holm's procedure: 0.01 · 4, 0.013 · 3, then max(0.014 · 2, 0.039) …
+    assert holm([0.014, 0.01, 0.19, 0.013]) == pytest.approx([0.04, 0.04, 0.19, 0.04])
+    corrected = holm([0.02, math.nan, 0.6, 0.9])
+    assert corrected[0] == pytest.approx(0.06)
+    assert math.isnan(corrected[1])
+    assert corrected[2:] == [1, 1]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_never_lowers(p_values):
+    corrected = holm(p_values)
+    assert all(new >= old for new, old in zip(corrected, p_values, strict=True))
+    assert all(new <= 1 for new in corrected)
+    order = np.argsort(p_values, kind="stable")
+    assert np.all(np.diff(np.array(corrected)[order]) >= 0)
 
 
 def test_only_the_same_images_are_compared():

@@ -39,6 +39,41 @@ def test_a_number_that_is_none_is_no_result(configured):
     assert card_of(configured(metrics=(row,))).data.eval_results is None
 
 
+def test_the_numbers_of_the_model_before_are_not_the_fine_tuned_ones(configured):
+    rows = (
+        MetricRow(data="2 pairs", method="before (gvtnet-denoising-nuclei)", SSIM=0.5),
+        MetricRow(data="2 pairs", method="after", SSIM=0.7, chose_weights=True),
+    )
+    card = card_of(configured(metrics=rows))
+    (result,) = card.data.eval_results
+    assert (result.metric_value, result.dataset_split) == (0.7, "validation")
+    assert "| 2 pairs |  | after † | 0.7 |" in card.text
+    assert "These images chose the weights" in card.text
+
+
+def test_the_hubs_own_schema_reads_the_results(configured):
+    data = card_of(configured()).data
+    (entry,) = data.to_dict()["model-index"]
+    assert entry["name"] == "Tiny model"
+    (result,) = entry["results"]
+    assert result["task"] == {"type": "image-to-image"}
+    assert result["dataset"]["split"] == "test"
+    assert result["metrics"] == [{"type": "ssim", "value": 0.91, "name": "SSIM"}]
+
+
+def test_a_model_that_was_loaded_from_the_hub_is_the_base(configured, described):
+    metadata = described(parent="tiny-model", base_model="alice/parent")
+    data = card_of(configured(metadata=metadata)).data
+    assert (data.base_model, data.to_dict()["base_model_relation"]) == ("alice/parent", "finetune")
+    assert "base_model_relation" not in card_of(configured()).data.to_dict()
+
+
+def test_without_a_licence_the_card_names_none(configured, described):
+    card = card_of(configured(metadata=described(license="")))
+    assert card.data.license is None
+    assert "no licence was given" in card.text
+
+
 def test_baselines_are_in_the_table(configured):
     assert "| blobs, test | 5 photons | median | 0.77 |" in card_of(configured()).text
 

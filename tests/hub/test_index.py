@@ -54,18 +54,42 @@ def test_entry_agrees_with_its_recipe(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_models_are_the_papers(name):
     entry = INDEX[name]
-    plain = {"uncertainty": False}
+    plain = {"uncertainty": False, "sigma_input": "features"}
     network = load_recipe(entry.recipe).network
     assert network.model_copy(update=plain) == PRESETS[entry.network].model_copy(update=plain)
     assert entry.license == "GPL-3.0-only"
     assert entry.metadata.authors[0].name == "Zhengyang Wang"
     assert entry.metrics == ()
     assert entry.as_dict()["metrics"] == "not yet measured"
-    clone, command = entry.commands
+    assert entry.commands == (f"gvtzoo download {name}",)
+    clone, command = entry.manual_commands
     assert clone.startswith("git clone https://")
     assert command == (
-        f"gvtzoo import-tf GVTNets/save_dir/{entry.checkpoint} --recipe {entry.recipe}"
+        f"gvtzoo import-tf GVTNets/save_dir/{entry.checkpoint.folder} --recipe {entry.recipe}"
     )
+
+
+FIFTY_EPOCHS = {"planaria": 53_141, "tribolium": 46_016, "flywing": 52_785}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_recipes_follow_the_published_trainings(name):
+    entry = INDEX[name]
+    recipe = load_recipe(entry.recipe)
+    training, structure = recipe.training, entry.recipe.rpartition("/")[2]
+    assert entry.checkpoint is not None
+    if entry.task == "label_free":
+        assert training.steps == entry.checkpoint.steps in range(70_000, 100_001, 5_000)
+        assert training.betas == (0.5, 0.999)
+        assert training.schedule.kind == "constant"
+        assert recipe.normalization.before_resampling
+        return
+    assert training.steps == FIFTY_EPOCHS[structure]
+    assert training.betas == (0.9, 0.999)
+    schedule = (training.schedule.factor, training.schedule.every)
+    assert schedule == ((0.5, 20_000) if structure == "flywing" else (0.7, 10_000))
+    form = "activated" if entry.task == "denoising" else "features"
+    assert recipe.network.sigma_input == form
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -105,10 +129,13 @@ def test_reading_the_index_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-GOOD = """\
+GOOD = f"""\
 recipe: label_free/dna
 metrics: not yet measured
 checkpoint: label-free/dna
+commit: {"a" * 40}
+steps: 85000
+files: {{index: {{bytes: 3, sha256: {"b" * 64}}}, data: {{bytes: 5, git_sha1: {"c" * 40}}}}}
 """
 
 
@@ -129,14 +156,15 @@ def test_a_model_may_have_measured_metrics(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{GOOD}colour: red\n", r"colour \(line 4\): is not a known setting"),
+        (f"{GOOD}colour: red\n", r"colour \(line 7\): is not a known setting"),
         (GOOD.replace("not yet", "not"), r"metrics.* \(line 2\)"),
         (GOOD.replace("label-free/dna", "../dna"), r"checkpoint \(line 3\).*not '../dna'"),
-        (f"{GOOD}images:\n  train: 0\n", r"images.train \(line 5\).*not 0"),
-        (f"{GOOD}model:\n  license: MIT\n  id: A B\n", r"model.id \(line 6\).*not 'A B'"),
+        (f"{GOOD}images:\n  train: 0\n", r"images.train \(line 8\).*not 0"),
+        (f"{GOOD}model:\n  license: MIT\n  id: A B\n", r"model.id \(line 9\).*not 'A B'"),
         (f"{GOOD}model:\n  id: other\n", "the model's id is 'other'"),
         (GOOD.replace("label_free/dna", "label_free/none"), r"recipe \(line 1\): no recipe"),
         (GOOD.replace("metrics: not yet measured\n", ""), "metrics are missing"),
+        (GOOD.replace("steps: 85000\n", ""), "steps is missing"),
         (GOOD.replace("checkpoint: label-free/dna\n", ""), "either a model.zip or a checkpoint"),
         ("- recipe\n", "has no settings"),
         ("recipe: [\n", "not valid YAML"),

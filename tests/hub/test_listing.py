@@ -24,9 +24,16 @@ def listed(**filters):
 def test_the_zoo_is_listed_without_anything_installed(models, cache):
     found = listed()
     assert set(found) == set(read_index())
-    assert (found[BUNDLED].where, found[PUBLISHED].where) == ("bundled", "not here")
+    assert (found[BUNDLED].where, found[PUBLISHED].where) == ("bundled", "to download")
     assert found[BUNDLED].size > 1_000_000
-    assert found[PUBLISHED].size is None
+    assert found[PUBLISHED].size == 74_078_492 + 9_285
+
+
+def test_what_is_ready_comes_first(models, cache, package):
+    shutil.copy(package, models / "mine.zip")
+    order = [model.path is not None for model in list_models()]
+    assert order == sorted(order, reverse=True)
+    assert order.count(False) == 16
 
 
 def test_an_installed_model_of_the_zoo_is_found_by_its_name(models, cache, package):

@@ -52,6 +52,7 @@ def test_the_config_is_the_packages(publication, configured):
         ({"cite": ()}, "no citation"),
         ({"data": ()}, "no training data"),
         ({"authors": (Author(name="unknown"),)}, "no authors"),
+        ({"license": ""}, "no licence"),
     ],
 )
 def test_what_is_not_described_is_not_published(
@@ -59,6 +60,12 @@ def test_what_is_not_described_is_not_published(
 ):
     path = packaged(tmp_path / "poor.zip", configured(metadata=described(**changes)))
     with pytest.raises(GvtzooError, match=f"not ready to be published: it has {missing}"):
+        prepare(path, "alice/tiny")
+
+
+def test_what_is_not_measured_is_not_published(configured, packaged, tmp_path):
+    path = packaged(tmp_path / "poor.zip", configured(metrics=()))
+    with pytest.raises(GvtzooError, match=r"no metrics \(--metrics\)"):
         prepare(path, "alice/tiny")
 
 
@@ -77,10 +84,13 @@ def test_the_repositorys_name_is_checked_first(package, repository):
         prepare(package, repository)
 
 
-def test_a_dry_run_lists_the_files_and_asks_nobody(hub, package, publication):
+def test_a_dry_run_shows_address_files_and_card_and_asks_nobody(hub, package, publication):
     command = ["publish", str(package), "alice/tiny", "--dry-run"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
-    listed = [line.split() for line in result.stdout.splitlines()]
+    address, *lines = result.stdout.partition("\n\n")[0].splitlines()
+    assert address == f"{hub.address}/alice/tiny"
+    assert result.stdout.endswith(f"\n\n{publication.files['README.md'].decode()}")
+    listed = [line.split() for line in lines]
     sizes = {name: int(size.replace(",", "")) for size, name, *_ in listed[:-1]}
     assert sizes == {name: len(content) for name, content in publication.files.items()}
     assert int(listed[-1][0].replace(",", "")) == sum(sizes.values())

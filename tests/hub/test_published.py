@@ -21,9 +21,12 @@ def put(folder: Path, *names: str) -> None:
 
 
 def test_the_published_layout_is_found_whole(tmp_path):
-    put(tmp_path, *(f"{e.checkpoint}/model.ckpt-pretrained" for e in published_models().values()))
+    put(
+        tmp_path,
+        *(f"{e.checkpoint.folder}/model.ckpt-pretrained" for e in published_models().values()),
+    )
     expected = {
-        name: tmp_path / str(entry.checkpoint) / "model.ckpt-pretrained"
+        name: tmp_path / entry.checkpoint.folder / "model.ckpt-pretrained"
         for name, entry in published_models().items()
     }
     assert len(expected) == 16

@@ -8,7 +8,7 @@ import pytest
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.index import read_index
-from gvtzoo.hub.registry import bundled_models, find_model, suggestion
+from gvtzoo.hub.registry import bundled_models, find_model, repository_of, suggestion
 from gvtzoo.packages.reader import open_package
 
 BUNDLED = "gvtnet-denoising-nuclei"
@@ -60,8 +60,9 @@ def test_a_model_in_the_models_folder_is_found_by_its_name(hub, models, package)
     assert hub.requests == []
 
 
-def test_a_model_of_the_zoo_that_is_not_here_names_the_command(hub, models):
-    with pytest.raises(GvtzooError, match=r"not here yet: run .* --recipe label_free/dna`"):
+def test_a_published_model_that_cannot_be_had_names_the_other_way(hub, models, monkeypatch):
+    monkeypatch.setattr("gvtzoo.core.download.WAITS", ())
+    with pytest.raises(GvtzooError, match=r"cannot be reached.* --recipe label_free/dna`"):
         find_model(PUBLISHED)
     assert hub.requests == []
 
@@ -92,3 +93,20 @@ def test_what_is_no_name_at_all(hub):
     with pytest.raises(GvtzooError, match="gvtzoo list"):
         find_model("no such model")
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [
+        ("alice/tiny", "alice/tiny"),
+        ("alice/tiny@1.0.0", "alice/tiny"),
+        (BUNDLED, None),
+        ("here/model", None),
+        ("10.5281/zenodo.1234", None),
+        ("https://example.org/model.zip", None),
+    ],
+)
+def test_what_a_repository_is(name, repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "model").mkdir(parents=True)
+    assert repository_of(name) == repository

@@ -1,3 +1,4 @@
+import socket
 import zipfile
 
 import numpy as np
@@ -14,17 +15,19 @@ from gvtzoo.images.normalization import (
     PercentileNormalization,
     ZScoreNormalization,
 )
-from gvtzoo.networks.config import LABEL_FREE, PROJECTION, NetworkConfig
+from gvtzoo.networks.config import DENOISING, LABEL_FREE, PROJECTION, NetworkConfig
+from gvtzoo.packages.checks import check_package
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.writer import (
     _preprocessing,
     _spatial_axes,
+    _tags,
     _test_input,
     check_description,
     load_offline,
     smallest_sizes,
 )
-from gvtzoo.recipes.metadata import default_metadata
+from gvtzoo.recipes.metadata import Maintainer, default_metadata
 
 TWO_DIMENSIONAL = PackageConfig(
     task="denoising",
@@ -234,3 +237,43 @@ def test_check_description_names_the_mistake(tmp_path):
     (tmp_path / "rdf.yaml").write_text("type: model\nformat_version: 0.5.9\nname: No weights\n")
     with pytest.raises(GvtzooError, match="not valid"):
         check_description(tmp_path / "rdf.yaml", {})
+
+
+# As BiaPy tells which of its workflows a package belongs to.
+BIAPY = {
+    "DENOISING": {"denoising"},
+    "IMAGE_TO_IMAGE": {"pix2pix", "image-reconstruction", "image-to-image", "image-restoration"},
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "workflows"),
+    [
+        ("denoising", DENOISING, {"DENOISING", "IMAGE_TO_IMAGE"}),
+        ("label_free", LABEL_FREE, {"IMAGE_TO_IMAGE"}),
+        ("projection", PROJECTION, set()),
+    ],
+)
+def test_tags_name_the_workflows_that_a_package_belongs_to(task, network, workflows):
+    said = ("denoising",) if task == "projection" else ()
+    metadata = default_metadata("test", task).model_copy(update={"tags": said})
+    config = PackageConfig(
+        task=task, network=network, normalization=NormalizationConfig(), metadata=metadata
+    )
+    tags = set(_tags(config))
+    assert {name for name, known in BIAPY.items() if known & tags} == workflows
+
+
+def test_accounts_of_maintainers_are_not_looked_up(tiny_config, write_tiny, tmp_path, monkeypatch):
+    looked_up = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: looked_up.append(args))
+    config = tiny_config()
+    metadata = config.metadata.model_copy(
+        update={
+            "maintainers": (Maintainer(github_user="somebody-that-nobody-knows"),),
+            "git_repo": "https://example.org/model",
+        }
+    )
+    path = write_tiny(tmp_path / "tiny.zip", config.model_copy(update={"metadata": metadata}))
+    failed = [result for result in check_package(path) if not result.passed]
+    assert (failed, looked_up) == ([], [])

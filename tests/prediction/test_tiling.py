@@ -8,7 +8,7 @@ import torch
 
 from gvtzoo.networks import DENOISING, LABEL_FREE, PROJECTION
 from gvtzoo.networks.baseline_config import BASELINES
-from gvtzoo.prediction.model import run_network
+from gvtzoo.prediction.engines import run_network
 from gvtzoo.prediction.tiling import measure_tiling, predict_with_halo, receptive_radius
 
 WITHOUT_ATTENTION = {

@@ -54,7 +54,8 @@ def test_paper_recipes_build_the_papers_networks(name):
     parameters = recipe.network.build().parameters()
     assert sum(parameter.numel() for parameter in parameters) == PAPER[name]
     assert recipe.training.batch_size == 16
-    assert recipe.training.betas == (0.5, 0.999)
+    beta_1 = 0.5 if recipe.task == "label_free" else 0.9
+    assert recipe.training.betas == (beta_1, 0.999)
     assert recipe.model is not None
 
 

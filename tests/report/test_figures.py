@@ -99,7 +99,7 @@ def test_boxes_have_a_dot_for_each_image_and_the_p_value_beside(evaluation):
     by_count = [len(offsets) for offsets in dots if len(offsets) == 4]
     assert len(by_count) == 4  # two models in two conditions
     found = texts(figure)
-    assert found.count("p = 0.012") == 2
+    assert found.count("p = 0.037") == 2
     assert "SSIM (higher is better)" in found
     assert {"2 photons", "8 photons", "network", "filter"} <= set(found)
 

@@ -115,8 +115,49 @@ def test_summary_marks_the_best_and_names_its_numbers(page, evaluation):
 
 
 def test_comparison_is_a_sentence_with_effect_size_and_p(page):
-    assert "network against filter , SSIM: mean difference 0.1000 over 4 images" in page.text
-    assert "effect size 1.50, p = 0.012 (t-test), 0.066 (Wilcoxon)" in page.text
+    assert "network against filter , SSIM: mean difference 0.1000 over 4 truths" in page.text
+    assert "corrected (Holm) for the 3 tests of a metric" in page.text
+    assert "over the 4 truths: of a truth with several images their mean counts" in page.text
+    assert (
+        "effect size 1.50, p = 0.037 (t-test), 0.20 (Wilcoxon), corrected for 3 tests" in page.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (2, ": fewer than 3, too few for a test."),
+        (4, ": no test, since all differences are equal."),
+    ],
+)
+def test_where_there_is_no_test_there_is_no_p(evaluation, count, words, tmp_path):
+    nothing = dict.fromkeys(
+        ("effect_size", "t", "t_p_value", "wilcoxon_p_value", "t_p_holm", "wilcoxon_p_holm"), np.nan
+    )
+    rows = [row.model_copy(update={**nothing, "count": count}) for row in evaluation.comparisons]
+    text = report_of(evaluation.model_copy(update={"comparisons": tuple(rows)}), tmp_path).text
+    assert words in text
+    assert "effect size –" not in text
+    assert "nan" not in text.partition("Comparison")[2].partition("Metrics")[0]
+
+
+def test_images_that_a_model_has_seen_are_marked(evaluation, page, tmp_path):
+    assert "Seen before" not in page.text
+    seen = {"a": "train", "b": "val", "c": "part"}
+    rows = [
+        row.model_copy(update={"seen": seen.get(row.image, "")}) if row.model == "network" else row
+        for row in evaluation.results
+    ]
+    marked = evaluation.model_copy(update={"results": tuple(rows)})
+    text = report_of(marked, tmp_path).text
+    assert "network: it was trained on 2 of the 8 images (2 photons/a, 8 photons/a)" in text
+    assert "network: its weights were chosen by 2 of the 8 images" in text
+    assert text.count("Seen before") == 1
+    for words in ("trained on", "chose the weights", "same file, other part"):
+        assert text.partition("Every image")[2].count(words) == 2
+    header, *lines = marked.table().splitlines()
+    assert header.endswith(",seen")
+    assert sorted({line.rpartition(",")[2] for line in lines}) == ["", "part", "train", "val"]
 
 
 def test_shows_best_median_and_worst_image_by_ssim(page, evaluation):

@@ -146,4 +146,7 @@ def _comparison(
         t_p_value=0.0123,
         wilcoxon=10.0,
         wilcoxon_p_value=0.066,
+        tests=3,
+        t_p_holm=0.0369,
+        wilcoxon_p_holm=0.198,
     )

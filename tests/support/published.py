@@ -24,7 +24,7 @@ WIDER = 32 // 8
 PREFIX = "model.ckpt-pretrained"
 
 TABLE_MAGIC = 0xDB4775248B80FB57
-BLOCK_BYTES = 4096
+BLOCK_BYTES = 2**18  # as TensorFlow writes them
 RESTART_INTERVAL = 16  # a key is stored whole every so often
 FLOAT, INT64 = 1, 9
 
@@ -33,7 +33,13 @@ def published_variables(task: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Random variables with the names and shapes of a published model's, optimizer's included."""
     generator = np.random.default_rng(seed)
     golden = read_checkpoint(GOLDEN / CASES[task])
-    return {name: _like(name, values, generator) for name, values in golden.items()}
+    variables = {name: _like(name, values, generator) for name, values in golden.items()}
+    for name, values in list(variables.items()):
+        if not NOT_WEIGHTS.search(name) and "/moving_" not in name:
+            slots = (f"{name}/Adam", f"{name}/Adam_1")
+            variables |= {slot: np.full_like(values, 1e-3) for slot in slots}
+    powers = {name: np.float32(0.5).reshape(()) for name in ("beta1_power", "beta2_power")}
+    return powers | variables
 
 
 def parameter_count(variables: Mapping[str, np.ndarray]) -> int:
@@ -65,7 +71,7 @@ def write_published(save_dir: Path, names: Iterable[str] | None = None) -> dict[
     for number, entry in enumerate(read_index().values()):
         if entry.checkpoint is None or (names is not None and entry.id not in names):
             continue
-        folders[entry.id] = save_dir / entry.checkpoint
+        folders[entry.id] = save_dir / entry.checkpoint.folder
         write_checkpoint(
             folders[entry.id] / PREFIX, published_variables(entry.network, seed=number)
         )
@@ -109,7 +115,8 @@ def _table(entries: Mapping[bytes, bytes]) -> bytes:
             table, index[key] = _append(table, block)
             block, size = {}, 0
     if block:
-        table, index[max(block)] = _append(table, block)
+        # Behind the last block LevelDB writes the shortest key that comes after all of it.
+        table, index[bytes([max(block)[0] + 1])] = _append(table, block)
     table, metaindex_handle = _append(table, {})
     table, index_handle = _append(table, index)
     handles = metaindex_handle + index_handle

@@ -56,8 +56,10 @@ def test_the_new_model_names_its_parent_and_what_it_gained(package, tmp_path):
     assert result.validation == "1 of 4 pairs, not trained on"
     config = read_run_config(result.run)
     assert config.metadata.parent == "small-model"
-    assert config.metadata.id == "small-model-finetuned"
+    assert config.metadata.authors[0].name == "unknown", "not those of the model before"
+    assert {file.use for file in config.trained_on.files} == {"train", "val"}
     before, after = config.metrics
+    assert (before.chose_weights, after.chose_weights) == (False, True)
     assert before.method == "before (small-model)"
     assert after.values == pytest.approx(result.after)
 

@@ -5,31 +5,51 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
+from small_package import NETWORK
 
 from gvtzoo import GvtzooError
+from gvtzoo.packages.config import PackageConfig, TrainedFile
+from gvtzoo.packages.identity import Identity
 from gvtzoo.packages.reader import open_package
-from gvtzoo.recipes.recipe import Recipe, TrainingConfig
-from gvtzoo.training.run import package_run
+from gvtzoo.packages.run_folder import inherited, read_run_config
+from gvtzoo.recipes.metadata import Author, DataSource, ModelMetadata
+from gvtzoo.recipes.recipe import DataConfig, Recipe, TrainingConfig, load_recipe
+from gvtzoo.training.run import package_run, run_metadata
 
 METRICS = [{"data": "blobs", "condition": "dim", "method": "GVTNet", "SSIM": 0.9}]
 
 
-@pytest.fixture
-def run(tmp_path, tiny_config):
-    """A run folder as training leaves it."""
-    config = tiny_config()
+OWN = ModelMetadata(
+    id="tiny-model",
+    name="Tiny model",
+    description="For tests.",
+    license="MIT",
+    authors=(Author(name="A. Uthor"),),
+    data=(DataSource(name="Blobs", license="CC0-1.0"),),
+)
+
+
+def write_recipe(folder, model=OWN, **changes):
     recipe = Recipe(
         name="test/tiny",
         task="denoising",
-        network=config.network,
+        network=NETWORK,
         training=TrainingConfig(patch=(16, 16)),
-        model=config.metadata,
+        model=model,
+        **changes,
     )
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    return recipe
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder as training leaves it."""
     torch.manual_seed(1)
-    network = config.network.build()
+    network = NETWORK.build()
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    write_recipe(folder)
     save_file(network.state_dict(), folder / "best.safetensors")
     source = np.random.default_rng(0).integers(90, 900, (1, 75, 70), dtype=np.uint16)
     np.savez(folder / "example.npz", source=source, target=source)
@@ -98,3 +118,117 @@ def test_weights_of_another_network_are_refused(run, tmp_path):
     with pytest.raises(GvtzooError, match="does not fit") as caught:
         package_run(run, tmp_path / "model.zip")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["denoising/exposures", "denoising/nuclei", "label_free/dna"])
+def test_what_a_recipe_says_of_the_zoos_model_is_not_said_of_another(run, name):
+    zoo = load_recipe(name).model
+    write_recipe(run, zoo)
+    own = run_metadata(run, "my_cells")
+    assert own.id == "my-cells"
+    assert own.name == "GVTNet my cells"
+    for field in ("id", "name", "description", "authors", "data", "intended_use", "limitations"):
+        assert getattr(own, field) != getattr(zoo, field)
+    assert (own.authors[0].name, own.license, own.data) == ("unknown", "", ())
+    assert read_run_config(run).metadata.id == "run"
+
+
+def test_what_ones_own_recipe_says_is_kept(run):
+    zoo = load_recipe("denoising/nuclei").model
+    mine = zoo.model_copy(update={"id": "mine-1", "authors": OWN.authors, "license": "MIT"})
+    write_recipe(run, mine)
+    own = run_metadata(run, "x")
+    assert (own.id, own.authors, own.license) == ("mine-1", OWN.authors, "MIT")
+    assert own.data == (), "the zoo's data are in the recipe, but not what was trained on"
+    assert run_metadata(run, "x", Identity(recipe_data=True)).data == zoo.data
+
+
+def test_what_is_given_comes_first(run):
+    given = Identity(
+        id="given-1",
+        name="Given name",
+        version="2.0.1",
+        license="CC-BY-4.0",
+        authors=(Author(name="B. Uilder", orcid="0000-0002-1825-0097"),),
+        data=(DataSource(name="More", license="MIT"),),
+    )
+    own = run_metadata(run, "x", given)
+    assert (own.id, own.name, own.version, own.license) == (
+        "given-1",
+        "Given name",
+        "2.0.1",
+        "CC-BY-4.0",
+    )
+    assert own.authors == given.authors
+    assert own.data == (*OWN.data, *given.data)
+    assert own.description == OWN.description
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Identity(id="gvtnet-denoising-nuclei"), "a model of the zoo: give yours another --id"),
+        (Identity(id="Not An Id"), "id"),
+        (Identity(version="one"), "version"),
+        (Identity(git_repo="somewhere"), "git_repo"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(run, given, words):
+    with pytest.raises(GvtzooError, match=words):
+        run_metadata(run, "x", given)
+
+
+def test_a_zoo_models_name_is_not_made_from_a_file_either(run):
+    write_recipe(run, None)
+    assert run_metadata(run, "gvtnet-denoising-nuclei").id == "my-gvtnet-denoising-nuclei"
+
+
+def test_a_fine_tuned_model_is_not_its_parents_authors(run):
+    write_recipe(run, OWN.model_copy(update={"id": "tiny-tuned", "parent": "tiny-model"}))
+    own = run_metadata(run, "mine")
+    assert (own.id, own.parent, own.license) == ("mine", "tiny-model", "MIT")
+    assert own.authors[0].name == "unknown"
+    assert (own.data, own.parent_data) == ((), OWN.data)
+
+
+def files(*names):
+    return {
+        "count": len(names),
+        "files": [{"path": f"/there/{name}", "sha256": f"{name}-digest"} for name in names],
+    }
+
+
+def test_a_package_lists_what_was_trained_on(run, tmp_path):
+    (run / "data.json").write_text(json.dumps({"train": files("a.tif"), "val": files("b.tif")}))
+    write_recipe(run, data=DataConfig(regions={"train": {"y": (0, 20)}}))
+    parent = PackageConfig(
+        task="denoising",
+        network=NETWORK,
+        normalization={},
+        metadata=OWN,
+        trained_on={"files": [{"name": "p.tif", "sha256": "p-digest", "use": "train"}]},
+    )
+    (run / "parent.json").write_text(json.dumps(inherited(parent)))
+    package = open_package(package_run(run, tmp_path / "model.zip"))
+    assert package.config.trained_on.files == (
+        TrainedFile(name="a.tif", sha256="a.tif-digest", use="train", region={"y": (0, 20)}),
+        TrainedFile(name="b.tif", sha256="b.tif-digest", use="val"),
+        TrainedFile(name="p.tif", sha256="p-digest", use="train", model="tiny-model"),
+    )
+    assert "/there" not in package.read("rdf.yaml").decode()
+    card = package.read("README.md").decode()
+    assert "a.tif" in card
+    assert "a.tif-digest" not in card, "hashes are in the description"
+
+
+def test_more_files_than_a_description_holds_are_counted(run):
+    (run / "data.json").write_text(json.dumps({"train": files(*map(str, range(600)))}))
+    known = read_run_config(run).trained_on
+    assert (len(known.files), known.left_out) == (500, 100)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"train": {"files": [{"path": "a"}]}}'])
+def test_a_damaged_list_of_files_is_named(run, content):
+    (run / "data.json").write_text(content)
+    with pytest.raises(GvtzooError, match=r"data\.json"):
+        read_run_config(run)

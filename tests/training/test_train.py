@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.load import load_own
+from gvtzoo.packages.run_folder import read_run_config
 from gvtzoo.recipes.metadata import ORIGINS
-from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe
+from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe, to_yaml
 from gvtzoo.training.data.pairs import Pair, find_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.resume import resumed_recipe
 from gvtzoo.training.run import package_run
 from gvtzoo.training.run_folder import read_metrics
 from gvtzoo.training.train import PatchLoader, Processes, train
@@ -395,3 +397,65 @@ def test_baselines_train_and_are_packaged(pairs, tmp_path, architecture):
     prediction, sigma = model.predict(image, uncertainty=True, device="cpu")
     assert prediction.shape == sigma.shape == image.shape
     assert ORIGINS[architecture].title in model.config.metadata.name
+
+
+def stopped(recipe: Recipe, pairs, run, steps: int = 2) -> Path:
+    """A run as it is after some steps."""
+    train(changed(recipe, steps=steps), pairs, run, device="cpu")
+    (run / "recipe.yaml").write_text(to_yaml(recipe))
+    return run
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["training.patch=[8, 8]", "training.batch_size=1", "training.seed=3", "network.features=8"],
+)
+def test_resuming_with_another_setting_is_refused(pairs, recipe, tmp_path, setting):
+    run = stopped(recipe, pairs, tmp_path / "run")
+    before = (run / "recipe.yaml").read_text()
+    with pytest.raises(GvtzooError, match=f"was begun with {setting.partition('=')[0]}"):
+        train(resumed_recipe(run, [setting]), pairs, run, device="cpu", resume=True)
+    assert (run / "recipe.yaml").read_text() == before
+    assert not (run / "changes.json").exists()
+
+
+def test_what_is_changed_on_the_way_is_written_down_and_holds(pairs, recipe, tmp_path):
+    run = stopped(recipe, pairs, tmp_path / "run")
+    slower = resumed_recipe(run, ["training.learning_rate=0.002", "training.steps=4"])
+    train(slower, pairs, run, device="cpu", resume=True)
+    change = {"step": 2, "setting": "training.learning_rate", "before": 0.01, "after": 0.002}
+    assert change in json.loads((run / "changes.json").read_text())
+    assert load_recipe(run / "recipe.yaml") == slower
+    rates = [float(row["learning_rate"]) for row in read_metrics(run / "metrics.csv")]
+    assert rates == [0.01, 0.002]
+
+
+def test_resuming_with_the_runs_own_recipe_changes_nothing(pairs, recipe, tmp_path):
+    run = stopped(recipe, pairs, tmp_path / "run")
+    before = {name: (run / name).read_bytes() for name in ("recipe.yaml", "data.json")}
+    train(resumed_recipe(run), pairs, run, device="cpu", resume=True)
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert len(read_metrics(run / "metrics.csv")) == 3
+    assert not (run / "changes.json").exists()
+
+
+def test_other_images_are_refused_and_moved_ones_taken(pairs, recipe, tmp_path):
+    run = stopped(recipe, pairs, tmp_path / "run")
+    moved = pairs.rename(tmp_path / "moved")
+    image = moved / "train" / "source" / "1.tif"
+    content = image.read_bytes()
+    tifffile.imwrite(image, np.full((40, 36), 7, np.uint16) + np.eye(40, 36, dtype=np.uint16))
+    with pytest.raises(GvtzooError, match=r"1\.tif is missing, or has changed"):
+        train(resumed_recipe(run), moved, run, device="cpu", resume=True)
+    image.write_bytes(content)
+    train(resumed_recipe(run), moved, run, device="cpu", resume=True)
+
+
+def test_weights_bring_what_they_have_learned_from(pairs, recipe, tmp_path):
+    first = train(recipe, pairs, tmp_path / "first", device="cpu")
+    second = train(
+        recipe, pairs, tmp_path / "second", device="cpu", weights=first / "best.safetensors"
+    )
+    known = read_run_config(second).trained_on.files
+    assert {file.model for file in known} == {"", "first"}
+    assert len(known) == 2 * len(read_run_config(first).trained_on.files)

@@ -3,9 +3,10 @@
     python zoo/gvtnet-denoising-nuclei/evaluate.py RUN
 
 writes RUN/metrics.json and RUN/tiling.json from the weights in RUN and the stack beside this file,
-which the model was neither trained nor validated on. `gvtzoo package RUN -o model.zip` then puts
-the table into the package. Each classical denoiser is taken at the setting that is best for SSIM
-and at the one that is best for NRMSE, chosen by the truth: better than any user could.
+which the model was neither trained nor validated on. `gvtzoo.training.run.package_run`, given the
+recipe's own description as `metadata`, then puts the table into the package. Each classical
+denoiser is taken at the setting that is best for SSIM and at the one that is best for NRMSE, chosen
+by the truth: better than any user could.
 """
 
 from __future__ import annotations

@@ -229,6 +229,7 @@ class _Passes:
         tile = tuple(part.stop for part in boxes[0])
         features = levels(self.network)[level].features
         kept = self.runner.new_map(features, source.size, tile, next(self.network.parameters()))
+        source = self.runner.compiled(source)
 
         def task(box: Box) -> Partial:
             kept.write(box, source.read(box))
@@ -253,8 +254,16 @@ class _Passes:
     def _linear(self, operator: GVTO, source: FeatureMap) -> Callable[[Tensor], Tensor]:
         """Y = (V Kᵀ) Q / N, with V Kᵀ the sum over tiles and N the whole image's queries."""
 
+        def keys_and_values(x: Tensor) -> Tensor:
+            activated = operator.activation(x)
+            return torch.cat([operator.key(activated), operator.value(activated)], dim=1)
+
+        both = self.runner.compiled(joined_stage(keys_and_values, source))
+        key_channels = operator.key.convolution.out_channels
+
         def task(box: Box) -> Partial:
-            key, value = operator.keys_and_values(operator.activation(source.read(box)))
+            parts = both.read(box).tensor_split([key_channels], dim=1)
+            key, value = map(operator.split_heads, parts)
             return [attention_matrix(key, value).cpu().double().numpy()]
 
         (total,) = self.runner.run(self.network, task, self.boxes(source), add_up)
@@ -315,10 +324,13 @@ def _write(
     """The last pass: the output, and σ if there is a second array for it."""
 
     def outputs(last: Tensor, x: Tensor) -> Tensor:
-        y = network.output(last, x)
-        return torch.cat([y, network.sigma(last)], dim=1) if len(out) == 2 else y
+        if len(out) == 2:
+            return torch.cat(network.output_and_sigma(last, x), dim=1)
+        return network.output(network.output_activation(last), x)
 
-    predicted = joined_stage(outputs, features, image, margin=reach(network.output_convolution))
+    predicted = passes.runner.compiled(
+        joined_stage(outputs, features, image, margin=reach(network.output_convolution))
+    )
 
     def task(box: Box) -> Partial:
         parts = predicted.read(box)[0].float().cpu().numpy()
@@ -346,7 +358,7 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
         if number < deepest - 1:  # the finest map is only read once
             features = passes.keep(features, deepest - 1 - number)
     features = passes.layers([network.output_activation, network.output_convolution], features)
-    weighted = joined_stage(torch.mul, features, image)
+    weighted = passes.runner.compiled(joined_stage(torch.mul, features, image))
     depth, *plane = image.size
 
     def task(box: Box) -> Partial:

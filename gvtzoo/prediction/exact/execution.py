@@ -169,6 +169,9 @@ class Runner:
         What is already done is not done again. Needs a workspace that survives.
     progress : callable, optional
         ``progress(done, all)``, in percent of each pass over the tiles.
+    compiled : callable, optional
+        From a map to the same map, computed by other means than PyTorch, layer by layer, such as
+        `gvtzoo.prediction.exact.graphs.compiled`.
     """
 
     def __init__(
@@ -177,7 +180,9 @@ class Runner:
         workspace: Workspace | None = None,
         journal: Journal | None = None,
         progress: Progress | None = None,
+        compiled: Callable[[FeatureMap], FeatureMap] | None = None,
     ) -> None:
+        self.compiled = compiled or (lambda source: source)
         self.executor = executor or LocalExecutor()
         self.workspace = workspace or InMemory()
         self.journal = journal

@@ -51,7 +51,7 @@ class FeatureMap(Protocol):
         """The map inside a box, (1, channel, (z,) y, x)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """An array (channel, (z,) y, x) of which only boxes are read: the input, or a map on disk.
 
@@ -104,7 +104,7 @@ class CachedMap:
         self.array[(slice(None), slice(None), *box)] = part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """A layer that looks at a neighbourhood of each voxel.
 
@@ -129,24 +129,30 @@ class Stage:
 
     @property
     def size(self) -> Sizes:
-        return tuple(c * u for c, u in zip(self._coarse_size, self.up, strict=True))
+        return tuple(c * u for c, u in zip(self.coarse_size, self.up, strict=True))
 
     @property
     def finest(self) -> Sizes:
         return max(self.size, *(source.finest for source in self.sources), key=math.prod)
 
     @property
-    def _coarse_size(self) -> Sizes:
+    def coarse_size(self) -> Sizes:
+        """Of the coarser of its input and output."""
         return tuple(s // d for s, d in zip(self.sources[0].size, self.down, strict=True))
 
-    def read(self, box: Box) -> Tensor:
-        coarse = tuple(
+    def needed(self, box: Box) -> Box:
+        """What the layer looks at in its sources, to compute a box of its output."""
+        coarse = self._coarse(box)
+        return tuple(slice(c.start * d, c.stop * d) for c, d in zip(coarse, self.down, strict=True))
+
+    def _coarse(self, box: Box) -> Box:
+        return tuple(
             slice(max(0, b.start // u - m), min(size, -(-b.stop // u) + m))
-            for b, u, m, size in zip(box, self.up, self.margin, self._coarse_size, strict=True)
+            for b, u, m, size in zip(box, self.up, self.margin, self.coarse_size, strict=True)
         )
-        wanted = tuple(
-            slice(c.start * d, c.stop * d) for c, d in zip(coarse, self.down, strict=True)
-        )
+
+    def read(self, box: Box) -> Tensor:
+        coarse, wanted = self._coarse(box), self.needed(box)
         result = self.function(*(source.read(wanted) for source in self.sources))
         kept = tuple(
             slice(b.start - c.start * u, b.stop - c.start * u)

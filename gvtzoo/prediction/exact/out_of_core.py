@@ -25,21 +25,30 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
-from gvtzoo.images.lazy import LazyImage
+from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
+from gvtzoo.images.padding import padding_widths
+from gvtzoo.prediction.engines import Engine, make_engine
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import NormalizedInput
-from gvtzoo.prediction.model import Model, budget_of, choose_tiling, prepare
-from gvtzoo.prediction.settings import Settings
+from gvtzoo.prediction.model import Model, budget_of, choose_tiling
+from gvtzoo.prediction.resampling import (
+    Resampling,
+    choose_resampling,
+    in_network_pixels,
+    tell,
+    with_pixel_size,
+)
+from gvtzoo.prediction.settings import Settings, choose_device
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-    from gvtzoo.networks import GVTNet, Network, ProjectionGVTNet
+    from gvtzoo.networks import Network
 
 log = logging.getLogger(__name__)
 
@@ -111,19 +120,28 @@ def predict_large(
         _check_suffix(path)
     if output.sigma is not None and not model.config.uncertainty:
         raise GvtzooError(f"{model.name} has no uncertainty head: predict without uncertainty")
-    image = model.suit(image)
+    image = model.suit(with_pixel_size(image, settings))
+    resampling = choose_resampling(model.config, image, settings)
+    tell(model.config, image, settings, resampling)
+    if resampling is not None and client is not None:
+        raise GvtzooError(
+            f"{image.name} is resampled, which is done in one process: leave out --workers and "
+            "--scheduler, or predict it as it is with --no-resample"
+        )
     device = settings.device
     if client is not None:
         settings = _for_workers(client, output, settings)
     model.frames(image.array, image.dims)
     described = _describe(model, image, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
-    network = prepare(as_gvtnet(model.network), settings)
-    who = _Who(client, device, network)
+    engine = make_engine(as_gvtnet(model.network), settings)
+    who = _Who(client, device, engine)
     with _told(output.path, partial), _alone(partial):
         _take_up(partial, output.path.name, _fingerprint(model, image, output, settings, identity))
         try:
-            _predict_into(partial, model, image, output, described, settings, who, progress)
+            _predict_into(
+                partial, model, image, output, described, settings, who, progress, resampling
+            )
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -131,8 +149,10 @@ def predict_large(
             for path in partial.iterdir():
                 if path.name != NOTE:
                     _remove(path)
-            settings = replace(settings, memory=budget_of(network, settings) // 4)
-            _predict_into(partial, model, image, output, described, settings, who, progress)
+            settings = replace(settings, memory=budget_of(engine.network, settings) // 4)
+            _predict_into(
+                partial, model, image, output, described, settings, who, progress, resampling
+            )
         shutil.rmtree(partial)
 
 
@@ -142,17 +162,18 @@ class _Who:
 
     client: Client | None
     device: str
-    network: GVTNet | ProjectionGVTNet
+    engine: Engine
 
     def runner(self, folder: Path, progress: Progress | None) -> Runner:
         """Who carries out the passes of a frame, with what is needed to continue in `folder`."""
+        compiled = self.engine.compiled
         if self.client is None:
-            here = LocalExecutor(tiles_at_once(self.network))
-            return Runner(here, OnDisk(folder), Journal(folder), progress)
+            here = LocalExecutor(tiles_at_once(self.engine.network))
+            return Runner(here, OnDisk(folder), Journal(folder), progress, compiled)
         from gvtzoo.prediction.exact.dask import DaskExecutor
 
         dask = DaskExecutor(self.client, folder, self.device)
-        return Runner(dask, OnDisk(folder), Journal(folder), progress)
+        return Runner(dask, OnDisk(folder), Journal(folder), progress, compiled)
 
 
 def _predict_into(
@@ -164,10 +185,13 @@ def _predict_into(
     settings: Settings,
     who: _Who,
     progress: Progress | None,
+    resampling: Resampling | None,
 ) -> None:
     """Predict all frames, in a folder where some may be done, and give the output its name."""
     frames = model.frames(image.array, image.dims)
-    plans = _planned(partial, model, who.network, frames[0], settings)
+    plans = _planned(
+        partial, model, who.engine.network, _seen_shape(frames[0], resampling), settings
+    )
     results = _results(partial, described, output, plans)
     targets = [model.targets(array, described.dims) for array in results.opened]
     for number, frame in enumerate(frames):
@@ -175,15 +199,17 @@ def _predict_into(
         if (folder / "done").exists():
             continue
         folder.mkdir(exist_ok=True)
-        prepared = _prepared(folder, model, frame)
-        predict_exact(
-            who.network,
-            prepared,
-            sigma=output.sigma is not None,
-            out=model.finish_frame(prepared, [places[number] for places in targets]),
-            plans=plans,
-            runner=who.runner(folder, _within(progress, number, len(frames))),
-        )
+        places = [of_all[number] for of_all in targets]
+        with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
+            prepared = _prepared(folder, model, frame, seen)
+            predict_exact(
+                who.engine.network,
+                prepared,
+                sigma=output.sigma is not None,
+                out=model.finish_frame(prepared, results_of_seen),
+                plans=plans,
+                runner=who.runner(folder, _within(progress, number, len(frames))),
+            )
         _clear(folder)
     results.finish()
 
@@ -195,7 +221,9 @@ def _for_workers(client: Client, output: Output, settings: Settings) -> Settings
     if any(path.suffix.lower() != ZARR_SUFFIX for path in output.paths):
         raise GvtzooError(f"{output.path.name}: several workers write into .zarr only: name that")
     memory = memory_of_workers(client) if settings.memory is None else settings.memory
-    return replace(settings, device="cpu", memory=memory)
+    on_gpus = choose_device(settings.device).type != "cpu"
+    engine = "torch" if on_gpus and settings.engine == "auto" else settings.engine
+    return replace(settings, device="cpu", engine=engine, memory=memory)
 
 
 def tiles_at_once(network: Network) -> int:
@@ -205,13 +233,22 @@ def tiles_at_once(network: Network) -> int:
 
 def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
     """Whether an image is predicted exactly, tile by tile."""
-    image = model.suit(image)
-    frame = model.frames(image.array, image.dims)[0]
-    shape = NormalizedInput(
-        frame, FittedNormalization(0, 1), tuple(model.config.network.multiple)
-    ).shape
+    image = model.suit(with_pixel_size(image, settings))
+    resampling = choose_resampling(model.config, image, settings)
+    shape = _padded(model, _seen_shape(model.frames(image.array, image.dims)[0], resampling))
     budget = budget_of(model.network, settings)
     return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
+
+
+def _seen_shape(frame: View, resampling: Resampling | None) -> tuple[int, ...]:
+    """Of a frame at the network's pixel size, (channel, (z,) y, x)."""
+    return frame.shape if resampling is None else resampling.shape(frame.shape)
+
+
+def _padded(model: Model, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape that the network sees of a frame (channel, (z,) y, x)."""
+    widths = padding_widths(tuple(shape), (1, *model.config.network.multiple))
+    return tuple(size + sum(width) for size, width in zip(shape, widths, strict=True))
 
 
 def identity_of(path: Path) -> str:
@@ -273,6 +310,7 @@ def _fingerprint(
         "sigma": output.sigma is not None,
         "output": [output.path.suffix, output.zarr.version],
         "dtype": settings.dtype,
+        "pixels": [settings.pixel_size, settings.resample],
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -294,18 +332,16 @@ def _take_up(partial: Path, name: str, fingerprint: str) -> None:
 def _planned(
     partial: Path,
     model: Model,
-    network: GVTNet | ProjectionGVTNet,
-    frame: Any,
+    network: Network,
+    shape: Sequence[int],
     settings: Settings,
 ) -> list[Plan]:
     """How the tiles are cut: as when the prediction began."""
     note = partial / "plan.json"
     if not note.is_file():
-        multiple = tuple(model.config.network.multiple)
-        shape = NormalizedInput(frame, FittedNormalization(0, 1), multiple).shape
         disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
         memory = budget_of(network, settings) // tiles_at_once(network)
-        plans = make_plans(network, shape[1:], memory, disk=disk)
+        plans = make_plans(as_gvtnet(network), _padded(model, shape)[1:], memory, disk=disk)
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [
@@ -313,13 +349,13 @@ def _planned(
     ]
 
 
-def _prepared(folder: Path, model: Model, frame: Any) -> NormalizedInput:
+def _prepared(folder: Path, model: Model, frame: View, seen: View) -> NormalizedInput:
     """The frame with its normalization, whose statistics are taken once."""
     note = folder / "normalization.json"
     multiple = tuple(model.config.network.multiple)
     if note.is_file():
-        return NormalizedInput(frame, FittedNormalization(**json.loads(note.read_text())), multiple)
-    prepared = model.prepare_frame(frame)
+        return NormalizedInput(seen, FittedNormalization(**json.loads(note.read_text())), multiple)
+    prepared = model.prepare_frame(frame, seen)
     with write_atomically(note) as temporary:
         temporary.write_text(json.dumps(asdict(prepared.normalization)))
     return prepared

@@ -6,22 +6,18 @@ import hashlib
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from gvtzoo.core.download import Progress, fetch, reason
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.resources import recipes_folder
 from gvtzoo.core.yaml import read_yaml
 
-Progress = Callable[[int, int], None]
-
-CHUNK = 2**20
-TIMEOUT = 60  # seconds without an answer
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
@@ -144,7 +140,7 @@ def _fetch(file: DataFile, folder: Path, progress: Progress | None) -> Path:
         )
     except RequestException as error:
         raise GvtzooError(
-            f"{file.url} could not be fetched: {error}; what has come is kept, try again"
+            f"{file.url} could not be fetched: {reason(error)}; what has come is kept, try again"
         ) from error
     except ValueError as error:
         raise GvtzooError(
@@ -168,27 +164,7 @@ class _Resuming:
         self.progress = progress
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
-        import requests
-
-        done = self.part.stat().st_size if self.part.is_file() else 0
-        headers = {"Range": f"bytes={done}-"} if done else {}
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                # What is there is all of it, or of another file: the hash will tell.
-                shutil.move(self.part, output_file)
-                return
-            response.raise_for_status()
-            resumed = response.status_code == requests.codes.partial_content
-            done = done if resumed else 0
-            total = done + int(response.headers.get("Content-Length", 0))
-            with self.part.open("ab" if resumed else "wb") as file:
-                for chunk in response.iter_content(CHUNK):
-                    file.write(chunk)
-                    done += len(chunk)
-                    if self.progress is not None:
-                        self.progress(done, total)
-        if total and done < total:
-            raise requests.ConnectionError(f"only {done} of {total} bytes came")
+        fetch(url, self.part, self.progress)
         shutil.move(self.part, output_file)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import MICROMETER
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.files import read_image
 from gvtzoo.images.normalization import FittedNormalization
@@ -69,18 +70,20 @@ def pair_images(
         When an image cannot be learned from, or the two do not fit each other.
     """
     data, network = recipe.data, recipe.network
-    inputs = as_channels(
-        source,
-        network.input_channels,
-        network.dimensions,
-        data=data,
-        planes_as_channels=data.planes_as_channels,
+    named_source = with_axes(
+        source, network.input_channels, network.dimensions, data.planes_as_channels
     )
-    outputs = as_channels(target, network.output_channels, network.output_dimensions, data=data)
+    named_target = with_axes(target, network.output_channels, network.output_dimensions)
+    inputs, outputs = (resampled(image, data) for image in (named_source, named_target))
     spatial = inputs.shape[1:]
     if outputs.shape[1:] != spatial[len(spatial) - (outputs.ndim - 1) :]:
         raise GvtzooError(f"{name}: source {spatial} and target {outputs.shape[1:]} differ in size")
-    source_fit, target_fit = fit(inputs, outputs, recipe.normalization)
+    measured = (inputs, outputs)
+    if recipe.normalization.before_resampling:
+        # Splines are linear and keep constants: normalizing then is normalizing before, save for
+        # where the statistics are taken.
+        measured = (named_source.to_numpy(), named_target.to_numpy())
+    source_fit, target_fit = fit(*measured, recipe.normalization)
     return PairedImage(
         name,
         calibration(source, data),
@@ -98,16 +101,11 @@ def calibration(image: xr.DataArray, data: DataConfig) -> dict[str, Any]:
     if data.pixel_size is None:
         return known
     sizes = {**(known["pixel_size"] or {}), "y": data.pixel_size, "x": data.pixel_size}
-    return {"pixel_size": sizes, "unit": "micron"}
+    return {"pixel_size": sizes, "unit": MICROMETER}
 
 
 def as_channels(
-    image: xr.DataArray,
-    channels: int,
-    dimensions: int,
-    *,
-    data: DataConfig,
-    planes_as_channels: bool = False,
+    image: xr.DataArray, channels: int, dimensions: int, *, data: DataConfig
 ) -> np.ndarray:
     """An image as (channel, (z,) y, x) with the recipe's pixel size.
 
@@ -115,6 +113,19 @@ def as_channels(
     ------
     GvtzooError
         When it has other axes, or nothing can be learned from it.
+    """
+    return resampled(with_axes(image, channels, dimensions), data)
+
+
+def with_axes(
+    image: xr.DataArray, channels: int, dimensions: int, planes_as_channels: bool = False
+) -> xr.DataArray:
+    """An image with the axes that a network takes, in its order; without c for a single channel.
+
+    Raises
+    ------
+    GvtzooError
+        When it has other axes.
     """
     if planes_as_channels and "c" not in image.dims and "z" in image.dims:
         image = image.rename(z="c")
@@ -129,14 +140,25 @@ def as_channels(
         raise GvtzooError(
             f"{image.name} has {image.sizes['c']} {what}, the network takes {channels}"
         )
-    if data.pixel_size is not None:
-        image = resample_in_plane(image, data.pixel_size, data.recorded_pixel_size)
-    array = image.transpose(*axes).to_numpy()
+    return image.transpose(*axes)
+
+
+def resampled(image: xr.DataArray, data: DataConfig) -> np.ndarray:
+    """An image of `with_axes` as (channel, (z,) y, x) with the recipe's pixel size.
+
+    Raises
+    ------
+    GvtzooError
+        When nothing can be learned from it, or its pixel size is unknown.
+    """
     try:
-        check_image(array)
+        check_image(image.to_numpy())
     except GvtzooError as error:
         raise GvtzooError(f"{image.name}: {error}") from error
-    return array if channels > 1 else array[np.newaxis]
+    if data.pixel_size is not None:
+        image = resample_in_plane(image, data.pixel_size, data.recorded_pixel_size)
+    array = image.to_numpy()
+    return array if "c" in image.dims else array[np.newaxis]
 
 
 def fit(

@@ -84,7 +84,8 @@ def test_a_file_comes_with_progress_and_is_not_fetched_twice(server, tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges):
+def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges, monkeypatch):
+    monkeypatch.setattr("gvtzoo.core.download.WAITS", ())
     server.breaks_after, server.ranges = 2_000_000, ranges
     wanted = data_set(server, sha256=SHA256)
     with pytest.raises(GvtzooError, match="what has come is kept, try again"):
@@ -93,6 +94,14 @@ def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges):
     assert path.read_bytes() == CONTENT
     assert server.requests[1].startswith("bytes=")
     assert [file.name for file in tmp_path.iterdir()] == ["cells.tif"]
+
+
+def test_a_connection_that_is_lost_is_taken_up_again(server, tmp_path):
+    server.breaks_after = 2_000_000
+    (path,) = download_data_set(data_set(server, sha256=SHA256), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.requests[0] == ""
+    assert re.fullmatch(r"bytes=[1-9]\d*-", server.requests[1])
 
 
 def test_another_file_is_refused(server, tmp_path):
@@ -132,7 +141,8 @@ def test_archives_cannot_write_elsewhere(server, tmp_path):
     assert not (tmp_path / "outside.txt").exists()
 
 
-def test_a_server_that_is_not_there(server, tmp_path):
+def test_a_server_that_is_not_there(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("gvtzoo.core.download.WAITS", ())
     wanted = data_set(server)
     server.shutdown()
     server.server_close()

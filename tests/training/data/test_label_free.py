@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from paper_data import LABEL_FREE, PLANES, allen_stand_in
+from scipy.ndimage import zoom
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.recipes.recipe import load_recipe
@@ -19,12 +20,25 @@ def stand_in(folder: Path, structure: str, size: int) -> Path:
     return allen_stand_in(folder, f"label_free/{structure}", size)
 
 
-def test_images_are_resampled_and_normalized(tmp_path):
+def test_images_are_normalized_and_resampled_in_the_references_order(tmp_path):
     recipe = load_recipe("label_free/tom20")
     (first, *others) = load_images(stand_in(tmp_path, "tom20", 48), "test", recipe)
     assert len(others) == 19
     assert first.shape == (1, PLANES, 18, 18)  # 48 · 0.37241
     assert first.calibration["pixel_size"] == {"z": 0.29, "y": 0.29, "x": 0.29}
+    whole = tuple(slice(None) for _ in range(3))
+    stack = tifffile.imread(tmp_path / "original.ome.tif").astype(np.float64)
+    patch = first.patch(whole, np.random.default_rng(0))
+    for image, channel in zip(patch, (6, 3), strict=True):
+        scored = (stack[channel] - stack[channel].mean()) / stack[channel].std()
+        expected = zoom(scored, (1, 18 / 48, 18 / 48), order=3, mode="nearest")
+        np.testing.assert_allclose(image[0], expected, atol=1e-4)
+        assert abs(image.std() - 1) > 1e-3  # the other order would make this 0
+
+
+def test_recipes_that_do_not_say_normalize_resampled_images(tmp_path):
+    recipe = load_recipe("label_free/tom20", ["normalization.before_resampling=false"])
+    first = load_images(stand_in(tmp_path, "tom20", 48), "test", recipe)[0]
     whole = tuple(slice(None) for _ in range(3))
     for image in first.patch(whole, np.random.default_rng(0)):
         assert image.mean() == pytest.approx(0, abs=1e-4)

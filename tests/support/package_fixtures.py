@@ -1,4 +1,4 @@
-"""Packages that the tests of this folder share: made once, read by many."""
+"""Packages that tests share: made once, read by many."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def tiny_config(**changes) -> PackageConfig:
             id="tiny-model",
             name="Tiny model",
             description="For tests.",
+            license="BSD-3-Clause",
             authors=(Author(name="A. Uthor"),),
             cite=(Citation(text="A page", url="https://example.org/paper"),),
             data=(DataSource(name="Blobs", license="CC0-1.0", url="https://example.org/data"),),

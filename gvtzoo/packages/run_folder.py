@@ -1,0 +1,170 @@
+"""A training's run folder read as a model: what a package of it would hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.packages.config import MOST_FILES, MetricRow, PackageConfig, TrainedFile, TrainedOn
+from gvtzoo.packages.identity import own_metadata
+from gvtzoo.recipes.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from gvtzoo.networks import Network
+
+RECIPE, WEIGHTS, DATA = "recipe.yaml", "best.safetensors", "data.json"
+PARENT = "parent.json"  # what the model that was fine-tuned had learned from
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a path is a training's run folder, whether or not it has weights yet."""
+    path = Path(path)
+    return path.is_dir() and (path / RECIPE).is_file()
+
+
+def check_run(run: Path) -> None:
+    """That a run folder has weights.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    if not (run / WEIGHTS).is_file():
+        raise GvtzooError(
+            f"{run} has no weights yet ({WEIGHTS}): its training has to be validated once; "
+            "continue it with --resume"
+        )
+
+
+def read_run_config(run: str | Path) -> PackageConfig:
+    """What a package of a run will say of itself, before anybody describes it.
+
+    Raises
+    ------
+    GvtzooError
+        When a file of the run is damaged.
+    """
+    run = Path(run)
+    recipe = load_recipe(run / RECIPE)
+    pixel_size = _read_json(run / "pixel_size.json", {})
+    rows = _read_json(run / "metrics.json", [])
+    try:
+        return PackageConfig(
+            task=recipe.task,
+            network=recipe.network,
+            normalization=recipe.normalization,
+            metadata=own_metadata(recipe, run.resolve().name),
+            recipe=recipe.model_dump(mode="json"),
+            metrics=TypeAdapter(tuple[MetricRow, ...]).validate_python(rows),
+            trained_on=trained_on(run, recipe),
+            pixel_size=pixel_size.get("pixel_size") or {},
+            unit=pixel_size.get("unit"),
+            tiling=_read_json(run / "tiling.json", {}) or None,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise GvtzooError(f"{run}: {place}: {first['msg']}") from error
+
+
+def run_network(run: str | Path, config: PackageConfig) -> Network:
+    """The network of a run with the weights of its best validation, on the CPU.
+
+    Raises
+    ------
+    GvtzooError
+        When there are none, or they do not fit.
+    """
+    check_run(Path(run))
+    network = config.network.build()
+    load_weights(network, Path(run) / WEIGHTS)
+    return network.eval()
+
+
+def load_weights(network: torch.nn.Module, path: Path) -> None:
+    """Set a network's weights to those of a safetensors file.
+
+    Raises
+    ------
+    GvtzooError
+        When the file cannot be read, or belongs to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise GvtzooError(f"there are no weights at {path}")
+    try:
+        network.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise GvtzooError(f"{path} is damaged, or not a safetensors file: {error}") from error
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise GvtzooError(f"{path} does not fit the recipe's network: {problem}") from error
+
+
+def trained_on(run: str | Path, recipe: Recipe) -> TrainedOn:
+    """The files that a run has learned from, by its ``data.json``, and those of its parent.
+
+    Raises
+    ------
+    GvtzooError
+        When the file is damaged.
+    """
+    run = Path(run)
+    files = [*_files_of(run, recipe), *_files_of_parent(run)]
+    return TrainedOn(files=tuple(files[:MOST_FILES]), left_out=max(0, len(files) - MOST_FILES))
+
+
+def _files_of(run: Path, recipe: Recipe) -> Iterator[TrainedFile]:
+    data = _read_json(run / DATA, {})
+    uses: tuple[Literal["train", "val"], ...] = ("train", "val")
+    for use in uses:
+        region = (recipe.data.regions or {}).get(use, {})
+        for file in (data.get(use) or {}).get("files", ()):
+            try:
+                name, digest = Path(file["path"]).name, file["sha256"]
+            except (KeyError, TypeError) as error:
+                raise GvtzooError(
+                    f"{run / DATA} does not list files with path and sha256"
+                ) from error
+            yield TrainedFile(name=name, sha256=digest, use=use, region=region)
+
+
+def _files_of_parent(run: Path) -> tuple[TrainedFile, ...]:
+    known = _read_json(run / PARENT, {})
+    return TrainedOn.model_validate(known).files
+
+
+def inherited(config: PackageConfig) -> dict[str, Any]:
+    """The content of ``parent.json`` in a run folder: what a model has learned from, by its name.
+
+    Parameters
+    ----------
+    config : PackageConfig
+        Of the model that is trained further.
+    """
+    files = [
+        file if file.model else file.model_copy(update={"model": config.metadata.id})
+        for file in config.trained_on.files
+    ]
+    return TrainedOn(files=tuple(files)).model_dump(mode="json")
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    if not path.is_file():
+        return default
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GvtzooError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, type(default)):
+        raise GvtzooError(f"{path} has to hold a {type(default).__name__}")
+    return content

@@ -1,0 +1,123 @@
+"""Networks and parts of them as graphs that OpenVINO computes on the CPU.
+
+PyTorch computes one layer after the other, and each reads and writes its whole map. OpenVINO fuses
+activations and additions into the convolutions, plans the memory, and uses a processor's matrix
+instructions (AVX-512, AMX). Results equal PyTorch's up to rounding; ``benchmarks/engines.py``
+measures both.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+OPSET = 17
+INPUT = "input_"
+
+
+def is_available() -> bool:
+    """Whether OpenVINO is installed: it has wheels for x86-64 and Arm."""
+    return find_spec("openvino") is not None
+
+
+class Graph:
+    """An ONNX graph, compiled where and when it is first run; pickled as its ONNX.
+
+    Parameters
+    ----------
+    onnx : bytes or Path
+        The graph, with axes of any size.
+    dtype : {"float32", "bfloat16"}
+        Of its arithmetic; inputs and outputs are float32.
+    """
+
+    def __init__(self, onnx: bytes | Path, dtype: str = "float32") -> None:
+        self.onnx = onnx
+        self.dtype = dtype
+        self._compiled: Any = None
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """The graph's outputs for its inputs, all float32."""
+        if self._compiled is None:
+            self._compiled = _compile(self.onnx, self.dtype)
+        # By number: what a module does not use is no input of its graph.
+        taken = {
+            port: np.ascontiguousarray(inputs[_number(port.get_any_name())], np.float32)
+            for port in self._compiled.inputs
+        }
+        results = self._compiled(taken, share_inputs=True)
+        return [results[output] for output in self._compiled.outputs]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_compiled": None}
+
+
+def _number(name: str) -> int:
+    """Which of its inputs a graph calls by a name; a model's own graph has one."""
+    number = name.removeprefix(INPUT)
+    return int(number) if number.isdigit() else 0
+
+
+def _compile(onnx: bytes | Path, dtype: str) -> Any:
+    from openvino import Core
+
+    core = Core()
+    model = core.read_model(str(onnx)) if isinstance(onnx, Path) else core.read_model(onnx)
+    options = {
+        # Without it, processors that have bfloat16 compute float32 graphs in bfloat16.
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+        "INFERENCE_NUM_THREADS": number_of_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return core.compile_model(model, "CPU", options)
+
+
+def number_of_threads() -> int:
+    """As many as PyTorch takes: `OMP_NUM_THREADS`, or else this process's processors."""
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def export(module: Any, examples: Sequence[Any]) -> bytes:
+    """A module as ONNX, with batch and spatial axes of any size.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode, on the CPU, in float32.
+    examples : sequence of Tensor
+        Inputs (batch, channel, (z,) y, x), of sizes that the module takes.
+    """
+    import torch
+
+    names = [f"{INPUT}{number}" for number in range(len(examples))]
+    spatial = {0: "batch"} | {axis: "zyx"[axis - 2] for axis in range(2, 5)}
+    axes = {
+        name: {axis: f"{label}_{name}" for axis, label in spatial.items() if axis < example.ndim}
+        for name, example in zip(names, examples, strict=True)
+    }
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the tracer; results are compared in the tests
+        torch.onnx.export(
+            module,
+            tuple(examples),
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=names,
+            dynamic_axes=axes,
+        )
+    return buffer.getvalue()

@@ -1,0 +1,156 @@
+"""Continuing a run: by its own recipe, on its own images; what is changed is written down.
+
+``changes.json`` in a run folder lists the settings that were changed on the way, and from which
+step on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import sha256_of, write_atomically
+from gvtzoo.packages.run_folder import DATA, RECIPE
+from gvtzoo.recipes.recipe import Recipe, load_recipe, to_yaml
+from gvtzoo.training.data.images import TrainingImage
+
+log = logging.getLogger("gvtzoo.training.train")
+
+CHANGES = "changes.json"
+# What may change on the way. Everything else decides which network learns which patches.
+CHANGEABLE = (
+    "training.steps",
+    "training.learning_rate",
+    "training.schedule",
+    "training.gradient_clip",
+    "training.early_stopping",
+    "training.workers",
+    "training.tensorboard",
+    "description",
+    "model",
+)
+
+
+def resumed_recipe(run: str | Path, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe of a run, with settings changed on purpose.
+
+    Parameters
+    ----------
+    run : path
+    settings : iterable of str
+        ``key.sub=value``.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no run, or a setting is wrong.
+    """
+    path = Path(run) / RECIPE
+    if not path.is_file():
+        raise GvtzooError(f"{run} holds no training to resume: start without --resume")
+    return load_recipe(path, settings)
+
+
+def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Settings in which two recipes differ, ``key.sub``, with both values.
+
+    Examples
+    --------
+    >>> from gvtzoo.recipes.recipe import load_recipe
+    >>> name = "denoising/nuclei"
+    >>> differences(load_recipe(name), load_recipe(name, ["training.steps=9"]))
+    {'training.steps': (1000, 9)}
+    """
+    old, new = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (before, after))
+    return {
+        key: (old.get(key), new.get(key))
+        for key in [*old, *(key for key in new if key not in old)]
+        if old.get(key) != new.get(key)
+    }
+
+
+def continue_run(run: Path, recipe: Recipe, step: int) -> None:
+    """Make a recipe that of an interrupted run; what changes is written down with the step.
+
+    Parameters
+    ----------
+    run : Path
+    recipe : Recipe
+        The run's own, or one that differs in `CHANGEABLE` settings.
+    step : int
+        Where the run stopped.
+
+    Raises
+    ------
+    GvtzooError
+        When something else differs.
+    """
+    changes = differences(load_recipe(run / RECIPE), recipe)
+    fixed = [key for key in changes if not _is_changeable(key)]
+    if fixed:
+        before, after = changes[fixed[0]]
+        raise GvtzooError(
+            f"{run} was begun with {fixed[0]} {before}, not {after}: a run keeps what decides what "
+            "is learned from; leave the setting out, or start a new run"
+        )
+    if not changes:
+        return
+    known = _read(run / CHANGES, [])
+    for key, (before, after) in changes.items():
+        log.info("from step %s on, %s is %s instead of %s", step, key, after, before)
+        known.append({"step": step, "setting": key, "before": before, "after": after})
+    with write_atomically(run / CHANGES) as temporary:
+        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    with write_atomically(run / RECIPE) as temporary:
+        temporary.write_text(to_yaml(recipe), encoding="utf-8")
+
+
+def check_same_images(
+    run: Path, training: Sequence[TrainingImage], validation: Sequence[TrainingImage]
+) -> None:
+    """That a run goes on with the images that it began with, wherever they lie now.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    known = _read(run / DATA, {})
+    for use, images in (("train", training), ("val", validation)):
+        listed = (known.get(use) or {}).get("files")
+        if listed is None:
+            continue
+        files = dict.fromkeys(path for image in images for path in image.files)
+        digests = {sha256_of(path): path for path in files}
+        lost = [file["path"] for file in listed if file["sha256"] not in digests]
+        new = digests.keys() - {file["sha256"] for file in listed}
+        if lost or new:
+            which = f"{lost[0]} is missing" if lost else f"{digests[min(new)]} is new"
+            raise GvtzooError(
+                f"{run} was begun with other images ({which}, or has changed): resume with the "
+                "same ones, or start a new run"
+            )
+
+
+def _is_changeable(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+
+
+def _leaves(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
+
+
+def _read(path: Path, default: Any) -> Any:
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GvtzooError(f"{path} is not valid JSON: {error}") from error

@@ -1,0 +1,150 @@
+"""Every engine predicts what the network computes in PyTorch."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import configs
+
+import gvtzoo
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.networks import GVTO, PRESETS
+from gvtzoo.networks.operators import SoftmaxAttention
+from gvtzoo.prediction import engines, openvino
+from gvtzoo.prediction.engines import Engines, make_engine, run_network
+from gvtzoo.prediction.exact.algorithm import predict_exact
+from gvtzoo.prediction.exact.execution import Runner
+from gvtzoo.prediction.exact.graphs import compiled
+from gvtzoo.prediction.settings import Settings
+
+TOLERANCE = 2e-6  # of the output's range
+PLENTY = 10**10  # bytes
+ON_CPU = {"device": "cpu"}
+
+
+def build(config, seed=0):
+    """A network whose attention matters."""
+    torch.manual_seed(seed)
+    network = config.build().eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, GVTO):
+            module.value.convolution.weight.mul_(3)
+            module.output.convolution.weight.mul_(3)
+    return network
+
+
+def random_image(network, factor, channels=1):
+    shape = (channels, *(factor * m for m in network.multiple))
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def close(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        resolution = 4 * np.spacing(np.abs(other).max())
+        assert np.abs(one - other).max() <= TOLERANCE * np.ptp(other) + resolution
+
+
+@given(config=configs(), factor=st.integers(1, 3))
+@settings(max_examples=8, deadline=None)
+def test_whole_images_of_every_network(config, factor):
+    network = build(config)
+    image = random_image(network, factor, config.input_channels)
+    engine = engines.OpenVINOEngine(network, "float32")
+    for uncertainty in {False, config.uncertainty}:
+        close(engine.run(image, uncertainty), run_network(network, image, uncertainty))
+
+
+@given(config=configs(), factor=st.integers(1, 3), memory=st.sampled_from([PLENTY, 200_000]))
+@settings(max_examples=8, deadline=None)
+def test_exact_tiles_of_every_network(config, factor, memory):
+    network = build(config)
+    if any(isinstance(module, SoftmaxAttention) for module in network.modules()):
+        return  # computed by PyTorch
+    image = random_image(network, factor + 1, config.input_channels)
+    runner = Runner(compiled=compiled("float32"))
+    tile = tuple(factor * m for m in network.multiple)
+    found = predict_exact(network, image, memory=memory, tile=tile, runner=runner)
+    close(found, run_network(network, image, uncertainty=False))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_papers_networks_in_tiles(name):
+    network = build(PRESETS[name])
+    image = random_image(network, 3)
+    runner = Runner(compiled=compiled("float32"))
+    tile = network.multiple
+    found = predict_exact(network, image, memory=3 * 10**6, tile=tile, runner=runner)
+    close(found, run_network(network, image, uncertainty=False))
+
+
+def test_bfloat16_is_coarser_and_not_more(demo_stack):
+    model = gvtzoo.load("gvtnet-denoising-nuclei")
+    exact = model.predict(demo_stack, axes="ZYX", engine="torch", **ON_CPU).to_numpy()
+    for tiling in ("whole", "exact"):
+        coarse = model.predict(
+            demo_stack, axes="ZYX", engine="openvino", dtype="bfloat16", tiling=tiling, **ON_CPU
+        ).to_numpy()
+        assert np.abs(coarse - exact).max() < 0.05 * np.ptp(exact)
+        assert np.corrcoef(coarse.ravel(), exact.ravel())[0, 1] > 0.995
+
+
+@pytest.fixture
+def demo_stack():
+    return np.random.default_rng(0).poisson(20, size=(8, 20, 28)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("tiling", ["whole", "exact", "blocks"])
+def test_a_model_predicts_the_same_by_every_engine(demo_stack, tiling):
+    model = gvtzoo.load("gvtnet-denoising-nuclei")
+    options = {"axes": "ZYX", "uncertainty": True, "tiling": tiling, "block": (8, 16, 16)}
+    expected, found = (
+        model.predict(demo_stack, engine=engine, **options, **ON_CPU)
+        for engine in ("torch", "openvino")
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5 * float(np.ptp(other.to_numpy())))
+
+
+def test_openvino_is_taken_on_the_cpu_where_it_can_compute():
+    network = build(PRESETS["denoising"])
+    assert isinstance(make_engine(network, Settings(**ON_CPU)), engines.OpenVINOEngine)
+    half = make_engine(network, Settings(dtype="float16", **ON_CPU))
+    assert isinstance(half, engines.TorchEngine)
+
+
+def test_without_openvino_torch_predicts(monkeypatch):
+    monkeypatch.setattr(openvino, "find_spec", lambda name: None)
+    network = build(PRESETS["denoising"])
+    assert isinstance(make_engine(network, Settings(**ON_CPU)), engines.TorchEngine)
+    with pytest.raises(GvtzooError, match=r"pip install openvino.*--engine torch"):
+        make_engine(network, Settings(engine="openvino", **ON_CPU))
+
+
+def test_what_openvino_cannot_is_said():
+    network = build(PRESETS["denoising"])
+    with pytest.raises(GvtzooError, match=r"float16.*--engine torch"):
+        make_engine(network, Settings(engine="openvino", dtype="float16", **ON_CPU))
+
+
+def test_changed_weights_are_seen():
+    network = build(PRESETS["denoising"])
+    kept = Engines()
+    first = kept.of(network, Settings(**ON_CPU))
+    assert kept.of(network, Settings(**ON_CPU)) is first
+    network.output_convolution.convolution.weight.data.mul_(2)
+    assert kept.of(network, Settings(**ON_CPU)) is not first
+
+
+def test_graphs_are_pickled_uncompiled():
+    network = build(PRESETS["denoising"])
+    example = torch.zeros(1, 1, *(2 * m for m in network.multiple))
+    graph = openvino.Graph(openvino.export(network, [example]))
+    image = random_image(network, 2)[None]
+    (expected,) = graph(image)
+    (found,) = pickle.loads(pickle.dumps(graph))(image)
+    np.testing.assert_array_equal(found, expected)
