@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import models_page
+
 from gvtzoo.core.version import __version__
 
 project = "gvtzoo"
@@ -17,9 +25,10 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "notes", "**.ipynb_checkpoints"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_generated", "_templates", "notes", "**.ipynb_checkpoints"]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
-myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_inline", "dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"
@@ -34,10 +43,20 @@ html_sidebars = {"index": []}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc has the types
+autodoc_class_signature = "separated"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
+# What every docstring on the reference page has to have: itself, a summary, a description of each
+# parameter that exists (and of none that does not), and of what is returned.
+numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "PR04", "RT01"}
+numpydoc_validation_exclude = {r"\.model_", r"\.__"}
 
 nb_execution_mode = "cache"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+
+
+def setup(app: Any) -> None:
+    """Write the page of models before Sphinx looks for pages."""
+    models_page.write(Path(__file__).parent / "_generated")
