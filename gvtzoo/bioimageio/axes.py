@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -146,6 +146,66 @@ def cuts_of(
         axis: _cut(axis, sizes[axis], extent, extent.size(counts[extent.group]), margin[axis])
         for axis, extent in extents.items()
     }
+
+
+def joint_cuts(
+    sizes: Mapping[str, int],
+    outputs: Sequence[Mapping[str, Extent]],
+    blocks: Mapping[str, int] | None,
+    margins: Mapping[str, int],
+) -> list[dict[str, Cut]]:
+    """How an image is cut for a network with one or several outputs: one way, as each sees it.
+
+    An image of a size that the network takes as it is, and that need not be cut, gets no margin:
+    what the network does at its border is what its authors expect.
+
+    Parameters
+    ----------
+    sizes, blocks, margins
+        As of `cuts_of`.
+    outputs : sequence of mapping of str to Extent
+        What the network does for each output; they differ in scale, offset, halo and tiled.
+
+    Returns
+    -------
+    list of dict of str to Cut
+        For each output.
+
+    Raises
+    ------
+    GvtzooError
+        As of `cuts_of`.
+    """
+    shared = {}
+    for axis, first in outputs[0].items():
+        unit = math.lcm(*(extents[axis].scale.denominator for extents in outputs))
+        tiled = all(extents[axis].tiled for extents in outputs)
+        shared[axis] = replace(first, scale=Fraction(1, unit), offset=0, halo=0, tiled=tiled)
+    if any(margins.values()) or not _is_taken_as_it_is(sizes, outputs, blocks):
+        margins = {
+            axis: max(margins.get(axis, 0), *(extents[axis].margin for extents in outputs))
+            for axis in shared
+        }
+    cuts = cuts_of(sizes, shared, blocks, margins)
+    return [
+        {axis: replace(cut, extent=extents[axis]) for axis, cut in cuts.items()}
+        for extents in outputs
+    ]
+
+
+def _is_taken_as_it_is(
+    sizes: Mapping[str, int],
+    outputs: Sequence[Mapping[str, Extent]],
+    blocks: Mapping[str, int] | None,
+) -> bool:
+    counts: dict[str, int] = {}
+    for axis, extent in outputs[0].items():
+        size, count = sizes[axis], counts.setdefault(extent.group, extent.count(sizes[axis]))
+        largest = size if blocks is None else max(blocks[axis], extent.minimum)
+        whole = all((size * extents[axis].scale).denominator == 1 for extents in outputs)
+        if extent.size(count) != size or size > largest or not whole:
+            return False
+    return not any(extent.offset for extents in outputs for extent in extents.values())
 
 
 def _cut(axis: str, size: int, extent: Extent, block: int, margin: int) -> Cut:

@@ -7,7 +7,10 @@ processing sees the image without its padding, the network sees blocks with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -16,26 +19,47 @@ import xarray as xr
 
 from gvtzoo.bioimageio.axes import (
     Cut,
+    Extent,
     channels_of,
-    cuts_of,
     extents_of,
+    joint_cuts,
     names_of,
     order_of,
 )
-from gvtzoo.bioimageio.package import ForeignPackage, quiet, reason
+from gvtzoo.bioimageio.package import ForeignPackage, described, quiet, reason
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.checks import check_image
+from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.prediction.frames import frames_of
+from gvtzoo.prediction.memory import within_memory
 
 if TYPE_CHECKING:
+    from bioimageio.spec.model.v0_5 import ModelDescr
+
     from gvtzoo.prediction.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 Arrays = Mapping[str, np.ndarray]
+
+MOST_NAMED = 6  # blank frames
 DEFAULT_BLOCK = {"x": 512, "y": 512, "z": 32, "t": 32}
 DEFAULT_BLOCK_3D = {"x": 128, "y": 128, "z": 32, "t": 32}
 DEFAULT_MARGIN = {"x": 32, "y": 32, "z": 4, "t": 4}  # of blocks for which no halo is stated
+
+
+@dataclass(frozen=True)
+class _Output:
+    """An output of a network: its description, its axes by our names, and what becomes of sizes."""
+
+    described: Any
+    names: dict[str, str]
+    extents: dict[str, Extent]
+
+    @property
+    def name(self) -> str:
+        return str(self.described.id)
 
 
 class BioimageioModel:
@@ -61,10 +85,30 @@ class BioimageioModel:
         inputs = [t for t in package.description.inputs if not t.optional]
         if len(inputs) != 1 or package.description.inputs[0] is not inputs[0]:
             raise GvtzooError(f"{self.name} takes {len(inputs)} images at once: one can be given")
-        self._input, self._output = inputs[0], package.description.outputs[0]
-        self._names, self._output_names = names_of(self._input), names_of(self._output)
-        self._extents = extents_of(self._input, self._output)
+        self._trust = trust
+        self._input = inputs[0]
+        self._names = names_of(self._input)
+        self._outputs = self._usable_outputs()
         self._adapters: dict[str, Any] = {}
+
+    def _usable_outputs(self) -> list[_Output]:
+        """The outputs that are images; what is left out is said."""
+        found, problems = [], []
+        for tensor in self.package.description.outputs:
+            try:
+                extents = extents_of(self._input, tensor)
+                found.append(_Output(tensor, names_of(tensor), extents))
+            except GvtzooError as error:
+                problems.append(error)
+                log.warning("%s: output %s is left out: %s", self.name, tensor.id, error)
+        if not found:
+            raise problems[0]
+        return found
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs, as its description has them."""
+        return tuple(output.name for output in self._outputs)
 
     @property
     def input_channels(self) -> int:
@@ -78,9 +122,10 @@ class BioimageioModel:
 
     @property
     def output_axes(self) -> tuple[str, ...]:
-        """Axes of the network's output, without batch; without a single channel."""
-        hidden = "b" if channels_of(self._output) > 1 else "bc"
-        return tuple(n for n in "ctzyx" if n in self._output_names.values() and n not in hidden)
+        """Axes of the network's first output, without batch; without a single channel."""
+        output = self._outputs[0]
+        hidden = "b" if channels_of(output.described) > 1 else "bc"
+        return tuple(n for n in "ctzyx" if n in output.names.values() and n not in hidden)
 
     def predict(
         self,
@@ -90,8 +135,8 @@ class BioimageioModel:
         uncertainty: bool = False,
         progress: Progress | None = None,
         **options: Any,
-    ) -> xr.DataArray:
-        """Predict an image of any size, by the model's first output.
+    ) -> xr.DataArray | dict[str, xr.DataArray]:
+        """Predict an image of any size.
 
         Parameters
         ----------
@@ -106,13 +151,14 @@ class BioimageioModel:
             ``progress(done, all)``, called while the network is at work.
         **options
             Fields of `gvtzoo.prediction.settings.Settings`: device, tiling ("auto": in blocks
-            where the package states a halo, else whole; "whole"; "blocks"), block, overlap.
+            where the package states a halo and the image is larger than a block, else whole;
+            "whole"; "blocks"), block, overlap.
 
         Returns
         -------
-        DataArray
-            In the units and the type of the description, with the axes and pixel size that are
-            left of the image's.
+        DataArray, or a dict of them where the model has several outputs
+            By the outputs' names, in their order. In the units and the type of the description,
+            with the axes and pixel size that are left of the image's.
 
         Raises
         ------
@@ -124,16 +170,40 @@ class BioimageioModel:
 
         settings = Settings(**options)
         self.check_settings(settings, uncertainty)
-        described = as_data_array(image, axes, self.axes)
-        fitted = self._suit(LazyImage.of(described))
+        given = as_data_array(image, axes, self.axes)
+        fitted = self._suit(LazyImage.of(given))
         looped = self._looped(fitted.dims)
         frames = frames_of(fitted.array, fitted.dims, self.axes, looped)
         network = self._network(settings.device)
-        results = []
+        results: list[Any] = []
         for number, frame in enumerate(frames):
             report = _within(progress, number, len(frames))
-            results.append(self._predict_frame(frame.load(), network, settings, report))
-        return self._collect(results, described, fitted.dims, looped)
+            try:
+                results.append(self._predict_frame(frame.load(), network, settings, report))
+            except BlankImageError:
+                results.append(None)
+        results = self._with_blanks(results)
+        collected = {
+            output.name: self._collect(output, list(arrays), given, fitted.dims, looped)
+            for output, arrays in zip(self._outputs, zip(*results, strict=True), strict=True)
+        }
+        return collected if len(collected) > 1 else collected[self._outputs[0].name]
+
+    def _with_blanks(self, results: Sequence[list[np.ndarray] | None]) -> list[list[np.ndarray]]:
+        """Zeros for the frames in which there was nothing to see, and their numbers told."""
+        seen = [result for result in results if result is not None]
+        if not seen:
+            raise GvtzooError("the image is constant: there is nothing to see in it")
+        if len(seen) < len(results):
+            blank = [str(n) for n, result in enumerate(results) if result is None]
+            log.warning(
+                "%d of %d frames are blank, and left at zero: %s",
+                len(blank),
+                len(results),
+                ", ".join(blank[:MOST_NAMED]),
+            )
+        blanks = [np.zeros_like(array) for array in seen[0]]
+        return [blanks if result is None else result for result in results]
 
     def check_settings(self, settings: Settings, uncertainty: bool = False) -> None:
         """Refuse what only gvtzoo's own networks do.
@@ -180,6 +250,11 @@ class BioimageioModel:
     def _looped(self, dims: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(axis for axis in dims if axis not in self.axes)
 
+    @cached_property
+    def _described(self) -> ModelDescr:
+        """The description with the files behind it."""
+        return described(self.package, self.weights, self._trust)
+
     def _network(self, name: str) -> Any:
         """bioimageio.core's adapter of the weights, on a device."""
         from gvtzoo.prediction.settings import choose_device
@@ -194,10 +269,12 @@ class BioimageioModel:
         try:
             with quiet():
                 adapter = create_model_adapter(
-                    self.package.description,
+                    self._described,
                     devices=providers if self.weights == "onnx" else [device],
                     weight_format_priority_order=[self.weights],
                 )
+        except GvtzooError:
+            raise
         except Exception as error:  # whatever the weights, or code that is trusted, lead to
             raise GvtzooError(
                 f"{self.name}: its {self.weights} weights cannot be loaded: {reason(error)}"
@@ -207,44 +284,45 @@ class BioimageioModel:
 
     def _predict_frame(
         self, values: np.ndarray, network: Any, settings: Settings, progress: Progress | None
-    ) -> np.ndarray:
-        """The output, in its description's axes, for a frame (channel, (t,) (z,) y, x)."""
+    ) -> list[np.ndarray]:
+        """The outputs, in their descriptions' axes, for a frame (channel, (t,) (z,) y, x)."""
         check_image(values)
         named = xr.DataArray(values, dims=("c", *(a for a in self.axes if a != "c")))
         cuts = self._cuts({str(axis): size for axis, size in named.sizes.items()}, settings)
         try:
-            with quiet():
+            with quiet(), within_memory(settings, exact=False):
                 return self._process(named, lambda array: self._run(array, network, cuts, progress))
         except GvtzooError:
             raise
-        except MemoryError as error:
-            raise GvtzooError(
-                f"{self.name}: the image does not fit the memory: use --tiling blocks"
-            ) from error
         except Exception as error:  # whatever the network or its processing leads to
             raise GvtzooError(f"{self.name} fails on this image: {reason(error)}") from error
 
-    def _process(self, image: xr.DataArray, run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def _process(
+        self, image: xr.DataArray, run: Callable[[np.ndarray], list[np.ndarray]]
+    ) -> list[np.ndarray]:
         """The described steps before and after the network, which `run` stands for."""
         from bioimageio.core import Sample, Tensor
         from bioimageio.core.proc_setup import get_pre_and_postprocessing
 
         # Made anew for each frame: statistics of one do not go on to the next.
-        steps = get_pre_and_postprocessing(
-            self.package.description, dataset_for_initial_statistics=()
-        )
-        source, result = self._input, self._output
+        steps = get_pre_and_postprocessing(self._described, dataset_for_initial_statistics=())
+        source = self._input
         array = self._described_order(image)
         sample = Sample(
             members={source.id: Tensor(array, dims=self._ids(self._names))}, stat={}, id=self.name
         )
         steps.pre(sample)
         prepared = sample.members[source.id].transpose(self._ids(self._names)).to_numpy()
-        output = run(prepared)
-        names = self._ids(self._output_names)
-        sample.members = {**sample.members, result.id: Tensor(output, dims=names)}
+        results = {
+            output.described.id: Tensor(array, dims=self._ids(output.names))
+            for output, array in zip(self._outputs, run(prepared), strict=True)
+        }
+        sample.members = {**sample.members, **results}
         steps.post(sample)
-        return np.asarray(sample.members[result.id].transpose(names).to_numpy())
+        return [
+            sample.members[output.described.id].transpose(self._ids(output.names)).to_numpy()
+            for output in self._outputs
+        ]
 
     @staticmethod
     def _ids(names: Mapping[str, str]) -> Any:
@@ -260,8 +338,10 @@ class BioimageioModel:
             array = np.expand_dims(array, list(self._names.values()).index("b"))
         return np.ascontiguousarray(array)
 
-    def _cuts(self, sizes: Mapping[str, int], settings: Settings) -> dict[str, Cut]:
-        extents, spatial = self._extents, [axis for axis in "zyx" if axis in self._extents]
+    def _cuts(self, sizes: Mapping[str, int], settings: Settings) -> list[dict[str, Cut]]:
+        """For each output."""
+        outputs = [output.extents for output in self._outputs]
+        extents, spatial = outputs[0], [axis for axis in "zyx" if axis in outputs[0]]
         margins = dict(zip(spatial, settings.overlap or (), strict=False))
         margins = {axis: -(-overlap // 2) for axis, overlap in margins.items()}
         for given in (settings.block, settings.overlap):
@@ -270,75 +350,90 @@ class BioimageioModel:
                     f"{given} has {len(given)} sizes, {self.name} has the axes "
                     f"{''.join(spatial).upper()}"
                 )
-        states_halo = any(extent.halo for extent in extents.values())
+        states_halo = any(extent.halo for each in outputs for extent in each.values())
         if settings.tiling == "whole" or (settings.tiling == "auto" and not states_halo):
-            return cuts_of(sizes, extents, None, margins)
+            return joint_cuts(sizes, outputs, None, margins)
         if not states_halo and settings.overlap is None:
             margins = {axis: DEFAULT_MARGIN[axis] for axis in extents}
         default = DEFAULT_BLOCK_3D if "z" in extents else DEFAULT_BLOCK
         blocks = {
-            axis: default[axis] + 2 * max(extent.margin, margins.get(axis, 0))
-            for axis, extent in extents.items()
+            axis: default[axis]
+            + 2 * max(margins.get(axis, 0), *(each[axis].margin for each in outputs))
+            for axis in extents
         }
-        return cuts_of(
-            sizes, extents, blocks | dict(zip(spatial, settings.block or (), strict=False)), margins
-        )
+        given_blocks = dict(zip(spatial, settings.block or (), strict=False))
+        return joint_cuts(sizes, outputs, blocks | given_blocks, margins)
 
     def _run(
         self,
         image: np.ndarray,
         network: Any,
-        cuts: Mapping[str, Cut],
+        cuts: list[dict[str, Cut]],
         progress: Progress | None,
-    ) -> np.ndarray:
-        """The network's output, put together from blocks; both in their descriptions' axes."""
+    ) -> list[np.ndarray]:
+        """The network's outputs, put together from blocks; all in their descriptions' axes."""
         from bioimageio.core import Tensor
 
-        source, result = self._input, self._output
-        names, outputs = list(self._names.values()), list(self._output_names.values())
+        source, names, shared = self._input, list(self._names.values()), cuts[0]
         image = np.pad(
-            image, [cuts[n].padding if n in cuts else (0, 0) for n in names], mode="reflect"
+            image, [shared[n].padding if n in shared else (0, 0) for n in names], mode="reflect"
         )
-        boxes = list(product(*(cut.starts for cut in cuts.values())))
-        whole: np.ndarray | None = None
+        boxes = list(product(*(cut.starts for cut in shared.values())))
+        wholes: list[np.ndarray | None] = [None] * len(self._outputs)
         for done, corner in enumerate(boxes, start=1):
-            starts = dict(zip(cuts, corner, strict=True))
+            starts = dict(zip(shared, corner, strict=True))
             box = tuple(
-                slice(starts[n], starts[n] + cuts[n].block) if n in cuts else slice(None)
+                slice(starts[n], starts[n] + shared[n].block) if n in shared else slice(None)
                 for n in names
             )
             block = Tensor(np.ascontiguousarray(image[box]), dims=self._ids(self._names))
-            tensor = network.forward({source.id: block})[result.id]
-            values = tensor.transpose(self._ids(self._output_names)).to_numpy()
-            parts = [cuts[n].output(starts[n]) if n in cuts else None for n in outputs]
-            if whole is None:
-                shape = [
-                    cuts[n].output_size if n in cuts else size
-                    for n, size in zip(outputs, values.shape, strict=True)
-                ]
-                whole = np.empty(shape, values.dtype)
-            kept = values[tuple(slice(None) if p is None else p[1] for p in parts)]
-            place = tuple(slice(None) if p is None else p[0] for p in parts)
-            if kept.shape != whole[place].shape:
-                raise GvtzooError(
-                    f"{self.name} gives {values.shape} for {block.shape_tuple}, which is not "
-                    "the size that its description states"
+            tensors = network.forward({source.id: block})
+            for number, output in enumerate(self._outputs):
+                tensor = tensors[output.described.id].transpose(self._ids(output.names))
+                wholes[number] = self._put(
+                    wholes[number], tensor.to_numpy(), output, cuts[number], starts
                 )
-            whole[place] = kept
             if progress is not None:
                 progress(done, len(boxes))
-        assert whole is not None  # an image has at least one block
+        return [whole for whole in wholes if whole is not None]  # an image has at least one block
+
+    def _put(
+        self,
+        whole: np.ndarray | None,
+        values: np.ndarray,
+        output: _Output,
+        cuts: Mapping[str, Cut],
+        starts: Mapping[str, int],
+    ) -> np.ndarray:
+        """`whole`, made for the first block, with a block's result in its place."""
+        names = list(output.names.values())
+        parts = [cuts[n].output(starts[n]) if n in cuts else None for n in names]
+        if whole is None:
+            shape = [
+                cuts[n].output_size if n in cuts else size
+                for n, size in zip(names, values.shape, strict=True)
+            ]
+            whole = np.empty(shape, values.dtype)
+        kept = values[tuple(slice(None) if p is None else p[1] for p in parts)]
+        place = tuple(slice(None) if p is None else p[0] for p in parts)
+        if kept.shape != whole[place].shape:
+            raise GvtzooError(
+                f"{self.name} gives {values.shape} as {output.name}, which is not the size that "
+                "its description states"
+            )
+        whole[place] = kept
         return whole
 
     def _collect(
         self,
+        output: _Output,
         results: list[np.ndarray],
         image: xr.DataArray,
         dims: tuple[str, ...],
         looped: tuple[str, ...],
     ) -> xr.DataArray:
         """Outputs of all frames in one array, with the image's order of axes."""
-        outputs = list(self._output_names.values())
+        outputs = list(output.names.values())
         sizes = dict(zip(outputs, results[0].shape, strict=True))
         hidden = [n for n in outputs if n == "b" or (n == "c" and sizes["c"] == 1)]
         kept = [n for n in outputs if n not in hidden]
@@ -348,7 +443,7 @@ class BioimageioModel:
         stacked = stacked.reshape(*counts, *stacked.shape[1:])
         named = xr.DataArray(stacked, dims=(*looped, *kept), attrs=dict(image.attrs))
         known = image.attrs.get("pixel_size") or {}
-        scales = {axis: float(extent.scale) for axis, extent in self._extents.items()}
+        scales = {axis: float(extent.scale) for axis, extent in output.extents.items()}
         named.attrs["pixel_size"] = {
             axis: size / scales.get(axis, 1.0) for axis, size in known.items() if axis in named.dims
         }

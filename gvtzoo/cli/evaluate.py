@@ -151,14 +151,12 @@ def predictions_kept(folder: Path) -> str:
 
 def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:
     """The options of predictions, checked."""
-    from gvtzoo.prediction.memory import parse_memory
     from gvtzoo.prediction.settings import Settings
 
     try:
-        budget = None if memory is None else parse_memory(memory)
-    except ValueError as error:
+        return Settings(device=device, tiling=tiling.value, memory=memory)  # type: ignore[arg-type]
+    except GvtzooError as error:
         raise typer.BadParameter(str(error)) from error
-    return Settings(device=device, tiling=tiling.value, memory=budget)
 
 
 def command_line() -> str:

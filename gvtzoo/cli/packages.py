@@ -208,8 +208,8 @@ def _import_all(save_dir: Path, folder: Path, overwrite: bool) -> None:
 def test(model: ModelName, trust: Trust = False) -> None:
     """Check a package: bioimageio's own tests of every weights format, and ours.
 
-    Packages of others are tested by bioimageio's only; weights that need the package's own code
-    with --trust.
+    Packages of others are tested by bioimageio's only. Code that gvtzoo has not written itself
+    runs with --trust only, whatever the package says of its origin.
     """
     from gvtzoo.bioimageio.package import check_foreign, is_foreign
     from gvtzoo.hub.registry import find_model
@@ -222,7 +222,7 @@ def test(model: ModelName, trust: Trust = False) -> None:
             f"{path} is a run folder, which only gvtzoo reads: test a package of it, "
             f"`gvtzoo package {path} -o MODEL.zip`"
         )
-    results = check_foreign(path, trust) if is_foreign(path) else check_package(path)
+    results = check_foreign(path, trust) if is_foreign(path) else check_package(path, trust=trust)
     for result in results:
         mark = "passed" if result.passed else "FAILED"
         typer.echo(f"{mark}  {result.name}{f': {result.detail}' if result.detail else ''}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -77,6 +78,13 @@ def predict(
     channel: Annotated[
         str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
     ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Which image of a file, by number (from 0) or name."),
+    ] = None,
+    level: Annotated[
+        int | None, typer.Option(min=0, help="Which resolution of a pyramid; 0 is the finest.")
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(help="What a prediction may take, such as 4GB.")
     ] = None,
@@ -117,14 +125,15 @@ def predict(
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict images of any size: TIFF, OME-Zarr, npy and npz.
+    """Predict images of any size: TIFF, OME-Zarr, npy, npz, PNG and JPEG.
 
     An image that does not fit the memory is predicted tile by tile, with the same result; when that
     is interrupted, the same command continues it.
     """
     from gvtzoo.hub.load import load
     from gvtzoo.images.ome_zarr import ZarrOptions
-    from gvtzoo.prediction.memory import parse_memory
+    from gvtzoo.prediction.memory import within_memory
+    from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
     try:
@@ -133,13 +142,13 @@ def predict(
             tiling=tiling.value,
             dtype=dtype.value,
             engine=engine.value,
-            memory=None if memory is None else parse_memory(memory),
-            block=_sizes(block),
-            overlap=_sizes(overlap),
+            memory=memory,  # type: ignore[arg-type] # read as in Python
+            block=block,  # type: ignore[arg-type]
+            overlap=overlap,  # type: ignore[arg-type]
             pixel_size=pixel_size,
             resample=resample,
         )
-    except ValueError as error:
+    except GvtzooError as error:
         raise typer.BadParameter(str(error)) from error
     zarr = ZarrOptions(None if zarr_version is None else zarr_version.value, pyramid)
     jobs = plan(images, output)
@@ -147,30 +156,35 @@ def predict(
     _check_foreign(
         loaded, settings, uncertainty, several=scheduler is not None or workers is not None
     )
-    failures, written = 0, 0
+    done, exact = 0, isinstance(loaded, Model) and loaded.config.exact
+    failures = 0
     with (
-        interruptible(lambda: _kept(jobs, written)),
+        interruptible(lambda: _kept(jobs, done)),
         _cluster(scheduler, workers, settings) as client,
     ):
         for source, target in jobs:
             try:
-                predict_file(
-                    loaded,
-                    source,
-                    target,
-                    axes=axes,
-                    channel=channel,
-                    uncertainty=uncertainty,
-                    settings=settings,
-                    zarr=zarr,
-                    overwrite=overwrite,
-                    client=client,
-                )
-                written += 1
-                typer.echo(str(target))
+                with within_memory(settings, exact=exact):
+                    written = predict_file(
+                        loaded,
+                        source,
+                        target,
+                        axes=axes,
+                        channel=channel,
+                        series=series,
+                        level=level,
+                        uncertainty=uncertainty,
+                        settings=settings,
+                        zarr=zarr,
+                        overwrite=overwrite,
+                        client=client,
+                    )
+                done += 1
+                for path in written:
+                    typer.echo(str(path))
             except (GvtzooError, OSError) as error:
                 failures += 1
-                typer.echo(f"gvtzoo: {source}: {error}", err=True)
+                typer.echo(f"gvtzoo: {_named(source, error)}", err=True)
     if failures:
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
@@ -194,6 +208,12 @@ def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
         f"{written} of {len(jobs)} predictions are written and stay: the same command makes the "
         "others"
     )
+
+
+def _named(source: Path, error: Exception) -> str:
+    """What went wrong with an image, whose name is said once."""
+    text = str(error)
+    return text if source.name in text else f"{source}: {text}"
 
 
 def _check_foreign(
@@ -275,15 +295,23 @@ def predict_file(
     *,
     axes: str | None,
     channel: str | None,
+    series: str | None,
+    level: int | None,
     uncertainty: bool,
     settings: Settings,
     zarr: ZarrOptions,
     overwrite: bool,
     client: Client | None,
-) -> None:
-    """Predict one file into another, and σ beside it."""
+) -> list[Path]:
+    """Predict one file into another, and beside it σ and further outputs of the model.
+
+    Returns
+    -------
+    list of Path
+        The files of the outputs; not that of σ.
+    """
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.files import check_writable, open_image, read_image, write_image
+    from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
     from gvtzoo.prediction.exact.out_of_core import (
         TILED_SUFFIXES,
         Output,
@@ -292,15 +320,25 @@ def predict_file(
         predict_large,
     )
 
-    sigma_target = target.with_name(f"{target.stem}_sigma{target.suffix}")
+    sigma_target = with_ending(target, "_sigma")
     targets = [target, sigma_target] if uncertainty else [target]
+    if isinstance(model, BioimageioModel):
+        names = [re.sub(r"[^\w-]", "_", name) for name in model.outputs[1:]]
+        targets += [target.with_name(f"{target.stem}_{name}{target.suffix}") for name in names]
     for path in targets:
         if path.resolve() == source.resolve():
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
     own = None if isinstance(model, BioimageioModel) else model
-    several = "c" in model.axes
-    image = open_image(source, axes=axes, channel=channel, keep_channels=several)
+    image = open_image(
+        source,
+        axes=axes,
+        channel=channel,
+        # A network of planes as channels takes these from one channel of the image.
+        keep_channels="c" in model.axes and channel is None,
+        series=series,
+        level=level,
+    )
     zarr = zarr.suited_to(source)
     with progress_bar(source.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
@@ -312,21 +350,15 @@ def predict_file(
                 image,
                 output,
                 settings,
-                identity=identity_of(source),
+                identity=identity_of(source, axes, channel, series, level),
                 client=client,
                 progress=shown,
             )
-            return
-        loaded = read_image(source, axes=axes, channel=channel, keep_channels=several)
-        results = model.predict(loaded, uncertainty=uncertainty, progress=shown, **vars(settings))
-    for path, result in zip(targets, results if uncertainty else [results], strict=True):
+            return [target]
+        results = model.predict(
+            image.load(), uncertainty=uncertainty, progress=shown, **vars(settings)
+        )
+    given = list(results.values()) if isinstance(results, dict) else [results]
+    for path, result in zip(targets, results if uncertainty else given, strict=True):
         write_image(path, result, overwrite=overwrite, zarr=zarr)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        raise ValueError(f"{text!r} is not a list of sizes: write it like 32,128,128") from None
+    return [target] if uncertainty else targets

@@ -15,6 +15,7 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Prediction
+from gvtzoo.images.calibration import micrometers
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
@@ -27,14 +28,6 @@ SLAB_MEMORY = 4 * 10**9  # bytes
 BYTES_PER_VOXEL = 128  # that SSIM takes
 SSIM_HALO = 6  # planes beside a slab
 HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
-LENGTH_UNITS = {
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-}
 
 
 @dataclass(frozen=True)
@@ -187,7 +180,7 @@ def _resolution(truth: np.ndarray, values: np.ndarray, path: Path) -> float:
     from gvtzoo.metrics.resolution import fourier_correlation
 
     known = voxel_size(path)
-    scale = LENGTH_UNITS.get(known.get("unit") or "")
+    scale = micrometers(known.get("unit"))
     sizes = known.get("pixel_size") or {}
     axes = "zyx"[-truth.ndim :]
     if scale is None or not set(axes) <= set(sizes):

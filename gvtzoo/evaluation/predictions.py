@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -19,7 +20,7 @@ from gvtzoo.core.files import sha256_of, write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
-from gvtzoo.packages.reader import DESCRIPTIONS
+from gvtzoo.packages.reader import is_package_folder
 from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, check_run, is_run, read_run_config
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig, TrainedOn
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
+
+log = logging.getLogger(__name__)
 
 INPUT = "input"
 Progress = Callable[[int, int], None]
@@ -220,6 +223,16 @@ class ModelPredictions:
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
     ) -> bool:
         """Predict into files; whether σ is one of them."""
+        from gvtzoo.prediction.memory import within_memory
+        from gvtzoo.prediction.model import Model
+
+        exact = isinstance(self.loaded, Model) and self.loaded.config.exact
+        with within_memory(self.settings, exact):
+            return self._make_files(pair, path, sigma, progress)
+
+    def _make_files(
+        self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
+    ) -> bool:
         from gvtzoo.images.files import open_image, read_image, write_image
         from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
         from gvtzoo.prediction.model import Model
@@ -247,6 +260,10 @@ class ModelPredictions:
             progress=progress,
             **vars(self.settings),
         )
+        if isinstance(results, dict):
+            first, *others = results
+            log.warning("%s: only %s is measured, not %s", self.name, first, ", ".join(others))
+            results = results[first]
         files = (path, sigma) if uncertainty else (path,)
         for file, result in zip(files, results if uncertainty else [results], strict=True):
             write_image(file, result)
@@ -279,7 +296,7 @@ def open_candidate(
     if not what:
         raise GvtzooError(f"{text!r} names no model: write NAME=MODEL")
     path = Path(what)
-    if path.is_dir() and not is_run(path) and not _is_package(path):
+    if path.is_dir() and not is_run(path) and not is_package_folder(path):
         return PrecomputedPredictions(name or path.resolve().name, path)
     if what.endswith(("/", "\\")) and not path.exists():
         raise GvtzooError(f"there is no folder {what}")
@@ -328,10 +345,6 @@ def _default_settings() -> Settings:
     from gvtzoo.prediction.settings import Settings
 
     return Settings()
-
-
-def _is_package(path: Path) -> bool:
-    return any((path / name).is_file() for name in DESCRIPTIONS)
 
 
 def _package_name(path: Path, text: str) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
-from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.core.files import write_atomically
 from gvtzoo.hub.huggingface import is_watched
+
+log = logging.getLogger(__name__)
 
 
 def download_package(source: str) -> Path:
     """The package of a model of bioimage.io, as a zip in gvtzoo's cache.
 
-    Nothing of the package is run. A copy in the cache is used where a new one cannot be had.
+    Nothing of the package is run. A copy in the cache is used where a new one cannot be had, which
+    is said.
 
     Parameters
     ----------
@@ -43,6 +48,13 @@ def download_package(source: str) -> Path:
                 f"{source} cannot be had by bioimageio.spec: check the name and the network"
                 f"{_reason(error)}"
             ) from error
+        since = datetime.fromtimestamp(target.stat().st_mtime, UTC)
+        log.warning(
+            "%s cannot be had%s: the copy of %s is used, which may be outdated",
+            source,
+            one_line(_reason(error)),
+            f"{since:%Y-%m-%d}",
+        )
     finally:
         logger.enable("bioimageio")
     return target

@@ -9,25 +9,31 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.version import __version__
+from gvtzoo.packages.reader import is_package_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+log = logging.getLogger(__name__)
 
 REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\S+))?", re.ASCII)
 PACKAGE_FOLDER = "package"
 DESCRIPTION = "bioimageio.yaml"  # where bioimageio.spec looks for it in a repository
 
+ANSWER = 10  # seconds to wait for an answer to a small question
 WAITS = (1, 4)  # seconds, before another try after an error of the server
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -72,7 +78,7 @@ def download(name: str) -> Path:
     """The package of a model on Hugging Face, in its cache.
 
     Only the repository's ``package`` folder is fetched. A copy in the cache is used where the
-    Hub cannot be reached.
+    Hub cannot be reached, which is said.
 
     Parameters
     ----------
@@ -90,17 +96,20 @@ def download(name: str) -> Path:
         When there is no such model, it may not be read, or it does not arrive.
     """
     repository, revision = split_name(name)
+    known = _known_commit(repository, revision)
     with explained(repository, revision):
         folder = _snapshot(repository, revision)
         if next(_damaged(folder), None) is not None:
             folder = _snapshot(repository, revision, again=True)
+    if known == folder.parent.name:
+        _say_if_stale(name, repository, revision, folder)
     damaged = next(_damaged(folder), None)
     if damaged is not None:
         raise GvtzooError(
             f"{name}: {damaged.name} is damaged, and no better copy can be had: connect to the "
             f"network and try again (it lies in {damaged.parent})"
         )
-    if not any((folder / file).is_file() for file in (DESCRIPTION, "rdf.yaml")):
+    if not is_package_folder(folder):
         raise GvtzooError(
             f"{name} has no {PACKAGE_FOLDER}/{DESCRIPTION}: it is not a BioImage.IO model"
         )
@@ -127,6 +136,35 @@ def _snapshot(repository: str, revision: str | None, again: bool = False) -> Pat
                 raise
             time.sleep(wait)
     raise AssertionError("unreachable")
+
+
+def _known_commit(repository: str, revision: str | None) -> str | None:
+    """The commit of a branch or tag when it was last downloaded; None where it never was."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    try:
+        return (folder / "refs" / (revision or "main")).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _say_if_stale(name: str, repository: str, revision: str | None, folder: Path) -> None:
+    """Say so where the Hub cannot be asked: huggingface_hub takes the copy silently."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return  # nobody is to be asked
+    try:
+        hub().model_info(repository, revision=revision or "main", timeout=ANSWER)
+    except failures():
+        since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        log.warning(
+            "%s: %s cannot be reached: the copy of %s is used, which may be outdated",
+            name,
+            hub().endpoint,
+            f"{since:%Y-%m-%d}",
+        )
 
 
 def _damaged(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gvtzoo.packages.reader import DESCRIPTIONS
+from gvtzoo.packages.reader import is_package_folder
 
 
 def models_folder() -> Path:
@@ -53,11 +53,6 @@ def _revision(repository: Path, commit: str) -> str:
         if path.is_file()
     }
     return names.get(commit, commit)
-
-
-def is_package_folder(path: Path) -> bool:
-    """Whether a package lies unpacked in a folder."""
-    return any((path / name).is_file() for name in DESCRIPTIONS)
 
 
 def size_of(path: Path) -> int:

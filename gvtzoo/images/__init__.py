@@ -1,7 +1,8 @@
 """Images: reading and writing, checks, normalization, padding, patches."""
 
 from gvtzoo.images.checks import check_image
-from gvtzoo.images.files import IMAGE_SUFFIXES, find_images, read_image, write_image
+from gvtzoo.images.files import IMAGE_SUFFIXES, find_images, open_image, read_image, write_image
+from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.normalization import (
     FittedNormalization,
     FixedNormalization,
@@ -17,6 +18,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "FittedNormalization",
     "FixedNormalization",
+    "LazyImage",
     "NoNormalization",
     "Normalization",
     "PercentileNormalization",
@@ -24,6 +26,7 @@ __all__ = [
     "check_image",
     "find_images",
     "grid_starts",
+    "open_image",
     "pad_to_multiple",
     "random_patch_start",
     "read_image",

@@ -10,17 +10,34 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import pieces
 
 
-def check_image(image: Any) -> None:
+class BlankImageError(GvtzooError):
+    """There is nothing to see in an image.
+
+    Attributes
+    ----------
+    value : float
+        Of all of its voxels.
+    """
+
+    def __init__(self, message: str, value: float) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+def check_image(image: Any, *, holes: bool = False) -> None:
     """Refuse empty, non-numeric, non-finite and constant images.
 
     Parameters
     ----------
     image : array-like
         A NumPy array, or one of which only slices are read (`gvtzoo.images.lazy`).
+    holes : bool
+        Whether some voxels may be NaN.
 
     Raises
     ------
     GvtzooError
+        A `BlankImageError` where all voxels are the same.
     """
     if image.dtype.kind not in "uif":
         raise GvtzooError(
@@ -31,12 +48,14 @@ def check_image(image: Any) -> None:
     bad, lows, highs = 0, [], []
     for piece in pieces(image):
         if image.dtype.kind == "f":
-            bad += int(piece.size - np.count_nonzero(np.isfinite(piece)))
-        lows.append(piece.min())
-        highs.append(piece.max())
+            bad += int(np.count_nonzero(np.isinf(piece) if holes else ~np.isfinite(piece)))
+        lows.append(np.fmin.reduce(piece, axis=None))  # which pass over NaN
+        highs.append(np.fmax.reduce(piece, axis=None))
     if bad:
-        raise GvtzooError(
-            f"{bad} of the image's {image.size} voxels are NaN or infinite: replace them"
+        kind = "infinite" if holes else "NaN or infinite"
+        raise GvtzooError(f"{bad} of the image's {image.size} voxels are {kind}: replace them")
+    low, high = np.fmin.reduce(lows), np.fmax.reduce(highs)
+    if low == high or np.isnan(low):
+        raise BlankImageError(
+            f"the image is constant (value {low}): there is nothing to see in it", float(low)
         )
-    if min(lows) == max(highs):
-        raise GvtzooError(f"the image is constant (value {lows[0]}): there is nothing to see in it")

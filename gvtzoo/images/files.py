@@ -16,23 +16,29 @@ import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically, write_folder_atomically
+from gvtzoo.images.content import Content
 from gvtzoo.images.formats import MICROSCOPE_SUFFIXES, read_microscope_file
 from gvtzoo.images.lazy import LazyImage
-from gvtzoo.images.npy import check_npy, read_npy, read_npz
-from gvtzoo.images.tiff import Content, read_tiff, write_tiff
+from gvtzoo.images.npy import open_npy, open_npz
+from gvtzoo.images.ome_sets import TIFF_SUFFIXES, image_of, is_companion
+from gvtzoo.images.pictures import PICTURE_SUFFIXES, read_picture
+from gvtzoo.images.tiff import read_tiff
+from gvtzoo.images.tiff_writing import OME_ENDINGS, write_tiff
 
 if TYPE_CHECKING:
     from gvtzoo.images.ome_zarr import ZarrOptions
 
-TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
 WRITTEN_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz", ZARR_SUFFIX)
-IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, *MICROSCOPE_SUFFIXES)
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, *PICTURE_SUFFIXES, *MICROSCOPE_SUFFIXES)
 AXES = "tpczyx"
 
 
 def find_images(path: str | Path) -> list[Path]:
     """The images in a folder, sorted by name; a file gives itself.
+
+    An image that is stored in several files (a multi-file OME-TIFF) is there once, by the first of
+    them (`image_of`); `files_of` gives all.
 
     Raises
     ------
@@ -44,16 +50,16 @@ def find_images(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise GvtzooError(f"there is no file or folder {path}")
-    found = sorted(
+    found = [
         file
         for file in path.iterdir()
         if file.suffix.lower() in IMAGE_SUFFIXES
         and not file.name.startswith(".")
         and (file.is_file() or is_zarr(file))
-    )
+    ]
     if not found:
         raise GvtzooError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
+    return sorted({image_of(file) for file in found})
 
 
 def read_image(
@@ -62,8 +68,39 @@ def read_image(
     axes: str | None = None,
     channel: int | str | None = None,
     keep_channels: bool = False,
+    series: int | str | None = None,
+    level: int | None = None,
 ) -> xr.DataArray:
-    """An image from TIFF (ImageJ, OME, plain), OME-Zarr, npy, npz or, by bioio, CZI, ND2 or LIF.
+    """`open_image`, and all of its values.
+
+    Returns
+    -------
+    xarray.DataArray
+        In the file's order of axes and its type, in native byte order.
+
+    Raises
+    ------
+    GvtzooError
+        When the file cannot be read, or axes, channel, series or level do not fit it.
+    """
+    return open_image(
+        path, axes=axes, channel=channel, keep_channels=keep_channels, series=series, level=level
+    ).load()
+
+
+def open_image(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    keep_channels: bool = False,
+    series: int | str | None = None,
+    level: int | None = None,
+) -> LazyImage:
+    """An image from a file, whose values stay there until they are asked for.
+
+    TIFF (ImageJ, OME, plain; also in several files), OME-Zarr, npy and npz are read box by box;
+    PNG, JPEG, compressed npz, and CZI, ND2 or LIF (by bioio) are in memory.
 
     Parameters
     ----------
@@ -75,45 +112,22 @@ def read_image(
         Number (from 0) or name of the channel to take; needed when there are several.
     keep_channels : bool
         Keep all channels, as axis ``c``, for networks that take several.
-
-    Returns
-    -------
-    xarray.DataArray
-        In the file's order of axes and its type, in native byte order.
-
-    Raises
-    ------
-    GvtzooError
-        When the file cannot be read, or axes or channel do not fit it.
-    """
-    image = _open(Path(path), axes, channel, keep_channels, lazy=False)
-    return image.load()
-
-
-def open_image(
-    path: str | Path,
-    *,
-    axes: str | None = None,
-    channel: int | str | None = None,
-    keep_channels: bool = False,
-) -> LazyImage:
-    """As `read_image`, but the values of OME-Zarr, TIFF and npy stay where they are.
-
-    What is wrong with them is then found when they are read.
+    series : int or str, optional
+        Number (from 0) or name of one of several images in the file.
+    level : int, optional
+        One of several resolutions, 0 being the finest, which is taken without it.
 
     Raises
     ------
     GvtzooError
-        When the file cannot be opened, or axes or channel do not fit it.
+        When the file cannot be opened, or axes, channel, series or level do not fit it. What is
+        wrong with the values is found when they are read.
     """
-    return _open(Path(path), axes, channel, keep_channels, lazy=True)
-
-
-def _open(
-    path: Path, axes: str | None, channel: int | str | None, keep_channels: bool, *, lazy: bool
-) -> LazyImage:
+    path = Path(path)
     _check_readable(path)
-    content = _read(path, lazy)
+    if is_companion(path):
+        path = image_of(path)
+    content = _read(path, series, level)
     array = content.array
     if array.dtype.kind not in "buifc":
         raise GvtzooError(f"{path} holds values of type {array.dtype}, not numbers")
@@ -135,7 +149,7 @@ def _check_readable(path: Path) -> None:
         raise GvtzooError(f"{path} is a folder: name an image in it")
     if not path.is_file():
         raise GvtzooError(f"there is no file {path}")
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES and not is_companion(path):
         raise GvtzooError(
             f"{path} is not an image that can be read: {', '.join(IMAGE_SUFFIXES)} are"
         )
@@ -148,25 +162,35 @@ def is_zarr(path: Path) -> bool:
     return any(part.lower().endswith(ZARR_SUFFIX) for part in (path.name, *path.parts))
 
 
-def _read(path: Path, lazy: bool) -> Content:
-    suffix = path.suffix.lower()
+def _read(path: Path, series: int | str | None, level: int | None) -> Content:
     if is_zarr(path) and path.is_dir():
         return _read_zarr(path)
     try:
-        if suffix in TIFF_SUFFIXES:
-            return read_tiff(path, lazy=lazy)
-        if suffix in MICROSCOPE_SUFFIXES:
-            return read_microscope_file(path)
-        if suffix == ".npy" and lazy:
-            return Content(_map_npy(path))
-        return Content(_read_npy(path) if suffix == ".npy" else read_npz(path))
+        return _read_file(path, series, level)
     except GvtzooError as error:
         raise GvtzooError(f"{path} cannot be read: {error}") from error
     except PermissionError as error:
         raise GvtzooError(f"{path} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise GvtzooError(f"{path} does not fit the memory: save it as TIFF") from error
     except Exception as error:  # damaged files make the readers fail in every way
         problem = " ".join(str(error).split()) or type(error).__name__
         raise GvtzooError(f"{path} cannot be read, it seems damaged: {problem}") from error
+
+
+def _read_file(path: Path, series: int | str | None, level: int | None) -> Content:
+    suffix = path.suffix.lower()
+    if suffix in TIFF_SUFFIXES:
+        return read_tiff(path, series=series, level=level)
+    if level not in (None, 0):
+        raise GvtzooError(f"there is no level {level}, it has one resolution")
+    if suffix in MICROSCOPE_SUFFIXES:
+        return read_microscope_file(path, series=series)
+    if series not in (None, 0, "0"):
+        raise GvtzooError(f"there is no series {series}, it holds one image")
+    if suffix in PICTURE_SUFFIXES:
+        return read_picture(path)
+    return Content(open_npy(path) if suffix == ".npy" else open_npz(path))
 
 
 def _read_zarr(path: Path) -> Content:
@@ -182,17 +206,6 @@ def _read_zarr(path: Path) -> Content:
     return Content(
         image.array, "".join(image.dims), "", image.pixel_size, image.unit, image.channels
     )
-
-
-def _map_npy(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        check_npy(file, path.stat().st_size)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        return read_npy(file, path.stat().st_size)
 
 
 def _parse_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
@@ -232,7 +245,9 @@ def _take_channel(image: LazyImage, channel: int | str | None, name: str) -> Laz
     named = f" ({', '.join(labels)})" if labels else ""
     listed = f"{count} channel{'s' * (count > 1)}{named}"
     if channel is None:
-        raise GvtzooError(f"{name} has {listed}: choose one with {_choices(count)}")
+        planes = "" if "z" in image.dims or count <= 3 else ", or, if they are planes, --axes "
+        planes += "".join(image.dims).upper().replace("C", "Z") if planes else ""
+        raise GvtzooError(f"{name} has {listed}: choose one with {_choices(count)}{planes}")
     index = _channel_index(channel, labels)
     if index is None or not 0 <= index < count:
         raise GvtzooError(
@@ -263,11 +278,12 @@ def write_image(
     overwrite: bool = False,
     zarr: ZarrOptions | None = None,
 ) -> None:
-    """Write an image as ImageJ-compatible TIFF, OME-Zarr, npy or npz, by the suffix.
+    """Write an image as ImageJ's TIFF, OME-TIFF, OME-Zarr, npy or npz, by the end of its name.
 
     OME-Zarr (0.5) keeps axes, pixel size, unit, channel names and type. TIFF keeps axes (in the
-    order TZCYX), pixel size and unit; uint8, uint16 and float32 keep their type, others become
-    float32. npy and npz keep the values only. Missing folders are made.
+    order TZCYX), pixel size, unit and channel names; uint8, uint16 and float32 keep their type,
+    others become float32. ``.ome.tif`` is OME-TIFF, which has more types. npy and npz keep the
+    values only. Missing folders are made.
 
     Parameters
     ----------
@@ -326,6 +342,13 @@ def _write_zarr(path: Path, image: xr.DataArray, options: ZarrOptions | None) ->
     array[...] = image.to_numpy()
     if options.pyramid:
         add_pyramid(path, described)
+
+
+def with_ending(path: Path, ending: str) -> Path:
+    """A file beside another one, such as ``a_sigma.ome.tif`` beside ``a.ome.tif``."""
+    suffix = next((s for s in OME_ENDINGS if path.name.lower().endswith(s)), path.suffix)
+    stem = path.name[: len(path.name) - len(suffix)]
+    return path.with_name(f"{stem}{ending}{path.name[len(stem) :]}")
 
 
 def check_writable(path: Path, overwrite: bool) -> None:

@@ -6,11 +6,13 @@ import math
 import struct
 import zipfile
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.lazy import View
+from gvtzoo.images.raw import RawArray
 
 LARGEST_COMPRESSION = 1100  # unpacked : packed, a little above what deflate can do
 ARRAY_NAMES = ("image", "source")
@@ -79,8 +81,45 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
     return shape, dtype, fortran
 
 
-def map_npz_member(path: Path, name: str) -> np.ndarray:
-    """An array of an npz file: mapped from disk where it is stored as it is, else read.
+def open_npy(path: Path) -> Any:
+    """The array of an npy file, of which only boxes are read.
+
+    Raises
+    ------
+    GvtzooError
+        When the file is damaged, or holds Python objects.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        shape, dtype, fortran = check_npy(file, size)
+        begin = file.tell()
+    if begin + math.prod(shape) * dtype.itemsize > size:
+        raise GvtzooError(f"it seems damaged: an array of shape {shape} does not fit into it")
+    return _stored(path, begin, shape, dtype, fortran)
+
+
+def open_npz(path: Path) -> Any:
+    """The only array of an npz file, or the one that is called ``image`` or ``source``.
+
+    Only boxes are read of what is stored as it is; what is compressed is read.
+
+    Raises
+    ------
+    GvtzooError
+        When there is none such, or the file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = [member.filename.removesuffix(".npy") for member in archive.infolist()]
+    chosen = names if len(names) == 1 else [name for name in ARRAY_NAMES if name in names]
+    if not chosen:
+        raise GvtzooError(
+            f"it holds {len(names)} arrays ({', '.join(names)}): name one of them 'image'"
+        )
+    return open_npz_member(path, chosen[0])
+
+
+def open_npz_member(path: Path, name: str) -> Any:
+    """An array of an npz file: only boxes are read of what is stored as it is.
 
     Parameters
     ----------
@@ -93,11 +132,36 @@ def map_npz_member(path: Path, name: str) -> np.ndarray:
     GvtzooError
         When there is no such array, or it is damaged.
     """
+    found = _place_of_member(path, name)
+    return found if isinstance(found, np.ndarray) else _stored(path, *found)
+
+
+def map_npz_member(path: Path, name: str) -> np.ndarray:
+    """As `open_npz_member`, but mapped from disk as a NumPy array."""
+    found = _place_of_member(path, name)
+    if isinstance(found, np.ndarray):
+        return found
+    begin, shape, dtype, fortran = found
+    order: Literal["C", "F"] = "F" if fortran else "C"
+    return np.memmap(path, dtype, "r", begin, shape, order)
+
+
+def _stored(path: Path, begin: int, shape: tuple[int, ...], dtype: np.dtype, fortran: bool) -> Any:
+    if not fortran:
+        return RawArray(path, shape, dtype, (begin,))
+    backwards = RawArray(path, shape[::-1], dtype, (begin,))
+    return View(backwards, tuple(reversed(range(len(shape)))))
+
+
+def _place_of_member(
+    path: Path, name: str
+) -> np.ndarray | tuple[int, tuple[int, ...], np.dtype, bool]:
+    """Where in an npz file an array begins, and what it is; the array where it is compressed."""
     with zipfile.ZipFile(path) as archive:
-        try:
-            member = archive.getinfo(f"{name}.npy")
-        except KeyError as error:
-            raise GvtzooError(f"it holds no array {name}") from error
+        members = {member.filename: member for member in archive.infolist()}
+        member = members.get(f"{name}.npy") or members.get(name)
+        if member is None:
+            raise GvtzooError(f"it holds no array {name}")
         _check_packing(member)
         with archive.open(member) as file:
             if member.compress_type != zipfile.ZIP_STORED:
@@ -113,9 +177,8 @@ def map_npz_member(path: Path, name: str) -> np.ndarray:
     with path.open("rb") as raw:
         raw.seek(member.header_offset + 26)
         name_length, extra_length = struct.unpack("<HH", raw.read(4))
-    start = member.header_offset + 30 + name_length + extra_length + header
-    order: Literal["C", "F"] = "F" if fortran else "C"
-    return np.memmap(path, dtype, "r", start, shape, order)
+    begin = member.header_offset + 30 + name_length + extra_length + header
+    return begin, shape, dtype, fortran
 
 
 def _check_packing(member: zipfile.ZipInfo) -> None:
@@ -125,23 +188,3 @@ def _check_packing(member: zipfile.ZipInfo) -> None:
         raise GvtzooError(
             f"it seems damaged: {member.compress_size} bytes cannot unpack to {member.file_size}"
         )
-
-
-def read_npz(path: Path) -> np.ndarray:
-    """The only array of an npz file, or the one that is called ``image`` or ``source``.
-
-    Raises
-    ------
-    GvtzooError
-        When there is none such, or the file is damaged.
-    """
-    with zipfile.ZipFile(path) as archive:
-        arrays = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        chosen = list(arrays) if len(arrays) == 1 else [n for n in ARRAY_NAMES if n in arrays]
-        if not chosen:
-            names = ", ".join(arrays)
-            raise GvtzooError(f"it holds {len(arrays)} arrays ({names}): name one of them 'image'")
-        member = arrays[chosen[0]]
-        _check_packing(member)
-        with archive.open(member) as file:
-            return read_npy(file, member.file_size)

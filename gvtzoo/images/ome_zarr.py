@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import MICROMETER, in_one_unit, length_unit, seconds
+from gvtzoo.images.calibration import LENGTHS, in_one_unit, seconds
 from gvtzoo.images.lazy import Box, LazyImage, boxes
 
 if TYPE_CHECKING:
@@ -31,26 +31,6 @@ Version = Literal["0.4", "0.5"]
 SUFFIX = ".zarr"
 ORDER = "tczyx"  # which the format demands
 KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-# What the format calls units, and what other files call them.
-LENGTHS = {
-    "picometer": "pm",
-    "angstrom": "Å",
-    "nanometer": "nm",
-    "micrometer": MICROMETER,
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "inch": "inch",
-    "meter": "m",
-}
-TIMES = {
-    "nanosecond": "ns",
-    "microsecond": "us",
-    "millisecond": "ms",
-    "second": "s",
-    "minute": "min",
-    "hour": "h",
-    "day": "d",
-}
 LARGEST_CHUNK = 2**31  # bytes
 MOST_COUNTED = 10**5  # chunks that are counted
 MOST_MISSING = 1000  # chunks for each that is there, of larger images
@@ -385,14 +365,10 @@ def _calibration(multiscale: Multiscale, dims: Sequence[str]) -> tuple[dict[str,
                 sizes *= step.scale
     units = {axis.name.lower(): axis.unit or "" for axis in multiscale.axes}
     found = dict(zip(dims, map(float, sizes), strict=True))
-    lengths = {
-        axis: (found[axis], length_unit(LENGTHS.get(units[axis], units[axis])))
-        for axis in "zyx"
-        if axis in found
-    }
+    lengths = {axis: (found[axis], units[axis]) for axis in "zyx" if axis in found}
     pixel_size, unit = in_one_unit(lengths)
     time = units.get("t", "")
-    interval = seconds(found["t"], TIMES.get(time, time)) if time else None
+    interval = seconds(found["t"], time) if time else None
     if interval is not None:
         pixel_size["t"] = interval
     return pixel_size, unit
@@ -432,8 +408,8 @@ def _describe(
     group: zarr.Group, image: LazyImage, version: Version, scales: Sequence[Sequence[int]]
 ) -> None:
     """Write the metadata of an image at some scales, each in voxels of the finest."""
-    names = {value: key for key, value in LENGTHS.items()}
-    units = {axis: names.get(image.unit) for axis in "zyx" if axis in image.pixel_size}
+    unit = image.unit if image.unit in LENGTHS else None
+    units = {axis: unit for axis in "zyx" if axis in image.pixel_size}
     if "t" in image.pixel_size:
         units["t"] = "second"
     axes = [

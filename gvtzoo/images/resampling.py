@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import MICROMETER, MICROMETERS, length_unit
+from gvtzoo.images.calibration import MICROMETER, micrometers
 
 SAME = 1e-3  # relative; smaller differences of pixel sizes are rounding in the files
 CUBIC = 3
@@ -25,7 +25,7 @@ def in_plane_micrometers(
         By axis, in `unit`.
     unit : str, optional
     """
-    factor = MICROMETERS.get(length_unit(unit or ""))
+    factor = micrometers(unit)
     if factor is None or not {"y", "x"} <= set(sizes):
         return None
     return sizes["y"] * factor, sizes["x"] * factor
@@ -126,7 +126,7 @@ def calibrated(
 
     The distance of planes is converted, and left out where it is in no unit of length.
     """
-    factor = MICROMETERS.get(length_unit(unit or ""))
+    factor = micrometers(unit)
     kept = {axis: size for axis, size in sizes.items() if axis not in "zyx"}
     if factor is not None and "z" in sizes:
         kept["z"] = sizes["z"] * factor

@@ -1,4 +1,8 @@
-"""TIFF files: ImageJ hyperstacks, OME-TIFF, and plain ones, with axes and pixel sizes."""
+"""TIFF files of any kind, read lazily: ImageJ hyperstacks, OME-TIFF, plain ones.
+
+tifffile tells which images (series) and resolutions (levels) a file holds; where what it goes by
+and the pixels disagree, all pixels are read, or a line says which are not. `TiffArray` reads boxes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,150 +19,404 @@ from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
-import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import (
-    MICROMETER,
-    MICROMETERS,
-    in_one_unit,
-    length_unit,
-    seconds,
+from gvtzoo.images.content import Content
+from gvtzoo.images.lazy import Box, View
+from gvtzoo.images.ome_sets import metadata_file, ome_xml
+from gvtzoo.images.raw import RawArray
+from gvtzoo.images.tiff_metadata import (
+    MOST_PLANES,
+    Described,
+    check_ome,
+    imagej_description,
+    ome_description,
+    ome_root,
 )
-from gvtzoo.images.lazy import LazyImage, View
 
 log = logging.getLogger(__name__)
 
 AXES = {"T": "t", "P": "p", "R": "p", "C": "c", "S": "c", "Z": "z", "Y": "y", "X": "x"}
 UNKNOWN_AXES = "IQ"
-IMAGEJ_ORDER = "tzcyx"
 # ImageJ knows no one-slice stack or one-channel hyperstack: our own line keeps axes of size one.
 AXES_KEY = "gvtzoo_axes"
-LARGEST_CLASSIC_TIFF = 2**32 - 2**25  # bytes, with room for metadata
-LARGEST_EXACT_INTEGER = 2**24  # of float32
-MOST_PLANES = 10**6
 LARGEST_COMPRESSION = 1000  # unpacked : packed
 ALWAYS_UNPACKED = 2**28  # bytes
+MOST_LISTED = 6
 DAMAGE = re.compile(r"TiffPages.* (invalid|corrupted) |invalid value offset")
-
-
-@dataclass(frozen=True)
-class Content:
-    """What an image file holds.
-
-    Attributes
-    ----------
-    array : ndarray
-        Or, of a file that stays where it is, a `TiffArray` or a `View` of it.
-    axes : str or None
-        One of ``tpczyx`` per axis; None when the file does not tell.
-    stated_axes : str
-        The file's own letters, where they are not all among ``tpczyx``.
-    pixel_size : dict of str to float
-        Of z, y, x in `unit`, of t in seconds, as far as the file tells.
-    unit : str
-    channels : list of str
-        Their names, or nothing.
-    """
-
-    array: Any
-    axes: str | None = None
-    stated_axes: str = ""
-    pixel_size: dict[str, float] = field(default_factory=dict)
-    unit: str = ""
-    channels: list[str] = field(default_factory=list)
+IMAGEJ_COMPLAINT = "ImageJ series metadata invalid"  # of which there is a note of our own
+TIFFFILE_NAME = re.compile(r"^<tifffile\.\w+ .*?> ")
+# What is no image of its own, but about another one.
+BESIDE = re.compile(
+    r"labels?|masks?|seg|segmentations?|thumb|thumbnails?|macro|preview|overview|rois?|annotations?"
+)
 
 
 @dataclass
 class TiffArray:
-    """The pixels of a file's first image, of which only boxes are read.
-
-    Uncompressed files are mapped into memory, others decoded page by page, tile by tile.
+    """The pixels of an image in a TIFF file, decoded where a box is read.
 
     Attributes
     ----------
     path : Path
+    series, level : int
+        Which of the file's images, and which of its resolutions.
     shape : tuple of int
     dtype : dtype
-    chunks : tuple of int
-        What is decoded together.
     """
 
     path: Path
+    series: int
+    level: int
     shape: tuple[int, ...]
     dtype: np.dtype
-    chunks: tuple[int, ...] = ()
     _pixels: Any = field(default=None, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
-    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is decoded together."""
+        return tuple(self._opened().chunks)
+
+    def __getitem__(self, box: Box) -> np.ndarray:
         try:
-            if self._pixels is None:
-                self._pixels = _open_pixels(self.path)
-            return np.asarray(self._pixels[box])
+            return np.asarray(self._opened()[box])
         except Exception as error:  # damaged files make the decoders fail in every way
             problem = " ".join(str(error).split()) or type(error).__name__
-            raise GvtzooError(f"{self.path.name}: a part cannot be read: {problem}") from error
+            raise GvtzooError(
+                f"{self.path} cannot be read, its pixels seem damaged: {problem}"
+            ) from error
+
+    def _opened(self) -> Any:
+        import zarr
+
+        with self._lock:
+            if self._pixels is None:
+                with _complaints():  # which `read_tiff` has passed on
+                    series = _open(self.path).series[self.series]
+                # The file stays open as long as it is read.
+                self._pixels = zarr.open_array(series.aszarr(level=self.level), mode="r")
+            return self._pixels
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": None}
+        return {**self.__dict__, "_pixels": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
 
-def _open_pixels(path: Path) -> Any:
-    import zarr
+@dataclass
+class _Tiff:
+    """An open file.
 
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        if series.dataoffset is not None and series.keyframe.is_memmappable:
-            return np.memmap(path, series.dtype, "r", series.dataoffset, series.shape)
-    # It stays open as long as it is read.
-    return zarr.open(tifffile.TiffFile(path).series[0].aszarr(), mode="r")
+    Attributes
+    ----------
+    file : TiffFile
+        As its description says it is.
+    series : list of TiffPageSeries
+        Its images; of another `TiffFile` where the description is wrong.
+    ome : Element, optional
+        The OME-XML of the file or its companion.
+    notes : list of str
+        Where description and pixels disagree.
+    """
+
+    file: tifffile.TiffFile
+    series: list[tifffile.TiffPageSeries]
+    ome: ElementTree.Element | None
+    notes: list[str]
+
+    def describe(self, number: int) -> Described:
+        """What the file tells of one of its images."""
+        if self.ome is None:
+            return imagej_description(self.file)
+        return ome_description(self.ome, [series.name for series in self.series], number)
 
 
-def read_tiff(path: Path, *, lazy: bool = False) -> Content:
-    """The first image of a TIFF file.
+def read_tiff(path: Path, *, series: int | str | None = None, level: int | None = None) -> Content:
+    """An image in a TIFF file, of which no pixels are read yet.
 
     Parameters
     ----------
     path : Path
-    lazy : bool
-        Leave the pixels in the file; the content's array reads them.
+    series : int or str, optional
+        Number (from 0) or name of one of several images; without it the first that is no label or
+        thumbnail of another one.
+    level : int, optional
+        Which of several resolutions, 0 being the finest, which is taken without it.
 
     Raises
     ------
     GvtzooError
-        When the file is truncated, or tells of more than it can hold.
+        When the file is truncated, tells of more than it can hold, or has no such series or level.
     Exception
         Whatever tifffile and the decoders raise for damaged files.
     """
-    with _complaints() as complaints, tifffile.TiffFile(path) as tiff:
-        if tiff.is_ome and tiff.ome_metadata:
-            _check_ome(tiff.ome_metadata, tiff.pages.first.size)
-        series = tiff.series[0]
-        _check_size(tiff, series)
-        _check_complete(tiff, path, complaints)
-        if len(tiff.series) > 1:
-            log.warning("%s holds %d images: the first is read", path.name, len(tiff.series))
-        array = _lazy_array(path, series) if lazy else series.asarray()
-        if len(array.shape) != len(series.axes):
-            raise GvtzooError(f"its pixels have shape {array.shape}, and axes {series.axes}")
-        if tiff.is_ome and tiff.ome_metadata:
-            pixel_size, unit, channels = _ome_metadata(tiff.ome_metadata)
-        else:
-            pixel_size, unit, channels = _imagej_metadata(tiff)
-        axes = _axes_of(series.axes)
-        written = str((tiff.imagej_metadata or {}).get(AXES_KEY, "")).lower()
+    with _complaints() as complaints:
+        opened = _open(path)
+        with opened.file:
+            number = _choose_series(opened, path, series)
+            chosen = opened.series[number]
+            levels = chosen.levels
+            _check_level(levels, level)
+            pixels = levels[level or 0]
+            _check_size(opened.file, pixels)
+            _check_complete(opened.file, path, pixels, complaints)
+            described = opened.describe(number)
+            shape = tuple(map(int, pixels.shape))
+            if len(shape) != len(pixels.axes):
+                raise GvtzooError(f"its pixels have shape {shape}, and axes {pixels.axes}")
+            array: Any = _raw_array(path, opened, pixels) or TiffArray(
+                path, number, level or 0, shape, np.dtype(pixels.dtype)
+            )
+            written = str((opened.file.imagej_metadata or {}).get(AXES_KEY, "")).lower()
+            notes = [*opened.notes, *described.notes, *_missing_planes(pixels)]
+            shapes = [_shape_text(one.shape) for one in levels]
+    if len(levels) > 1 and level is None:
+        notes.append(
+            f"has {len(levels)} resolutions ({', '.join(shapes)}): the finest is read, --level N "
+            "takes another"
+        )
+    said = [_plain(complaint) for complaint in complaints if IMAGEJ_COMPLAINT not in complaint]
+    for note in dict.fromkeys([*notes, *said]):
+        log.warning("%s: %s", path.name, note)
+    axes = _axes_of(pixels.axes)
     array, axes = _restore_single_axes(array, axes, written)
-    stated = series.axes if axes is None else ""
-    return Content(array, axes, stated, pixel_size, unit, channels)
+    stated = pixels.axes if axes is None else ""
+    pixel_size = _at_level(described.pixel_size, chosen, pixels)
+    return Content(array, axes, stated, pixel_size, described.unit, described.channels)
 
 
-def _lazy_array(path: Path, series: tifffile.TiffPageSeries) -> TiffArray:
-    dtype = np.dtype(series.dtype)
-    if series.dataoffset is not None:
-        return TiffArray(path, tuple(series.shape), dtype)
-    page = series.keyframe.chunks
-    chunks = (1,) * (len(series.shape) - len(page)) + tuple(page)
-    return TiffArray(path, tuple(series.shape), dtype, chunks)
+def _open(path: Path) -> _Tiff:
+    """The images that a file holds, in which all of its planes are, as far as that is possible."""
+    notes: list[str] = []
+    tiff = tifffile.TiffFile(path)
+    root = None
+    if tiff.is_ome and tiff.ome_metadata:
+        tiff, root = _described_by_ome(tiff, path, notes)
+    if not tiff.series:
+        raise GvtzooError("it holds no image")
+    if root is not None:
+        series = list(tiff.series)
+    else:
+        series = _as_imagej_says(tiff, path, notes)
+        series = _joined(series, notes)
+    notes += _unread_pages(tiff, series)
+    return _Tiff(tiff, series, root, notes)
+
+
+def _described_by_ome(
+    tiff: tifffile.TiffFile, path: Path, notes: list[str]
+) -> tuple[tifffile.TiffFile, ElementTree.Element | None]:
+    """The file as OME-XML describes it: its own, or that of the set that it is a part of."""
+    own = tiff.ome_metadata
+    assert own
+    root = ome_root(own)
+    if root is not None and root.find("{*}BinaryOnly") is not None:
+        companion = metadata_file(own)
+        xml = ome_xml(path)
+        if xml is None:
+            notes.append(
+                f"is one file of a set that {companion or 'a file elsewhere'} describes, which is "
+                "not here: only this file's planes are read, without their voxel size"
+            )
+            tiff.close()
+            return tifffile.TiffFile(path, is_ome=False), None
+        tiff.close()
+        tiff, root = tifffile.TiffFile(path, omexml=xml), ome_root(xml)
+    if root is None:
+        notes.append("its OME-XML is damaged: read as a plain TIFF, without voxel size and names")
+        tiff.close()
+        return tifffile.TiffFile(path, is_ome=False), None
+    check_ome(root, tiff.pages.first.size)
+    if not tiff.series:
+        notes.append("its OME-XML describes no image that is there: read as a plain TIFF")
+        tiff.close()
+        return tifffile.TiffFile(path, is_ome=False), None
+    return tiff, root
+
+
+def _as_imagej_says(
+    tiff: tifffile.TiffFile, path: Path, notes: list[str]
+) -> list[tifffile.TiffPageSeries]:
+    """The images of a file; all of its planes where an ImageJ description tells of fewer."""
+    series = list(tiff.series)
+    if not tiff.imagej_metadata:
+        return series
+    if series[0].kind == "imagej":
+        if len(tiff.pages) <= math.prod(series[0].shape) // series[0].keyframe.size:
+            return series
+        plain = list(tifffile.TiffFile(path, is_imagej=False).series)
+        if math.prod(plain[0].shape) <= math.prod(series[0].shape):
+            return series
+        series = plain
+    planes = math.prod(series[0].shape) // series[0].keyframe.size
+    said = ", ".join(
+        f"{tiff.imagej_metadata[key]} {key}"
+        for key in ("images", "channels", "slices", "frames")
+        if key in tiff.imagej_metadata
+    )
+    notes.append(
+        f"its ImageJ description ({said}) does not fit its {planes} planes: all are read, as z "
+        "unless --axes says otherwise"
+    )
+    return series
+
+
+def _joined(
+    series: list[tifffile.TiffPageSeries], notes: list[str]
+) -> list[tifffile.TiffPageSeries]:
+    """A stack that was written plane by plane, each of which counts as an image: one image."""
+    first = series[0]
+    alike = len(series) > 1 and all(
+        one.kind == "shaped"
+        and one.shape == first.shape
+        and math.prod(one.shape) == one.keyframe.size
+        and one.keyframe.hash == first.keyframe.hash
+        and len(one.levels) == 1
+        for one in series
+    )
+    if not alike:
+        return series
+    pages = [one.keyframe for one in series]
+    notes.append(f"was written plane by plane: its {len(pages)} planes are read as one stack")
+    shape, axes = (len(pages), *first.shape), f"I{first.axes}"
+    return [tifffile.TiffPageSeries(pages, shape, first.dtype, axes)]
+
+
+def _unread_pages(tiff: tifffile.TiffFile, series: Sequence[tifffile.TiffPageSeries]) -> list[str]:
+    """Planes of the file that are in none of its images."""
+    if series[0].kind not in ("ome", "imagej", "shaped"):
+        return []
+    read = {
+        page.index
+        for one in series
+        for level in one.levels
+        for page in level.pages
+        if page is not None and page.parent.filehandle.name == tiff.filehandle.name
+    }
+    stored_behind = any(len(one.pages) == 1 and len(one) > 1 for one in series)
+    unread = 0 if stored_behind else len(tiff.pages) - len(read & set(range(len(tiff.pages))))
+    if not unread:
+        return []
+    return [f"{unread} of its {len(tiff.pages)} planes are in no image that it describes: not read"]
+
+
+def _choose_series(opened: _Tiff, path: Path, wanted: int | str | None) -> int:
+    """The number of the image to be read, with a note where it was not asked for."""
+    series = opened.series
+    names = [f"{number}{_name(one)}" for number, one in enumerate(series)]
+    listed = ", ".join(
+        f"{name} {_shape_text(one.shape)}"
+        for name, one in list(zip(names, series, strict=True))[:MOST_LISTED]
+    )
+    listed += ", …" if len(series) > MOST_LISTED else ""
+    if wanted is not None:
+        number = _number_of(wanted, series)
+        if number is None:
+            images = "1 image" if len(series) == 1 else f"{len(series)} images"
+            raise GvtzooError(f"there is no series {wanted}, it holds {images}: {listed}")
+        return number
+    own = [n for n, one in enumerate(series) if _is_in(one, path)] or list(range(len(series)))
+    number = next((n for n in own if not _is_beside(n, series)), own[0])
+    # Positions in files of their own are found by these.
+    if len(own) > 1:
+        opened.notes.append(
+            f"holds {len(series)} images ({listed}): {names[number]} is read, --series N takes "
+            "another"
+        )
+    return number
+
+
+def _name(series: tifffile.TiffPageSeries) -> str:
+    return f" '{series.name}'" if series.name and series.name != series.kind else ""
+
+
+def _number_of(wanted: int | str, series: Sequence[tifffile.TiffPageSeries]) -> int | None:
+    names = [one.name for one in series]
+    if wanted in names:
+        return names.index(str(wanted))
+    try:
+        number = int(wanted)
+    except ValueError:
+        return None
+    return number if 0 <= number < len(series) else None
+
+
+def _is_in(series: tifffile.TiffPageSeries, path: Path) -> bool:
+    """Whether an image has planes in this file of a set."""
+    return any(
+        page is not None and page.parent.filehandle.name == path.name for page in series.pages
+    )
+
+
+def _is_beside(number: int, series: Sequence[tifffile.TiffPageSeries]) -> bool:
+    """Whether the name or type of an image tells that it is about another one."""
+    one = series[number]
+    words = re.split(r"[\W_\d]+", one.name.lower())
+    if any(BESIDE.fullmatch(word) for word in words):
+        return True
+    if one.keyframe.is_mask or one.keyframe.is_reduced:
+        return True
+    others = [np.dtype(other.dtype) for n, other in enumerate(series) if n != number]
+    dtype = np.dtype(one.dtype)
+    counts = dtype.kind == "b" or (dtype.kind in "ui" and dtype.itemsize >= 4)
+    return counts and any(
+        other.kind == "f" or (other.kind in "ui" and other.itemsize < 4) for other in others
+    )
+
+
+def _check_level(levels: Sequence[tifffile.TiffPageSeries], level: int | None) -> None:
+    if level is not None and not 0 <= level < len(levels):
+        shapes = ", ".join(f"{n} {_shape_text(one.shape)}" for n, one in enumerate(levels))
+        raise GvtzooError(f"there is no level {level}, its levels are: {shapes}")
+
+
+def _at_level(
+    pixel_size: dict[str, float],
+    finest: tifffile.TiffPageSeries,
+    level: tifffile.TiffPageSeries,
+) -> dict[str, float]:
+    """Voxel sizes at a coarser resolution."""
+    fine = dict(zip(finest.axes.lower(), finest.shape, strict=True))
+    coarse = dict(zip(level.axes.lower(), level.shape, strict=True))
+    return {
+        axis: size * (fine.get(axis, 1) / coarse.get(axis, fine.get(axis, 1)))
+        for axis, size in pixel_size.items()
+    }
+
+
+def _raw_array(path: Path, opened: _Tiff, series: tifffile.TiffPageSeries) -> RawArray | None:
+    """The image's pixels where they lie in the file as they are; None where they do not."""
+    keyframe, shape = series.keyframe, tuple(map(int, series.shape))
+    if not keyframe.is_final or keyframe.dtype is None or series.transform is not None:
+        return None
+    dtype = np.dtype(series.dtype).newbyteorder(opened.file.byteorder)
+    single = len(series.pages) == 1
+    if single and series.dataoffset is not None and _is_in(series, path):
+        return RawArray(path, shape, dtype, (int(series.dataoffset),))
+    offsets = []
+    for page in series.pages:
+        if page is None or page.parent.filehandle.name != path.name or not _is_run(page):
+            return None
+        offsets.append(int(page.dataoffsets[0]))
+    planes = shape[: len(shape) - len(keyframe.shape)]
+    if math.prod(planes) != len(offsets) or shape[len(planes) :] != keyframe.shape:
+        return None
+    return RawArray(path, shape, dtype, tuple(offsets))
+
+
+def _is_run(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """Whether the parts of a page follow each other in the file, and are all there."""
+    offsets = np.asarray(page.dataoffsets, np.int64)
+    counts = np.asarray(page.databytecounts, np.int64)
+    return (
+        len(offsets) > 0
+        and len(offsets) == len(counts)
+        and offsets[0] > 0
+        and bool(np.all(offsets[1:] == offsets[:-1] + counts[:-1]))
+        and int(counts.sum()) == page.nbytes
+    )
 
 
 @contextmanager
@@ -170,8 +428,8 @@ def _complaints() -> Iterator[list[str]]:
     def collect(record: logging.LogRecord) -> bool:
         if record.thread != thread:
             return True
-        messages.append(record.getMessage())
-        log.debug("%s", messages[-1])
+        if record.levelno > logging.DEBUG:
+            messages.append(record.getMessage())
         return False
 
     logger = logging.getLogger("tifffile")
@@ -182,29 +440,9 @@ def _complaints() -> Iterator[list[str]]:
         logger.removeFilter(collect)
 
 
-def _check_ome(xml: str, voxels: int) -> None:
-    """Refuse files elsewhere, and more planes, of `voxels` each, than anyone has."""
-    # OME-XML has no document type, by whose entities a short text becomes one of any size.
-    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise GvtzooError("its OME-XML has a document type, which is not read")
-    for element in ElementTree.fromstring(xml).iter():
-        tag = element.tag.rpartition("}")[2]
-        name = element.get("FileName", "") if tag == "UUID" else ""
-        if "/" in name or "\\" in name:
-            raise GvtzooError(f"its OME-XML names a file in another folder, {name}")
-        if tag == "TiffData":
-            _check_planes(tag, max(map(int, element.attrib.values()), default=0))
-        elif tag == "Pixels":
-            sizes = [int(element.get(f"Size{axis}", "1")) for axis in "TCZYX"]
-            _check_planes(tag, math.prod(sizes) // max(1, voxels))
-        elif tag.startswith("ModuloAlong") and "Start" in element.attrib:
-            start, end, step = (float(element.get(key, "1")) for key in ("Start", "End", "Step"))
-            _check_planes(tag, int(1 + (end - start) / step))
-
-
-def _check_planes(tag: str, planes: int) -> None:
-    if planes > MOST_PLANES:
-        raise GvtzooError(f"its OME-XML ({tag}) has {planes} planes, more than {MOST_PLANES}")
+def _plain(complaint: str) -> str:
+    """What tifffile says, without its own name of the file."""
+    return " ".join(TIFFFILE_NAME.sub("", complaint).split())
 
 
 def _check_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
@@ -222,20 +460,36 @@ def _check_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Non
         )
 
 
-def _check_complete(tiff: tifffile.TiffFile, path: Path, complaints: Sequence[str]) -> None:
+def _check_complete(
+    tiff: tifffile.TiffFile,
+    path: Path,
+    series: tifffile.TiffPageSeries,
+    complaints: Sequence[str],
+) -> None:
     if any(DAMAGE.search(message) for message in complaints):
-        raise GvtzooError(f"{path} is truncated or damaged: copy or export it again")
-    pages = list(tiff.series[0].pages)
-    for page in pages:
+        raise GvtzooError("it is truncated or damaged: copy or export it again")
+    for page in series.pages:
         if page is None:
             continue
         stored = zip(page.dataoffsets, page.databytecounts, strict=False)
         ends = max((offset + count for offset, count in stored), default=0)
         if ends > page.parent.filehandle.size:
-            raise GvtzooError(f"{path} is truncated, it ends within its pixels: copy it again")
+            raise GvtzooError("it is truncated, it ends within its pixels: copy it again")
+    # Of ImageJ's hyperstacks beyond 4 GB only the first plane is listed.
+    if len(series.pages) == 1 and series.dataoffset is not None:
+        ends = series.dataoffset + series.nbytes
+        if ends > tiff.filehandle.size:
+            raise GvtzooError("it is truncated, it ends within its pixels: copy it again")
+
+
+def _missing_planes(series: tifffile.TiffPageSeries) -> list[str]:
+    pages = list(series.pages)
     missing = sum(page is None for page in pages)
-    if missing:
-        log.warning("%s lacks %d of its %d planes: they are zero", path.name, missing, len(pages))
+    return [f"lacks {missing} of its {len(pages)} planes: they are zero"] if missing else []
+
+
+def _shape_text(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _axes_of(axes: str) -> str | None:
@@ -250,216 +504,5 @@ def _axes_of(axes: str) -> str | None:
 def _restore_single_axes(array: Any, axes: str | None, written: str) -> tuple[Any, str | None]:
     if axes is None or [axis for axis in written if axis in axes] != list(axes):
         return array, axes
-    if isinstance(array, np.ndarray):
-        sizes = dict(zip(axes, array.shape, strict=True))
-        return array.reshape([sizes.get(axis, 1) for axis in written]), written
     numbers = {axis: number for number, axis in enumerate(axes)}
     return View(array, tuple(numbers.get(axis) for axis in written)), written
-
-
-def _imagej_metadata(tiff: tifffile.TiffFile) -> tuple[dict[str, float], str, list[str]]:
-    metadata: Mapping[str, Any] = tiff.imagej_metadata or {}
-    unit = length_unit(str(metadata.get("unit", "")))
-    sizes = _resolution(tiff.pages.first.tags, unit)
-    if isinstance(metadata.get("spacing"), (int, float)):
-        z_unit = length_unit(str(metadata.get("zunit", ""))) or unit
-        sizes["z"] = (abs(float(metadata["spacing"])), z_unit)
-    pixel_size, unit = in_one_unit(sizes)
-    if isinstance(metadata.get("finterval"), (int, float)):
-        interval = seconds(float(metadata["finterval"]), str(metadata.get("tunit", "")))
-        if interval is not None:
-            pixel_size["t"] = interval
-    # One label per plane, channels changing fastest.
-    count = metadata.get("channels", 1)
-    labels = [str(label).split("\n")[0] for label in (metadata.get("Labels") or [])[:count]]
-    return pixel_size, unit, labels if count > 1 else []
-
-
-def _resolution(tags: tifffile.TiffTags, unit: str) -> dict[str, tuple[float, str]]:
-    unit_tag = tags.get("ResolutionUnit")
-    resolution_unit = {2: "inch", 3: "cm"}.get(int(unit_tag.value) if unit_tag else 1, "")
-    sizes = {}
-    for axis, name in (("y", "YResolution"), ("x", "XResolution")):
-        numerator, denominator = tags[name].value if name in tags else (0, 0)
-        if not numerator or not denominator:
-            continue
-        size = denominator / numerator
-        micrometers = size * MICROMETERS.get(resolution_unit, 0)
-        if unit:
-            sizes[axis] = (size, unit)
-        elif 0 < micrometers < 10:
-            # Coarser than 10 µm is the resolution of a print or screen, not of a microscope.
-            sizes[axis] = (micrometers, MICROMETER)
-    return sizes
-
-
-def _ome_metadata(xml: str) -> tuple[dict[str, float], str, list[str]]:
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
-    if pixels is None:
-        return {}, "", []
-    sizes = {}
-    for axis in "zyx":
-        name = f"PhysicalSize{axis.upper()}"
-        if name in pixels.attrib:
-            unit = length_unit(pixels.get(f"{name}Unit", MICROMETER))
-            sizes[axis] = (float(pixels.attrib[name]), unit)
-    pixel_size, unit = in_one_unit(sizes)
-    if "TimeIncrement" in pixels.attrib:
-        interval = seconds(
-            float(pixels.attrib["TimeIncrement"]), pixels.get("TimeIncrementUnit", "s")
-        )
-        if interval is not None:
-            pixel_size["t"] = interval
-    channels = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
-    return pixel_size, unit, channels if all(channels) else []
-
-
-def write_tiff(path: Path, image: xr.DataArray, name: str) -> None:
-    """Write an ImageJ hyperstack; beyond 4 GB, where ImageJ's own format ends, a big OME-TIFF.
-
-    Parameters
-    ----------
-    path : path
-    image : DataArray
-        Axes out of ``tczyx``, stored in the order TZCYX. uint8, uint16 and float32 keep their
-        type, others become float32.
-    name : str
-        What to call the file in messages.
-
-    Raises
-    ------
-    GvtzooError
-        When axes or values do not fit.
-    """
-    unfit = [str(axis) for axis in image.dims if str(axis) not in IMAGEJ_ORDER]
-    if unfit:
-        raise GvtzooError(
-            f"{name}: ImageJ's TIFF has no axis {', '.join(unfit).upper()}: "
-            "write one file for each of its positions, or npy"
-        )
-    if not {"y", "x"} <= set(image.dims):
-        raise GvtzooError(f"{name}: an image of axes {image.dims} is no TIFF, y and x are needed")
-    if image.size == 0:
-        raise GvtzooError(f"{name}: an empty image (shape {image.shape}) is no TIFF")
-    image = image.transpose(*(axis for axis in IMAGEJ_ORDER if axis in image.dims))
-    array = _storable(image.to_numpy(), name)
-    shape, options = _format_of(image, array.nbytes)
-    tifffile.imwrite(path, array.reshape(shape), **options)
-
-
-def create_tiff(path: Path, image: LazyImage) -> np.memmap:
-    """A new TIFF file to be filled, of the format that `write_tiff` would choose.
-
-    Parameters
-    ----------
-    path : Path
-    image : LazyImage
-        What it will look like: float32, axes out of ``tzcyx`` in this order. None of its values is
-        read.
-
-    Returns
-    -------
-    memmap
-        Of the image's shape.
-    """
-    described = xr.DataArray(
-        np.broadcast_to(np.float32(0), image.array.shape),
-        dims=image.dims,
-        attrs={"pixel_size": image.pixel_size, "unit": image.unit},
-    )
-    shape, options = _format_of(described, 4 * described.size)
-    tifffile.memmap(path, shape=shape, dtype=np.float32, byteorder="=", **options)
-    return open_created_tiff(path, image.array.shape)
-
-
-def open_created_tiff(path: Path, shape: Sequence[int]) -> np.memmap:
-    """A file that `create_tiff` has made, to be filled."""
-    with tifffile.TiffFile(path) as tiff:
-        offset = tiff.series[0].dataoffset
-    assert offset is not None  # uncompressed
-    return np.memmap(path, np.dtype("=f4"), "r+", offset, tuple(shape))
-
-
-def _format_of(image: xr.DataArray, size: int) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Shape and options for tifffile."""
-    if size > LARGEST_CLASSIC_TIFF:
-        return tuple(image.shape), _ome_options(image)
-    # All axes of the format, the last for colours: nothing is left to guess from small sizes.
-    shape = tuple(image.sizes.get(axis, 1) for axis in (*IMAGEJ_ORDER, "colour"))
-    return shape, _imagej_options(image)
-
-
-def _imagej_options(image: xr.DataArray) -> dict[str, Any]:
-    sizes, unit = _calibration(image)
-    metadata: dict[str, Any] = {AXES_KEY: "".join(map(str, image.dims)).upper()}
-    # Without a size zero, which programs take as unknown: tifffile would state 1 per unit.
-    x, y = (1 / sizes[axis] if axis in sizes else 0.0 for axis in "xy")
-    if unit and sizes:
-        metadata["unit"] = "um" if unit == MICROMETER else _ascii(unit)
-    if "z" in sizes:
-        metadata["spacing"] = sizes["z"]
-    if "t" in sizes:
-        metadata["finterval"] = sizes["t"]
-    if "c" in image.coords and image.sizes.get("c", 1) > 1:
-        planes = image.sizes.get("t", 1) * image.sizes.get("z", 1)
-        metadata["Labels"] = [str(label) for label in image.coords["c"].values] * planes
-    return {
-        "imagej": True,
-        "photometric": "minisblack",
-        "metadata": metadata,
-        "resolution": (x, y),
-        "resolutionunit": "NONE",
-    }
-
-
-def _ome_options(image: xr.DataArray) -> dict[str, Any]:
-    sizes, unit = _calibration(image)
-    metadata: dict[str, Any] = {"axes": "".join(map(str, image.dims)).upper()}
-    for axis in "zyx":
-        if axis in sizes and unit in MICROMETERS:
-            metadata[f"PhysicalSize{axis.upper()}"] = sizes[axis]
-            metadata[f"PhysicalSize{axis.upper()}Unit"] = "µm" if unit == MICROMETER else unit
-    if "t" in sizes:
-        metadata["TimeIncrement"] = sizes["t"]
-        metadata["TimeIncrementUnit"] = "s"
-    if "c" in image.coords and "c" in image.dims:
-        metadata["Channel"] = {"Name": [str(label) for label in image.coords["c"].values]}
-    return {"bigtiff": True, "ome": True, "photometric": "minisblack", "metadata": metadata}
-
-
-def _calibration(image: xr.DataArray) -> tuple[dict[str, float], str]:
-    sizes = image.attrs.get("pixel_size") or {}
-    kept = {
-        axis: float(size)
-        for axis, size in sizes.items()
-        # TIFF's fractions hold no others.
-        if axis in image.dims and 1e-9 <= size <= 1e9
-    }
-    return kept, str(image.attrs.get("unit") or "")
-
-
-def _ascii(text: str) -> str:
-    return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in text)
-
-
-def _storable(array: np.ndarray, name: str) -> np.ndarray:
-    """As one of the types that ImageJ shows: uint8, uint16, float32."""
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if array.dtype in (np.uint8, np.uint16, np.float32):
-        return array
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8)
-    if array.dtype.kind not in "uif":
-        raise GvtzooError(f"{name}: {array.dtype} values do not fit TIFF, only real numbers do")
-    if array.dtype.kind in "ui" and array.dtype.itemsize > 2:
-        largest = max(-int(array.min()), int(array.max()))
-        if largest > LARGEST_EXACT_INTEGER:
-            raise GvtzooError(
-                f"{name}: the value {largest} does not fit ImageJ's float32, "
-                f"which is exact up to {LARGEST_EXACT_INTEGER}: write npy"
-            )
-    try:
-        with np.errstate(over="raise"):
-            return array.astype(np.float32)
-    except FloatingPointError:
-        raise GvtzooError(f"{name}: values above 3.4e38 do not fit TIFF's float32") from None

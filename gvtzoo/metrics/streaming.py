@@ -16,7 +16,7 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import Box, View
-from gvtzoo.images.normalization import percentiles
+from gvtzoo.images.statistics import percentiles
 from gvtzoo.metrics.pair import (
     CONSTANT_TARGET,
     TARGET_PERCENTILES,

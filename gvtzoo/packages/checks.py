@@ -26,12 +26,16 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.packages.code import TRUST, strangers_code
 from gvtzoo.packages.exports import NEWEST_IR, TORCHSCRIPT_OPERATORS, torchscript_operators
-from gvtzoo.packages.reader import ModelPackage, file_digests, open_package
-from gvtzoo.packages.writer import FORMAT_VERSION, OPSET, RDF, load_offline
+from gvtzoo.packages.reader import ModelPackage, Package, file_digests, named_files, open_package
+from gvtzoo.packages.torchscript import vetted_torchscript
+from gvtzoo.packages.vetted import vetted_description
+from gvtzoo.packages.writer import FORMAT_VERSION, OPSET, RDF
 
 if TYPE_CHECKING:
     from bioimageio.spec import ValidationSummary
+    from bioimageio.spec.model.v0_5 import ModelDescr
 
     from gvtzoo.networks import Network
 
@@ -69,15 +73,19 @@ class CheckResult:
     detail: str
 
 
-def check_package(path: str | Path) -> list[CheckResult]:
+def check_package(path: str | Path, *, trust: bool = False) -> list[CheckResult]:
     """Run every check on a package.
 
-    The architecture file of the package is run, as bioimageio.core does for the PyTorch weights.
+    bioimageio.core runs the package's architecture file for the PyTorch weights, and its
+    TorchScript. Without trust that happens where they are known to be harmless only, whatever the
+    package says of its origin: else, these checks fail.
 
     Parameters
     ----------
     path : path
         Zip, folder, or description.
+    trust : bool
+        Whether code of others may run.
 
     Returns
     -------
@@ -91,26 +99,28 @@ def check_package(path: str | Path) -> list[CheckResult]:
     """
     package = open_package(path)
     own_prediction = cache(partial(_own_prediction, package))
+    described = cache(partial(_described, package, trust))
     checks: list[tuple[str, Callable[[], str]]] = [
         ("flat folder", partial(_check_flat, package)),
         ("description", partial(_check_description, package)),
-        ("checksums", partial(_check_digests, package)),
+        ("checksums", partial(check_files, package)),
         ("sizes", partial(_check_sizes, package)),
         ("processing", partial(_check_processing, package)),
+        ("code", partial(_check_code, package, trust)),
         ("onnx version", partial(_check_onnx, package)),
-        ("torchscript operators", partial(_check_torchscript, package)),
+        ("torchscript operators", partial(_check_torchscript, package, trust)),
         ("gvtzoo prediction", partial(_check_prediction, package, own_prediction)),
     ]
     for weights in WEIGHTS_FORMATS:
         checks += [
-            (f"bioimageio test, {weights}", partial(_check_bioimageio, package, weights)),
+            (f"bioimageio test, {weights}", partial(_check_bioimageio, described, weights)),
             (
                 f"bioimageio prediction, {weights}",
-                partial(_check_pipeline, package, weights, own_prediction),
+                partial(_check_pipeline, package, described, weights, own_prediction),
             ),
         ]
     with _quiet(), _little_garbage():
-        return [_run(name, check) for name, check in checks]
+        return [run_check(name, check) for name, check in checks]
 
 
 def predict_normalized(package: ModelPackage, image: np.ndarray, network: Network) -> np.ndarray:
@@ -143,7 +153,8 @@ class _CheckError(Exception):
     """What a check found wrong, in one line."""
 
 
-def _run(name: str, check: Callable[[], str]) -> CheckResult:
+def run_check(name: str, check: Callable[[], str]) -> CheckResult:
+    """What a check finds; one that breaks off has failed."""
     try:
         return CheckResult(name, True, check())
     except (_CheckError, GvtzooError) as error:
@@ -207,11 +218,34 @@ def _check_description(package: ModelPackage) -> str:
     return f"{rdf['id']} {rdf.get('version', '')}, format {FORMAT_VERSION}"
 
 
-def _check_digests(package: ModelPackage) -> str:
-    names = {name for name, _ in file_digests(package.rdf)}
-    for name in sorted(names):
-        package.read(name)
-    return f"{len(names)} files"
+def check_files(package: Package) -> str:
+    """Read every file that a description names, and compare the checksums that it states.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Raises
+    ------
+    GvtzooError
+        When one is missing, damaged, or another.
+    """
+    names, stated = list(named_files(package.rdf)), dict(file_digests(package.rdf))
+    for name in names:
+        package.verify(name)
+    return f"{len(names)} files, {len(stated)} with SHA-256"
+
+
+def _check_code(package: ModelPackage, trust: bool) -> str:
+    entry = _weights(package, "pytorch_state_dict").get("architecture")
+    found = strangers_code(package)
+    name = package.config.network.network_class().__name__
+    if found is None and not (isinstance(entry, dict) and entry.get("callable") == name):
+        found = f"its network is not {name}"
+    if found is not None and not trust:
+        raise _CheckError(f"not gvtzoo's own, and not run: {found}: read it, and {TRUST}")
+    return f"not gvtzoo's own: {found}" if found else "all of it is gvtzoo's own"
 
 
 def _check_sizes(package: ModelPackage) -> str:
@@ -250,12 +284,18 @@ def _check_onnx(package: ModelPackage) -> str:
     return f"opset {opset}, IR {model.ir_version}"
 
 
-def _check_torchscript(package: ModelPackage) -> str:
+def _check_torchscript(package: ModelPackage, trust: bool) -> str:
     import io
 
     import torch
 
-    content = package.read(_weights(package, "torchscript")["source"])
+    name = _weights(package, "torchscript")["source"]
+    content = package.read(name)
+    if not trust:
+        try:
+            content = vetted_torchscript(content)
+        except GvtzooError as error:
+            raise _CheckError(f"{name} {error}: {TRUST}") from error
     operators = torchscript_operators(torch.jit.load(io.BytesIO(content), map_location="cpu"))
     newer = operators - TORCHSCRIPT_OPERATORS
     if newer:
@@ -274,18 +314,33 @@ def _check_prediction(package: ModelPackage, own_prediction: Callable[[], np.nda
     return _compare(own_prediction(), package.test_output())
 
 
-def _check_bioimageio(package: ModelPackage, weights: WeightsFormat) -> str:
-    from bioimageio.core import test_model
+def _described(package: ModelPackage, trust: bool) -> ModelDescr:
+    """As bioimageio has it, once nothing in the package can run unasked."""
     from bioimageio.spec import InvalidDescr
+    from bioimageio.spec.model.v0_5 import ModelDescr
 
-    _weights(package, weights)
-    model = load_offline(_source(package), package.rdf)
+    _check_code(package, trust)
+    model = vetted_description(package, trust=trust)
     if isinstance(model, InvalidDescr):
         raise _CheckError(f"the description is not valid: {_first_error(model.validation_summary)}")
-    summary = test_model(model, weight_format=weights)
+    if not isinstance(model, ModelDescr):
+        raise _CheckError(f"it is not a model of format 0.5, but a {model.type}")
+    return model
+
+
+def _check_bioimageio(described: Callable[[], ModelDescr], weights: WeightsFormat) -> str:
+    from bioimageio.core import test_model
+
+    summary = test_model(_with(described(), weights), weight_format=weights)
     if summary.status != "passed":  # "valid-format" hides outputs that are not reproduced
         raise _CheckError(f"status {summary.status}: {_first_error(summary)}")
     return f"{len(summary.details)} tests"
+
+
+def _with(model: ModelDescr, weights: WeightsFormat) -> ModelDescr:
+    if getattr(model.weights, weights) is None:
+        raise _CheckError(f"the package has no {weights} weights")
+    return model
 
 
 def _first_error(summary: ValidationSummary) -> str:
@@ -294,24 +349,21 @@ def _first_error(summary: ValidationSummary) -> str:
 
 
 def _check_pipeline(
-    package: ModelPackage, weights: WeightsFormat, own_prediction: Callable[[], np.ndarray]
+    package: ModelPackage,
+    described: Callable[[], ModelDescr],
+    weights: WeightsFormat,
+    own_prediction: Callable[[], np.ndarray],
 ) -> str:
     from bioimageio.core import MemberId, Sample, Tensor, create_prediction_pipeline
-    from bioimageio.spec import load_model_description
 
-    _weights(package, weights)
     ids = [axis.get("id", axis["type"]) for axis in package.rdf["inputs"][0]["axes"]]
     # Axes by name: bioimageio.core guesses those of bare arrays by their sizes.
     tensor = Tensor(package.test_input(), dims=ids)
-    model = load_model_description(_source(package), perform_io_checks=False)
+    model = _with(described(), weights)
     with create_prediction_pipeline(model, weight_format=weights) as pipeline:
         sample = Sample(members={MemberId("input"): tensor}, stat={}, id="test")
         output = pipeline.predict_sample_without_blocking(sample).members[MemberId("output")]
     return _compare(output.data.to_numpy(), own_prediction())
-
-
-def _source(package: ModelPackage) -> Path:
-    return package.path / RDF if package.path.is_dir() else package.path
 
 
 def _own_prediction(package: ModelPackage) -> np.ndarray:

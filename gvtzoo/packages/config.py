@@ -1,11 +1,20 @@
-"""What a package says of itself to gvtzoo: ``config.gvtzoo`` in its ``rdf.yaml``."""
+"""What a package says of itself to gvtzoo: ``config.gvtzoo`` in its ``rdf.yaml``.
+
+It is written strictly and read tolerantly, so that a package of tomorrow opens in the gvtzoo of
+today. `format` is "1", and "1.1" and so on once something is added that older versions may leave
+out; what they may not leave out, because predictions would be others, makes it "2". A setting that
+is added to a network or a normalization has a value that means "as before" (null, false or nothing
+in it), with which older versions leave it out, too.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
@@ -13,10 +22,20 @@ from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
 MOST_FILES = 500  # of `TrainedOn`: descriptions are YAML, which is read slowly
+FORMAT = "1"
+ROUNDS = 3  # of leaving out what is unknown: in what is left, more may come to light
+# Below these, what is unknown would make predictions others.
+BINDING = ("network", "normalization")
+
+
+def _check_format(text: str) -> str:
+    if re.fullmatch(r"1(\.\d{1,6})?", text) is None:
+        raise ValueError(f"this gvtzoo reads format {FORMAT}, not {text[:20]!r}: update gvtzoo")
+    return text
 
 
 class Packaged(BaseModel):
-    """A part of ``config.gvtzoo``: unknown keys are errors."""
+    """A part of ``config.gvtzoo``: unknown keys are errors (see `read_config`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,8 +103,8 @@ class PackageConfig(Packaged):
 
     Attributes
     ----------
-    format : {"1"}
-        Of this mapping.
+    format : str
+        Of this mapping, such as "1" or "1.2"; `FORMAT` is written.
     task : {"label_free", "denoising", "projection"}
     network : NetworkConfig or BaselineConfig
         With the uncertainty head, where the weights have one.
@@ -109,7 +128,7 @@ class PackageConfig(Packaged):
         predicted are; derived from `recipe` where a package does not say.
     """
 
-    format: Literal["1"] = "1"
+    format: Annotated[str, AfterValidator(_check_format)] = FORMAT
     task: Task
     network: AnyNetworkConfig
     normalization: NormalizationConfig
@@ -161,3 +180,56 @@ class PackageConfig(Packaged):
     def exact(self) -> bool:
         """Whether images of any size can be predicted exactly: GVTNets can."""
         return isinstance(self.network, NetworkConfig)
+
+
+def read_config(content: Any) -> tuple[PackageConfig, tuple[str, ...]]:
+    """A package's configuration, of this or a newer version of gvtzoo.
+
+    Parameters
+    ----------
+    content : mapping
+        ``config.gvtzoo``.
+
+    Returns
+    -------
+    PackageConfig, tuple of str
+        And the keys that are unknown here and were left out, such as ``metadata.colour``.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When it does not hold what it has to, is of another major format, or has unknown settings
+        of network or normalization that mean something.
+    """
+    unknown: list[str] = []
+    content = copy.deepcopy(content)
+    for _ in range(ROUNDS):
+        try:
+            return PackageConfig.model_validate(content), tuple(unknown)
+        except ValidationError as error:
+            # What else is wrong may follow from them.
+            found = [_leave_out(content, problem) for problem in error.errors()]
+            if not any(found):
+                raise
+            unknown += [name for name in found if name is not None]
+    return PackageConfig.model_validate(content), tuple(unknown)
+
+
+def _leave_out(content: Any, problem: Any) -> str | None:
+    """Remove a key that is not known here; its name, or None where it has to be known."""
+    if problem["type"] != "extra_forbidden":
+        return None
+    *place, key = problem["loc"]
+    parts = []
+    for part in place:
+        # Tags of unions stand in the place, too, but not in the content.
+        inside = isinstance(content, dict) and part in content
+        if inside or (isinstance(content, list) and isinstance(part, int)):
+            content = content[part]
+            parts.append(str(part))
+    if not isinstance(content, dict) or key not in content:
+        return None
+    if parts[:1] and parts[0] in BINDING and content[key] not in (None, False, "", [], {}):
+        return None
+    del content[key]
+    return ".".join([*parts, str(key)])

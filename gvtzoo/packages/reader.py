@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import pickletools
 import re
 import stat
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.core.yaml import LARGEST as LARGEST_YAML
 from gvtzoo.core.yaml import read_yaml
 
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
     from gvtzoo.networks import Network
     from gvtzoo.packages.config import PackageConfig
 
+log = logging.getLogger(__name__)
+
+# The first of these that is there, or else the one file with the suffix.
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
+DESCRIPTION_SUFFIX = ".bioimageio.yaml"
+# Keys of descriptions that hold names of files, and those below which anything may stand.
+FILE_KEYS = {
+    *("source", "documentation", "covers", "file", "files"),
+    *("test_inputs", "test_outputs", "sample_inputs", "sample_outputs"),
+}
+FREE_KEYS = {"config", "kwargs"}
 LARGEST_PACKAGE = 8 * 2**30  # bytes, unpacked
 LARGEST_TENSOR = 2**28
 MOST_MEMBERS = 1000
@@ -74,8 +85,8 @@ class Package:
         for piece in _pieces(self.path, name, largest):
             digest.update(piece)
             yield piece
-        expected = dict(file_digests(self.rdf)).get(name)
-        if expected is not None and digest.hexdigest() != expected:
+        expected = {text for file, text in file_digests(self.rdf) if file == name}
+        if expected - {digest.hexdigest()}:
             raise GvtzooError(
                 f"{self.path}: {name} is damaged (its SHA-256 is not that of the description): "
                 "download or make the package again"
@@ -159,19 +170,17 @@ def open_package(path: str | Path) -> ModelPackage:
         When there is nothing, or the archive is damaged, could write outside its folder, unpacks
         to an absurd size, or was not made by gvtzoo.
     """
-    path = Path(path)
-    rdf = read_description(path)
-    if path.name in DESCRIPTIONS:
-        path = path.parent
-    package = ModelPackage(path, rdf, _config(path, rdf))
-    package.verify(_weights_file(rdf))
+    opened = open_files(path)
+    config = _config(opened.path, opened.rdf)
+    package = ModelPackage(opened.path, opened.rdf, config)
+    package.verify(_weights_file(package.rdf))
     return package
 
 
-def read_description(path: str | Path) -> dict[str, Any]:
-    """The whole description of a package, from its zip, its folder, or the file itself.
+def open_files(path: str | Path) -> Package:
+    """A package of any origin, from its zip, its folder, or the description in it.
 
-    Nothing else of the package is read or checked.
+    Nothing but the description is read or checked.
 
     Raises
     ------
@@ -181,13 +190,39 @@ def read_description(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise GvtzooError(f"{path} does not exist")
-    if path.name in DESCRIPTIONS:
-        path = path.parent
-    names = _names(path)
-    found = [name for name in DESCRIPTIONS if name in names]
-    if not found:
-        raise GvtzooError(f"{path} is not a model package: there is no rdf.yaml in it")
-    return _description(path, found[0])
+    if is_description(path.name):
+        return Package(path.parent, _description(path.parent, path.name))
+    return Package(path, _description(path, _find_description(path)))
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """The whole description of a package: that of `open_files`."""
+    return open_files(path).rdf
+
+
+def is_description(name: str) -> bool:
+    """Whether a file is a description, by its name."""
+    return name in DESCRIPTIONS or name.endswith(DESCRIPTION_SUFFIX)
+
+
+def is_package_folder(path: Path) -> bool:
+    """Whether a package lies unpacked in a folder."""
+    return path.is_dir() and any(is_description(file.name) for file in path.iterdir())
+
+
+def _find_description(path: Path) -> str:
+    names = [name for name in _names(path) if is_description(name) and "/" not in name]
+    for name in DESCRIPTIONS:
+        if name in names:
+            return name
+    if len(names) > 1:
+        raise GvtzooError(f"{path} has several descriptions: name one of {', '.join(names)}")
+    if not names:
+        raise GvtzooError(
+            f"{path} is not a model package: there is no {', '.join(DESCRIPTIONS)} or "
+            f"*{DESCRIPTION_SUFFIX} in it"
+        )
+    return names[0]
 
 
 def gvtzoo_config(rdf: dict[str, Any]) -> Any:
@@ -305,7 +340,7 @@ def _description(path: Path, name: str) -> dict[str, Any]:
 def _config(path: Path, rdf: dict[str, Any]) -> PackageConfig:
     from pydantic import ValidationError
 
-    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.packages.config import read_config
 
     content = gvtzoo_config(rdf)
     if content is None:
@@ -314,7 +349,7 @@ def _config(path: Path, rdf: dict[str, Any]) -> PackageConfig:
             "network and normalization"
         )
     try:
-        return PackageConfig.model_validate(content)
+        config, unknown = read_config(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(["config.gvtzoo", *map(str, first["loc"])])
@@ -322,6 +357,13 @@ def _config(path: Path, rdf: dict[str, Any]) -> PackageConfig:
             f"{path}: {place}: {first['msg'].removeprefix('Value error, ')} (made by another "
             "version of gvtzoo?)"
         ) from error
+    if unknown:
+        log.warning(
+            "%s was made by a newer gvtzoo, whose %s this one does not know and leaves out",
+            path,
+            one_line(", ".join(unknown)),
+        )
+    return config
 
 
 def _weights_file(rdf: dict[str, Any]) -> str:
@@ -341,15 +383,48 @@ def _weights_file(rdf: dict[str, Any]) -> str:
 
 
 def file_digests(content: Any) -> Iterator[tuple[str, str]]:
-    """Names and SHA-256 of every file that a description names."""
+    """Names and SHA-256 of every file whose checksum a description states."""
     if isinstance(content, dict):
         source, digest = content.get("source"), content.get("sha256")
-        if isinstance(source, str) and isinstance(digest, str):
-            yield source, digest
+        if isinstance(source, str) and digest is not None:
+            yield source, str(digest)
+        # Format 0.4 names code like network.py:Network.
+        code, digest = content.get("architecture"), content.get("architecture_sha256")
+        if isinstance(code, str) and digest is not None:
+            yield code.rpartition(":")[0], str(digest)
     values = content.values() if isinstance(content, dict) else content
     if isinstance(content, (dict, list)):
         for value in values:
             yield from file_digests(value)
+
+
+def named_files(rdf: dict[str, Any]) -> Iterator[str]:
+    """Every file of the package that a description names, of formats 0.4 and 0.5.
+
+    Not addresses on the network.
+    """
+    found = dict.fromkeys(_named(rdf))
+    yield from (name for name in found if name and "://" not in name)
+
+
+def _named(content: Any) -> Iterator[str]:
+    if isinstance(content, list):
+        for value in content:
+            yield from _named(value)
+    if not isinstance(content, dict):
+        return
+    for key, value in content.items():
+        if key == "architecture" and isinstance(value, str):
+            yield value.rpartition(":")[0]
+        elif key == "dependencies" and isinstance(value, str):
+            yield value.rpartition(":")[2]  # conda:environment.yaml
+        elif key == "icon":
+            yield from [value] if isinstance(value, str) and "." in value else []  # no emoji
+        elif key in FILE_KEYS:
+            entries = value if isinstance(value, list) else [value]
+            yield from (entry for entry in entries if isinstance(entry, str))
+        if key not in FREE_KEYS:
+            yield from _named(value)
 
 
 def _read_weights(content: bytes, name: str, path: Path) -> dict[str, Any]:

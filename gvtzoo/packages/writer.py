@@ -20,6 +20,7 @@ import yaml
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.images.calibration import LENGTHS
 from gvtzoo.images.normalization import (
     FixedNormalization,
     Normalization,
@@ -55,7 +56,7 @@ SAFETENSORS = "weights.safetensors"
 SMALLEST = {2: (32, 32), 3: (8, 32, 32)}
 
 # Of the format's units of length; a pixel size in another stands in config.gvtzoo only.
-SPACE_UNITS = ("angstrom", "nanometer", "micrometer", "millimeter", "centimeter", "meter")
+SPACE_UNITS = tuple(LENGTHS)
 
 TAGS = {
     "denoising": ("denoising", "image-restoration", "fluorescence-light-microscopy"),

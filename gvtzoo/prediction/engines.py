@@ -167,7 +167,7 @@ class Engines:
 def _digest(network: nn.Module) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in network.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

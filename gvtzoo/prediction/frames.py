@@ -52,7 +52,10 @@ class NormalizedInput:
         values = self.frame[read]
         if values.shape != tuple(map(len, wanted)) or any(np.any(np.diff(v) < 0) for v in wanted):
             values = values[np.ix_(*(v - r.start for v, r in zip(wanted, read, strict=True)))]
-        return np.asarray(self.normalization.apply(values))
+        normalized = np.asarray(self.normalization.apply(values))
+        if values.dtype.kind == "f":
+            np.nan_to_num(normalized, copy=False, nan=0.0)  # holes: as dark, or as the mean
+        return normalized
 
     @cached_property
     def _widths(self) -> list[tuple[int, int]]:
@@ -83,6 +86,8 @@ class DenormalizedWriter:
         To be undone.
     kind : {"values", "widths"}
         σ is a width: it is scaled, but not shifted.
+    holes : View, optional
+        The frame, where it may have NaN: there, the output has, too.
     """
 
     target: Any
@@ -90,6 +95,7 @@ class DenormalizedWriter:
     shape: tuple[int, ...]
     normalization: FittedNormalization | None
     kind: Literal["values", "widths"] = "values"
+    holes: View | None = None
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
         inside = [
@@ -111,6 +117,10 @@ class DenormalizedWriter:
                 if self.kind == "values"
                 else undo.denormalize_scale(values)
             )
+        if self.holes is not None:
+            hole = np.isnan(self.holes[(slice(0, self.holes.shape[0]), *place)]).any(axis=0)
+            if hole.any():
+                values = np.where(hole, np.float32(np.nan), values)
         self.target[(slice(0, len(values)), *place)] = values
 
 
@@ -137,16 +147,17 @@ class Target:
         return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
-        place: list[Any] = [slice(None)] * len(self.array.shape)
+        place = [slice(0, 1)] * len(self.array.shape)
         for number, index in self.fixed:
-            place[number] = index
+            place[number] = slice(index, index + 1)
         for axis, part in zip(self.axes, box, strict=True):
             if axis is not None:
                 place[axis] = part
         new = tuple(number for number, axis in enumerate(self.axes) if axis is None)
         kept = [axis for axis in self.axes if axis is not None]
         values = np.squeeze(values, axis=new)
-        self.array[tuple(place)] = values.transpose(np.argsort(kept))
+        values = values.transpose(np.argsort(kept))
+        self.array[tuple(place)] = np.expand_dims(values, tuple(n for n, _ in self.fixed))
 
 
 def frames_of(

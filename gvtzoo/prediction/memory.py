@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
+
+if TYPE_CHECKING:
+    from gvtzoo.prediction.settings import Settings
+
+# How libraries say that there is no memory left, where they have no exception of its own for it.
+NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|failed to allocate"
+    r"|alloc_cpu|unable to allocate",
+    re.IGNORECASE,
+)
+LEAST_ADVISED = 100_000_000  # bytes; below, tiles are nothing but their margins
 
 SAFE_SHARE = 0.6  # of what is free
 # Feature maps of the image's size that are alive at once in the widest place of the networks,
@@ -24,6 +38,57 @@ def available_memory(device: torch.device) -> int:
     import psutil
 
     return int(SAFE_SHARE * psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, here or on a GPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+
+
+@contextmanager
+def within_memory(settings: Settings, exact: bool) -> Iterator[None]:
+    """Memory that runs out as an error of this one image, which says what to pass instead.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the prediction.
+    exact : bool
+        Whether the model predicts tile by tile with the same result.
+
+    Raises
+    ------
+    GvtzooError
+        With half of what the prediction was allowed to take.
+    """
+    try:
+        yield
+    except GvtzooError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise GvtzooError(_less(settings, exact)) from error
+
+
+def _less(settings: Settings, exact: bool) -> str:
+    from gvtzoo.prediction.settings import choose_device
+
+    if not exact:
+        block = ",".join(str(max(1, size // 2)) for size in settings.block or ())
+        return "the memory ran out: predict in smaller blocks, with --tiling blocks --block " + (
+            block or "64,64 (16,64,64 for stacks)"
+        )
+    allowed = settings.memory or available_memory(choose_device(settings.device))
+    advised = max(LEAST_ADVISED, allowed // 2)
+    return (
+        "the memory ran out: predict tile by tile, with the same result, by --tiling exact "
+        f"--memory {advised / 1e9:.1f}GB"
+    )
 
 
 def whole_image_memory(
@@ -42,7 +107,7 @@ def parse_memory(text: str) -> int:
 
     Raises
     ------
-    ValueError
+    GvtzooError
     """
     match = re.fullmatch(r"([0-9.]+)\s*([KMGT]?)(I?)B?", text.strip().upper())
     try:
@@ -51,5 +116,5 @@ def parse_memory(text: str) -> int:
     except ValueError:
         amount = 0
     if amount < 1:
-        raise ValueError(f"{text!r} is not an amount of memory: write it like 4GB")
+        raise GvtzooError(f"{text!r} is not an amount of memory: write it like 4GB")
     return int(amount)

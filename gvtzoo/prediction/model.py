@@ -7,6 +7,7 @@ predicted whole, in blocks, or exactly tile by tile (`gvtzoo.prediction.exact.al
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.checks import check_image
+from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
@@ -27,7 +28,7 @@ from gvtzoo.prediction.frames import (
     frames_of,
     targets_of,
 )
-from gvtzoo.prediction.memory import available_memory, whole_image_memory
+from gvtzoo.prediction.memory import available_memory, whole_image_memory, within_memory
 from gvtzoo.prediction.resampling import (
     Resampling,
     choose_resampling,
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
+MOST_NAMED = 6  # blank frames
 DEFAULT_BLOCK = {2: (512, 512), 3: (32, 128, 128)}
 DEFAULT_OVERLAP = {2: (64, 64), 3: (8, 32, 32)}
 
@@ -71,6 +73,7 @@ class Model:
         self.config = config
         self.name = name
         self.engines = Engines()
+        self._told_mask = False
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -134,16 +137,19 @@ class Model:
         names, shape = self.output(array.dims, array.array.shape)
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
         targets = [self.targets(output, names) for output in outputs]
-        for number, frame in enumerate(frames):
-            report = _within(progress, number, len(frames))
-            self.predict_frame(
-                engine,
-                frame,
-                [places[number] for places in targets],
-                settings,
-                report,
-                resampling=resampling,
-            )
+        blank = []
+        with within_memory(settings, self.config.exact):
+            for number, frame in enumerate(frames):
+                report = _within(progress, number, len(frames))
+                places = [output[number] for output in targets]
+                try:
+                    self.predict_frame(
+                        engine, frame, places, settings, report, resampling=resampling
+                    )
+                except BlankImageError as error:
+                    self.leave_blank(places, error.value)
+                    blank.append(number)
+        self.tell_blank(blank, array.dims, array.array.shape)
         attributes = dict(described.attrs)
         if settings.pixel_size is not None:
             attributes |= {"pixel_size": calibrated.pixel_size, "unit": calibrated.unit}
@@ -161,8 +167,12 @@ class Model:
         if "c" not in self.axes and image.sizes.get("c") == 1:
             image = image.take("c", 0)
         channels = self.config.network.input_channels
-        if "c" in self.axes and "c" not in image.dims and image.sizes.get("z") == channels:
-            image = image.rename("z", "c")  # a stack whose planes are the network's channels
+        if "c" in self.axes and image.sizes.get("z") == channels:
+            # A stack whose planes are the network's channels.
+            if image.sizes.get("c") == 1:
+                image = image.take("c", 0)
+            if "c" not in image.dims:
+                image = image.rename("z", "c")
         if "z" in self.axes and "z" not in image.dims:
             image = image.add_axis("z", len(image.dims) - 2)  # one slice is a stack of one
         return image
@@ -170,6 +180,7 @@ class Model:
     def _check_axes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
         have = "".join(map(str, dims)).upper()
         allowed = {*self.axes, *self._looped(dims)}
+        self._check_planes(dims, sizes)
         if not set(self.axes) <= set(dims) or not set(dims) <= allowed:
             raise GvtzooError(
                 f"the image has axes {have}, {self.name} takes {''.join(self.axes).upper()} "
@@ -178,6 +189,60 @@ class Model:
         channels = self.config.network.input_channels
         if channels > 1 and sizes["c"] != channels:
             raise GvtzooError(f"the image has {sizes['c']} channels, {self.name} takes {channels}")
+
+    def _check_planes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
+        """Refuse images that have not as many planes as a network takes as channels."""
+        channels = self.config.network.input_channels
+        if channels == 1 or "z" in self.axes or sizes.get("c") == channels:
+            return
+        takes = f"{self.name} takes {channels} planes as its channels"
+        if sizes.get("z") == channels:
+            raise GvtzooError(
+                f"{takes}, and the image has {sizes['c']} channels of these: choose one with "
+                "--channel 0, …"
+            )
+        if "z" in dims:
+            raise GvtzooError(f"{takes}, the image has {sizes['z']} planes (z): cut it to these")
+        if "c" not in dims:
+            shape = "×".join(str(sizes[axis]) for axis in dims)
+            raise GvtzooError(
+                f"{takes}, the image has axes {''.join(map(str, dims)).upper()} ({shape}): if one "
+                "of them is z, name the axes, such as --axes ZYX"
+            )
+
+    def leave_blank(self, targets: Sequence[Any], value: float) -> None:
+        """Give a frame in which there is nothing to see its own value, and σ 0."""
+        values = (value if self.config.normalization.undo else 0.0, 0.0)
+        for target, fill in zip(targets, values, strict=False):
+            target[whole(target.shape)] = np.full(target.shape, fill, np.float32)
+
+    def tell_blank(self, blank: Sequence[int], dims: Sequence[str], shape: Sequence[int]) -> None:
+        """Name the frames in which there is nothing to see.
+
+        Raises
+        ------
+        GvtzooError
+            When there are no others.
+        """
+        if not blank:
+            return
+        looped = self._looped(dims)
+        sizes = [shape[list(dims).index(axis)] for axis in looped]
+        if len(blank) == math.prod(sizes):
+            raise GvtzooError("the image is constant: there is nothing to see in it")
+        indices = [np.unravel_index(number, sizes) for number in blank[:MOST_NAMED]]
+        named = [
+            " ".join(f"{axis}={n}" for axis, n in zip(looped, index, strict=True))
+            for index in indices
+        ]
+        more = f" and {len(blank) - MOST_NAMED} more" if len(blank) > MOST_NAMED else ""
+        log.warning(
+            "%d of %d frames are blank, and left blank: %s%s",
+            len(blank),
+            math.prod(sizes),
+            ", ".join(named),
+            more,
+        )
 
     def _looped(self, dims: Sequence[Hashable]) -> tuple[str, ...]:
         """Axes of an image that the network does not see."""
@@ -277,12 +342,19 @@ class Model:
             When there is nothing to see in it, or values that are none.
         """
         values = frame.load() if frame.in_memory else frame
-        check_image(values)
         seen = frame if seen is None else seen
+        # Splines would spread a hole over its plane.
+        check_image(values, holes=seen is frame)
         normalization = self.config.normalization
         if seen is not frame and not normalization.before_resampling:
             values = seen
         fitted = normalization.source.fit(values)
+        if fitted.masked and not self._told_mask:
+            self._told_mask = True
+            log.warning(
+                "%.0f %% of the image are a mask around it (0 or NaN): left out of its statistics",
+                100 * fitted.masked,
+            )
         return NormalizedInput(seen, fitted, tuple(self.config.network.multiple))
 
     def finish_frame(
@@ -294,8 +366,11 @@ class Model:
         shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
         region = prepared.crop[-dimensions:]
         kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
+        same_place = dimensions == self.config.network.dimensions
+        may_have_holes = prepared.frame.dtype.kind == "f" and same_place
+        holes = prepared.frame if may_have_holes else None
         return [
-            DenormalizedWriter(target, region, shape, undone, kind)
+            DenormalizedWriter(target, region, shape, undone, kind, holes)
             for target, kind in zip(targets, kinds, strict=False)
         ]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from operator import index
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.prediction.memory import parse_memory
 
 Tiling = Literal["auto", "whole", "exact", "blocks"]
 
@@ -34,15 +37,20 @@ class Settings:
         "whole": the network sees the image at once. "exact": the same result, tile by tile.
         "blocks": overlapping blocks, averaged; another result, with seams. "auto": whole where it
         fits the memory, else exact, or in blocks for networks that are no GVTNets.
-    memory : int, optional
-        Bytes that the prediction may take beyond the image and the result.
-    block, overlap : tuple of int, optional
-        Of "blocks", (z,) y, x.
+    memory : int or str, optional
+        Bytes that the prediction may take beyond the image and the result; also as ``"4GB"``.
+    block, overlap : sequence of int or str, optional
+        Of "blocks", (z,) y, x; also as ``"32,128,128"``.
     pixel_size : float, optional
         Of the image in plane, in µm, whatever it states itself.
     resample : bool
         Whether an image is resampled to the pixel size that the model was trained at, and the
         prediction back, where the model's training images were resampled too.
+
+    Raises
+    ------
+    GvtzooError
+        When a setting is none of these.
     """
 
     device: str = "auto"
@@ -58,6 +66,45 @@ class Settings:
     def __post_init__(self) -> None:
         if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
             raise GvtzooError(f"a pixel size of {self.pixel_size:g} µm cannot be: give it in µm")
+        _check_choice("dtype", self.dtype, tuple(DTYPES))
+        _check_choice("tiling", self.tiling, get_args(Tiling))
+        _check_choice("engine", self.engine, ("auto", "torch", "openvino"))
+        read = {
+            "memory": _read_memory(self.memory),
+            "block": _read_sizes("block", self.block, smallest=1),
+            "overlap": _read_sizes("overlap", self.overlap, smallest=0),
+        }
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise GvtzooError(f"{name} is {value!r}: choose one of {', '.join(choices)}{hint}")
+
+
+def _read_memory(value: Any) -> int | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else parse_memory(value)
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not 1 <= value < math.inf:
+        raise GvtzooError(f"memory is {value!r}: give bytes, or an amount like '4GB'")
+    return int(value)
+
+
+def _read_sizes(name: str, value: Any, smallest: int) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    parts = value.replace("x", ",").split(",") if isinstance(value, str) else value
+    try:
+        sizes = tuple(int(part) if isinstance(part, str) else index(part) for part in parts)
+    except (TypeError, ValueError):
+        sizes = ()
+    if not sizes or min(sizes) < smallest:
+        raise GvtzooError(f"{name} is {value!r}: write its sizes like 32,128,128")
+    return sizes
 
 
 def as_data_array(
@@ -70,18 +117,30 @@ def as_data_array(
     GvtzooError
         When there are not as many names as axes.
     """
-    if isinstance(image, xr.DataArray):
-        if axes is None:
-            return image
-        return image.rename(dict(zip(image.dims, axes.lower(), strict=True)))
-    image = np.asarray(image)
-    names = expected if axes is None else tuple(axes.lower())
-    if len(names) != image.ndim:
+    own = image.dims if isinstance(image, xr.DataArray) else expected
+    names = tuple(str(axis).lower() for axis in own) if axes is None else tuple(axes.lower())
+    if len(names) != len(image.shape) or len(set(names)) < len(names):
         raise GvtzooError(
-            f"the image has {image.ndim} axes of sizes {image.shape}, but the axes are "
-            f"{''.join(names).upper()}: name them all, such as axes='ZYX'"
+            f"the image has {len(image.shape)} axes of sizes {tuple(image.shape)}, but the axes "
+            f"are {''.join(names).upper()}: name each, such as axes='ZYX'"
         )
-    return xr.DataArray(image, dims=names)
+    if isinstance(image, xr.DataArray):
+        # Under other names, coordinates would mean something else.
+        renamed = {old: new for old, new in zip(image.dims, names, strict=True) if old != new}
+        kept = image.drop_vars([axis for axis in renamed if axis in image.coords])
+        return kept.rename(renamed) if axes is not None else image.rename(renamed)
+    if isinstance(image, np.ma.MaskedArray):
+        image = _with_holes(image)
+    return xr.DataArray(np.asarray(image), dims=names)
+
+
+def _with_holes(image: np.ma.MaskedArray) -> np.ndarray:
+    """A masked array with NaN where it is masked."""
+    if not np.ma.is_masked(image):
+        return np.asarray(image.data)
+    exact = image.dtype.kind == "f" or image.dtype.itemsize <= 2
+    dtype = np.result_type(image.dtype, np.float32) if exact else np.dtype(np.float64)
+    return np.asarray(np.ma.filled(image.astype(dtype), np.nan))
 
 
 def choose_device(name: str) -> torch.device:

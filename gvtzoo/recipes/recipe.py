@@ -231,7 +231,7 @@ class TrainingConfig(Strict):
     freeze: Literal["none", "encoder", "all-but-last"] = "none"
     tensorboard: bool = False
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     workers: int = Field(0, ge=0)
 
 

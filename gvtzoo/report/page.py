@@ -202,11 +202,11 @@ def _listed(names: Sequence[str]) -> str:
 
 def _voxel_size(evaluation: Evaluation) -> str:
     """Such as ``z 0.29, y 0.26, x 0.26 µm``; empty where it is not known."""
-    from gvtzoo.report.panels import unit_symbol
+    from gvtzoo.images.calibration import symbol
 
     sizes = evaluation.pixel_size
     named = [f"{axis} {sizes[axis]:.4g}" for axis in "zyx" if axis in sizes]
-    return f"{', '.join(named)} {unit_symbol(evaluation.unit or '')}".strip() if named else ""
+    return f"{', '.join(named)} {symbol(evaluation.unit or '')}".strip() if named else ""
 
 
 def _pair(row: ImageResult) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import symbol
 from gvtzoo.metrics.pair import TARGET_PERCENTILES, check_pair
 from gvtzoo.report.style import SMALL, TRUTH, label_of, styled
 
@@ -21,7 +22,6 @@ NARROWEST = 1.6  # inches of a column, for its title
 GAP, TITLE, MARGIN = 0.08, 0.28, 0.3  # inches
 LETTERS = 11.5  # of a title, per inch
 LIMIT = 99.5  # percentile of |error| and of σ at which colours end
-UNITS = {"micrometer": "µm", "micron": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm"}
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,6 @@ def round_length(width: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= width / 4))
 
 
-def unit_symbol(unit: str) -> str:
-    """Such as µm for micrometer; others stay as they are."""
-    return UNITS.get(unit, unit)
-
-
 class _Grid:
     """Places of images in inches, so that pixels keep their shape and nothing overlaps."""
 
@@ -325,7 +320,7 @@ def _scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
     axes.text(
         start,
         level - 0.035 * height,
-        f"{length:g} {unit_symbol(unit)}",
+        f"{length:g} {symbol(unit)}",
         color="white",
         fontsize=SMALL,
         va="bottom",

@@ -98,10 +98,10 @@ def compare(
 
 
 def _demonstration(package: ModelPackage) -> Pictures:
-    from gvtzoo.hub.load import load
+    from gvtzoo.hub.load import load_own
 
     noisy, _ = demo_images()
-    denoised = load(package.path).predict(noisy, device="cpu")
+    denoised = load_own(package.path).predict(noisy, device="cpu")
     origin = f"A stack not seen in training, {PHOTONS:g} photons at the bright structures"
     return compare(noisy.to_numpy(), denoised.to_numpy(), origin, same_contrast=True)
 

@@ -56,6 +56,11 @@ class Guard(lightning.Callback):
             self.progress(trainer.global_step, self.steps, loss)
 
 
+def finite_or_infinite(loss: float) -> float:
+    """A loss that can be compared: what is no number is worse than any."""
+    return loss if np.isfinite(loss) else float("inf")
+
+
 class RunWriter(lightning.Callback):
     """Writes metrics, the best weights, pictures and the last checkpoint after every validation.
 
@@ -112,6 +117,13 @@ class RunWriter(lightning.Callback):
             "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
         }
         is_best = validation is None or self._is_better(float(validation))
+        if validation is not None and not np.isfinite(float(validation)):
+            log.warning(
+                "step %s: the validation loss is %s: look at the validation images, and take a "
+                "lower training.learning_rate where it stays so",
+                trainer.global_step,
+                float(validation),
+            )
         self.rows.append(row)
         if trainer.is_global_zero:
             self._write(row, module, is_best)
@@ -122,13 +134,17 @@ class RunWriter(lightning.Callback):
             trainer.should_stop = True
 
     def _is_better(self, validation: float) -> bool:
-        return validation < min((float(row["val_loss"]) for row in self.rows), default=float("inf"))
+        # The first weights are the best so far, even where their loss is not a number.
+        return not self.rows or finite_or_infinite(validation) < min(self._validations())
+
+    def _validations(self) -> list[float]:
+        return [finite_or_infinite(float(row["val_loss"])) for row in self.rows]
 
     def _is_over(self) -> bool:
         """Whether the best of all validations lies as far back as is put up with."""
         if self.patience is None or len(self.rows) <= self.patience:
             return False
-        losses = [float(row["val_loss"]) for row in self.rows]
+        losses = self._validations()
         return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
 
     def _write(self, row: dict[str, str], module: Any, is_best: bool) -> None:

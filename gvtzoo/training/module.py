@@ -42,6 +42,11 @@ class TrainingModule(lightning.LightningModule):
             else None
         )
         self.frozen = freeze(self.network, recipe.training.freeze)
+        if recipe.training.loss not in WITH_SIGMA:
+            # Processes that train together wait for the gradient of everything that has one.
+            for name, parameter in self.network.named_parameters():
+                if "sigma_convolution" in name.split("."):
+                    parameter.requires_grad_(False)
         self.train()
 
     def train(self, mode: bool = True) -> TrainingModule:

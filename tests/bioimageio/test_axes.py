@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gvtzoo.bioimageio.axes import Extent, cuts_of
+from gvtzoo.bioimageio.axes import Extent, cuts_of, joint_cuts
 
 
 @given(
@@ -42,3 +42,22 @@ def test_every_output_voxel_is_written_once(size, minimum, step, scale, halo, lo
         written[place] += 1
     assert (written == 1).all()
     assert cut.output_size == -(-size * scale // 1)
+
+
+@given(
+    n=st.integers(0, 9),
+    step=st.integers(1, 9),
+    halos=st.lists(st.integers(0, 6), min_size=1, max_size=3),
+    larger=st.integers(0, 3),
+)
+def test_sizes_that_are_taken_get_no_margin_and_others_do(n, step, halos, larger):
+    outputs = [{"x": Extent(7, step, "x", halo=halo)} for halo in halos]
+    size = 7 + n * step
+    for cuts in joint_cuts({"x": size}, outputs, None, {}):
+        assert cuts["x"].padding == (0, 0)
+        assert cuts["x"].output(0) == (slice(0, size), slice(0, size))
+    if step > 1:
+        (cut, *_) = joint_cuts({"x": size + 1}, outputs, None, {})
+        assert cut["x"].margin == max(halos)
+    with_margin = joint_cuts({"x": size}, outputs, None, {"x": larger})[0]["x"].margin
+    assert with_margin == (max(larger, *halos) if larger else 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import zipfile
 
@@ -10,6 +12,7 @@ import pytest
 import tifffile
 import torch
 import xarray as xr
+import yaml
 from foreign_packages import blur, make_package
 from scipy.ndimage import uniform_filter
 from typer.testing import CliRunner
@@ -154,8 +157,12 @@ def test_code_of_a_network_runs_with_trust_only(tmp_path, old):
     for command in (("predict", package, package, "-o", tmp_path / "o.tif"), ("test", package)):
         done = invoke(*command)
         assert done.exit_code == 1
-        assert "trust" in str(done.exception)
-    assert invoke("info", package).exit_code == 0
+        # Whose code, and in which file.
+        for text in ("A. Stranger", "network.py", str(package), "--trust"):
+            assert text in str(done.exception)
+    done = invoke("info", package)
+    assert done.exit_code == 0
+    assert "network.py" in done.stdout
     assert not effect.exists()
     prediction = gvtzoo.load(package, trust=True).predict(image, device="cpu")
     assert effect.exists()
@@ -168,14 +175,16 @@ def test_formats_without_code_are_preferred(tmp_path):
     package = make_package(tmp_path / "package.zip", effect=effect)
     model = gvtzoo.load(package, trust=True)
     model.predict(image_of(9, 9), device="cpu")
-    assert model.weights == "torchscript"
+    assert model.weights == "onnx"
     assert not effect.exists()
 
 
 def test_processing_of_its_own_runs_with_trust_only(tmp_path):
     effect = tmp_path / "ran"
     package = make_package(tmp_path / "package.zip", formats=["torchscript"], custom=effect)
-    with pytest.raises(GvtzooError, match=r"code of its own.*--trust"):
+    with pytest.raises(
+        GvtzooError, match=r"its processing is Python code \(steps.py\) of A. Stranger.*--trust"
+    ):
         gvtzoo.load(package)
     assert invoke("test", package).exit_code == 1
     assert not effect.exists()
@@ -259,7 +268,9 @@ def test_weights_that_are_none(tmp_path):
     rewrite(package, lambda text: b"\n".join(
         line for line in text.split(b"\n") if b"sha256" not in line
     ))  # fmt: skip
-    model = gvtzoo.load(package)
+    with pytest.raises(GvtzooError, match="is not TorchScript"):
+        gvtzoo.load(package)
+    model = gvtzoo.load(package, trust=True)
     with pytest.raises(GvtzooError, match="torchscript weights cannot be loaded"):
         model.predict(image_of(9, 9), device="cpu")
 
@@ -327,9 +338,9 @@ def test_info_and_test(tmp_path, old):
         assert text in done.stdout or text.rstrip(", ") in done.stdout
     assert json.loads(invoke("info", package, "--json").stdout)["name"] == "Tiny foreign model"
     done = invoke("test", package)
-    assert (done.exit_code, done.stdout.count("passed")) == (0, 2), done.stdout
-    done = invoke("test", package, "--trust")
     assert (done.exit_code, done.stdout.count("passed")) == (0, 3), done.stdout
+    done = invoke("test", package, "--trust")
+    assert (done.exit_code, done.stdout.count("passed")) == (0, 4), done.stdout
 
 
 def test_a_test_that_fails(tmp_path):
@@ -344,5 +355,250 @@ def test_a_test_that_fails(tmp_path):
     ))  # fmt: skip
     done = invoke("test", package)
     assert done.exit_code == 1
-    assert done.stdout.startswith("FAILED  bioimageio test, torchscript: ")
-    assert len(done.stdout.splitlines()) == 1
+    files, test = done.stdout.splitlines()
+    assert files.startswith("passed  files")
+    assert test.startswith("FAILED  bioimageio test, torchscript: ")
+
+
+class TwoOutputs(torch.nn.Module):
+    def forward(self, x):
+        return x + 1, torch.nn.functional.avg_pool2d(x, 2)
+
+
+def with_second_output(package, halo=0):
+    """Describe a second output, at half the scale."""
+
+    def describe(text):
+        rdf = yaml.safe_load(text)
+        second = copy.deepcopy(rdf["outputs"][0])
+        second["id"] = "small"
+        for axis in second["axes"]:
+            if axis["type"] == "space":
+                axis["scale"] = 2.0
+                if halo:
+                    axis["halo"] = halo
+        rdf["outputs"].append(second)
+        return yaml.safe_dump(rdf, sort_keys=False).encode()
+
+    rewrite(package, describe)
+
+
+@pytest.fixture
+def two_outputs(tmp_path):
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"])
+    module = torch.jit.trace(TwoOutputs(), torch.zeros(1, 1, 16, 16))
+    module.save(str(tmp_path / "two.pt"))
+    rewrite(package, lambda _: (tmp_path / "two.pt").read_bytes(), "torchscript.pt")
+    rewrite(package, lambda text: b"\n".join(
+        line for line in text.split(b"\n") if b"sha256" not in line
+    ))  # fmt: skip
+    with_second_output(package)
+    return package
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"tiling": "blocks", "block": (12, 12), "overlap": (4, 4)}]
+)
+def test_all_outputs_of_a_model_are_given(two_outputs, settings):
+    image = image_of(18, 22)
+    predicted = gvtzoo.load(two_outputs).predict(image, device="cpu", **settings)
+    assert list(predicted) == ["blurred", "small"]
+    np.testing.assert_allclose(predicted["blurred"].to_numpy(), image + 1, atol=1e-6)
+    means = image.reshape(9, 2, 11, 2).mean((1, 3))
+    np.testing.assert_allclose(predicted["small"].to_numpy(), means, atol=1e-6)
+
+
+def test_further_outputs_are_written_beside_the_first(two_outputs, tmp_path):
+    source, target = tmp_path / "image.tif", tmp_path / "out.tif"
+    tifffile.imwrite(source, image_of(18, 22))
+    done = invoke("predict", two_outputs, source, "-o", target, "--axes", "YX", "--device", "cpu")
+    second = tmp_path / "out_small.tif"
+    assert (done.exit_code, done.stdout.split()) == (0, [str(target), str(second)])
+    assert read_image(second).shape == (9, 11)
+    done = invoke("predict", two_outputs, source, "-o", tmp_path / "out.tif", "--axes", "YX")
+    assert done.exit_code == 1  # neither is overwritten
+
+
+class Global(torch.nn.Module):
+    """Feels its border: a mean over everything."""
+
+    def forward(self, x):
+        return x - x.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("size", [24, (12, 4)])
+def test_an_image_of_a_size_that_is_taken_is_predicted_without_margin(tmp_path, size):
+    package = make_package(
+        tmp_path / "package.zip", network=Global(), halo=4, size=size,
+        formats=["torchscript"],
+    )  # fmt: skip
+    image = image_of(24, 24)
+    prediction = gvtzoo.load(package).predict(image, device="cpu").to_numpy()
+    np.testing.assert_allclose(prediction, image - image.mean(), atol=1e-6)
+
+
+def test_fixed_sizes_with_a_halo_of_format_04(tmp_path):
+    """Of format 0.5 halos go with sizes that follow from the input's."""
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"], old=True)
+
+    def fix(text):
+        rdf = yaml.safe_load(text)
+        rdf["inputs"][0]["shape"] = [1, 1, 32, 32]
+        rdf["outputs"][0] |= {"shape": [1, 1, 32, 32], "halo": [0, 0, 8, 8]}
+        return yaml.safe_dump(rdf).encode()
+
+    rewrite(package, fix)
+    for shape in ((32, 32), (50, 41)):
+        image = image_of(*shape)
+        prediction = gvtzoo.load(package).predict(image, device="cpu").to_numpy()
+        expected = uniform_filter(image, 3, mode="mirror")
+        np.testing.assert_allclose(inside(prediction), inside(expected), atol=1e-5)
+
+
+def test_aliases_are_read_as_the_values_that_they_stand_for(tmp_path):
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"])
+    rewrite(package, lambda text: text.replace(b"tags:\n- tiny", b"tags: &t\n- tiny\nlinks: *t"))
+    with zipfile.ZipFile(package) as archive:
+        assert b"*t" in archive.read("rdf.yaml")
+    assert gvtzoo.load(package).package.rdf["links"] == ["tiny"]
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.6.0", "1.0", "none"])
+def test_versions_that_are_not_known_are_named(tmp_path, version):
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"])
+    rewrite(package, swap(b"format_version: 0.5.4", f"format_version: '{version}'".encode()))
+    with pytest.raises(GvtzooError, match=f"format_version is {version}"):
+        gvtzoo.load(package)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (swap(b"type: model\n", b""), "type is missing"),
+        (swap(b"license: MIT", b"license: [1]"), "not valid: license"),
+        (swap(b"halo: 2", b"halo: 200"), "not valid: (the whole of it|outputs)"),
+    ],
+)
+def test_what_is_not_valid_has_a_place(tmp_path, change, place):
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"], halo=2)
+    rewrite(package, change)
+    with pytest.raises(GvtzooError, match=place):
+        gvtzoo.load(package)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_descriptions_of_any_name_that_ends_as_one(tmp_path, named, unpacked):
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"])
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(folder)
+    description = (folder / "rdf.yaml").rename(folder / "tiny.bioimageio.yaml")
+    if not unpacked:
+        folder = tmp_path / "other.zip"
+        with zipfile.ZipFile(folder, "w") as archive:
+            for path in description.parent.iterdir():
+                archive.write(path, path.name)
+    chosen = description if named else folder
+    assert gvtzoo.load(chosen).predict(image_of(16, 16), device="cpu").shape == (16, 16)
+
+
+def hostile_torchscript(path, effect):
+    """TorchScript that writes a file, once it is run."""
+
+    class Writes(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.target = str(effect)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            torch.save(x, self.target)
+            return x
+
+    torch.jit.script(Writes()).save(str(path))
+    return path.read_bytes()
+
+
+def replace_file(package, name, content):
+    """A file with other content, and its checksum in the description mended."""
+    with zipfile.ZipFile(package) as archive:
+        old = hashlib.sha256(archive.read(name)).hexdigest().encode()
+    rewrite(package, lambda _: content, name)
+    rewrite(package, swap(old, hashlib.sha256(content).hexdigest().encode()))
+
+
+def test_torchscript_that_writes_files_runs_with_trust_only(tmp_path):
+    effect = tmp_path / "ran"
+    package = make_package(tmp_path / "package.zip", formats=["torchscript"])
+    replace_file(package, "torchscript.pt", hostile_torchscript(tmp_path / "hostile.pt", effect))
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, image_of(16, 16))
+    commands = [
+        ("predict", package, image, "-o", tmp_path / "o.tif"),
+        ("test", package),
+        ("finetune", package, "--data", tmp_path, "-o", tmp_path / "run"),
+        ("publish", package, "me/model", "--dry-run"),
+        ("sweep", package, "--data", tmp_path, "-o", tmp_path / "sweep"),
+    ]
+    for command in commands:
+        assert invoke(*command).exit_code == 1, command
+    invoke("info", package)
+    with pytest.raises(GvtzooError, match=r"torchscript.pt, TorchScript of A. Stranger.*'save'"):
+        gvtzoo.load(package)
+    assert not effect.exists()
+    gvtzoo.load(package, trust=True).predict(image_of(16, 16), device="cpu")
+    assert effect.exists()
+
+
+def test_torchscript_that_is_refused_leaves_onnx(tmp_path):
+    effect = tmp_path / "ran"
+    package = make_package(tmp_path / "package.zip", formats=["torchscript", "onnx"])
+    replace_file(package, "torchscript.pt", hostile_torchscript(tmp_path / "hostile.pt", effect))
+    done = invoke("test", package)
+    assert (done.exit_code, done.stdout.count("passed")) == (0, 2), done.stdout
+    gvtzoo.load(package).predict(image_of(16, 16), device="cpu")
+    assert not effect.exists()
+
+
+def test_onnx_that_names_files_of_this_computer_is_refused(tmp_path):
+    import onnx
+    from onnx.external_data_helper import set_external_data
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(100))
+    package = make_package(tmp_path / "package.zip", formats=["onnx"])
+    with zipfile.ZipFile(package) as archive:
+        model = onnx.load_model_from_string(archive.read("weights.onnx"))
+    tensor = model.graph.initializer[0]
+    set_external_data(tensor, location=str(secret))
+    tensor.ClearField("raw_data")
+    replace_file(package, "weights.onnx", model.SerializeToString())
+    with pytest.raises(GvtzooError, match="names other files"):
+        gvtzoo.load(package).predict(image_of(16, 16), device="cpu")
+
+
+NAMED = ["torchscript.pt", "weights.onnx", "test_input.npy", "test_output.npy", "network.py"]
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("fault", ["damaged", "swapped", "missing"])
+def test_files_that_are_not_those_of_the_description(tmp_path, name, fault, old):
+    """Of every file that is named; format 0.4 states no checksum of test tensors."""
+    package = make_package(tmp_path / "package.zip", old=old)
+    with zipfile.ZipFile(package) as archive:
+        files = {member: archive.read(member) for member in archive.namelist()}
+    if fault == "missing":
+        del files[name]
+    else:
+        other = bytes(reversed(files[name])) if fault == "damaged" else files["README.md"]
+        files[name] = other
+    with zipfile.ZipFile(package, "w") as archive:
+        for member, content in files.items():
+            archive.writestr(member, content)
+    done = invoke("test", package)
+    assert done.exit_code == 1
+    said = f"{done.stdout}{done.exception}"
+    if not (old and name.startswith("test_") and fault != "missing"):
+        assert name in said
+        assert "SHA-256" in said or "no readable file" in said

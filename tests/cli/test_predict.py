@@ -149,3 +149,41 @@ def test_version():
     import gvtzoo
 
     assert invoke("--version").stdout.strip() == f"gvtzoo {gvtzoo.__version__}"
+
+
+def test_a_set_of_files_in_a_folder_is_predicted_once(tmp_path):
+    from ome_sets import write_set
+
+    from gvtzoo.cli.predict import plan
+
+    folder = tmp_path / "set"
+    folder.mkdir()
+    files = write_set(folder, companion=True)
+    assert plan([folder], tmp_path / "out") == [(files[0], tmp_path / "out" / files[0].name)]
+
+
+def test_a_channel_a_series_and_a_level_are_chosen(package, tmp_path):
+    image = np.load(GOLDEN / "pipeline.npz")["image"]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for number in range(2):
+            metadata = {"axes": "CZYX", "Name": f"pos{number}"}
+            both = np.stack([image // 2, image + number])
+            writer.write(both, subifds=1, metadata=metadata, photometric="minisblack")
+            coarse = both[..., ::2, ::2].copy()
+            writer.write(coarse, subfiletype=1, metadata=None, photometric="minisblack")
+    chosen = ("--channel", 1, "--series", "pos1")
+    outputs = tmp_path / "out.ome.tif", tmp_path / "coarse.tif"
+    common = ("predict", package, tmp_path / "a.ome.tif", "--device", "cpu", *chosen)
+    for output, level in zip(outputs, (0, 1), strict=True):
+        done = invoke(*common, "--level", level, "-o", output)
+        assert done.exit_code == 0, done.output
+    expected = np.load(GOLDEN / "pipeline.npz")["prediction"] + 1
+    found = read_image(outputs[0]).to_numpy()
+    assert np.abs(found - expected).max() <= 1e-3 * np.ptp(expected)
+    assert read_image(outputs[1]).shape == image[:, ::2, ::2].shape
+    with tifffile.TiffFile(outputs[0]) as tiff:
+        assert tiff.is_ome
+    refused = invoke(*common, "--level", 2, "-o", tmp_path / "no.tif")
+    assert refused.exit_code == 1
+    assert refused.output.count("a.ome.tif") == 1
+    assert "there is no level 2, its levels are: 0 " in refused.output

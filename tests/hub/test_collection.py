@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from gvtzoo.core.errors import GvtzooError
@@ -23,15 +25,19 @@ def collection(server, tmp_path, monkeypatch):
     return server
 
 
-def test_an_address_is_downloaded_and_kept(collection, package, capfd):
+def test_an_address_is_downloaded_and_kept(collection, package, capfd, caplog, tmp_path):
     collection.served_files["tiny.zip"] = package.read_bytes()
     address = f"{collection.address}/files/tiny.zip"
     path = find_model(address)
     assert open_package(path).config.metadata.id == "tiny-model"
+    assert caplog.text == ""
     collection.served_files.clear()
+    shutil.rmtree(tmp_path / "bioimageio")  # the cache of bioimageio.spec
     assert find_model(address) == path
+    assert f"{address} cannot be had" in caplog.text
+    assert "which may be outdated" in caplog.text
     assert open_package(path).config.metadata.id == "tiny-model"
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr().out == ""
 
 
 def test_an_id_is_looked_up_in_the_collection(collection, publication):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images import tiff as tiff_module
+from gvtzoo.images import tiff_writing as tiff_module
 from gvtzoo.images.files import find_images, read_image, write_image
 
 files = settings(
@@ -45,7 +45,7 @@ def stacks(draw):
         random_array(shape, dtype, draw(st.integers(0, 99))),
         axes,
         pixel_size={axis: draw(sizes) for axis in axes if axis != "c" and draw(st.booleans())},
-        unit=draw(st.sampled_from(["micrometer", "nm", "Å", "inch"])),
+        unit=draw(st.sampled_from(["micrometer", "nanometer", "angstrom", "inch"])),
     )
     if image.sizes.get("c", 1) > 1:
         image = image.assign_coords(c=[f"dye {index}" for index in range(image.sizes["c"])])
@@ -333,15 +333,27 @@ def test_ome_calibration_and_channels(tmp_path):
     assert image.coords["c"].values.tolist() == ["DAPI", "GFP"]
 
 
-def test_of_several_images_the_first_is_read_with_a_warning(tmp_path, caplog):
+def test_of_several_images_the_first_is_read_or_the_one_that_is_named(tmp_path, caplog):
     first, second = random_array((3, 5, 6), "u2"), random_array((2, 7, 8), "u2")
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
-        writer.write(first, metadata={"axes": "ZYX"})
-        writer.write(second, metadata={"axes": "ZYX"})
+        writer.write(first, metadata={"axes": "ZYX", "Name": "one", "PhysicalSizeZ": 1.0})
+        writer.write(second, metadata={"axes": "ZYX", "Name": "two", "PhysicalSizeZ": 2.0})
     with caplog.at_level(logging.WARNING):
         image = read_image(tmp_path / "a.ome.tif")
     np.testing.assert_array_equal(image, first)
-    assert caplog.messages == ["a.ome.tif holds 2 images: the first is read"]
+    assert caplog.messages == [
+        "a.ome.tif: holds 2 images (0 'one' 3×5×6, 1 'two' 2×7×8): 0 'one' is read, --series N "
+        "takes another"
+    ]
+    caplog.clear()
+    for wanted in (1, "1", "two"):
+        image = read_image(tmp_path / "a.ome.tif", series=wanted)
+        np.testing.assert_array_equal(image, second)
+        assert image.attrs["pixel_size"] == {"z": 2.0}
+    assert not caplog.messages
+    for wanted in (2, -1, "three"):
+        message = one_line(tmp_path / "a.ome.tif", series=wanted)
+        assert f"there is no series {wanted}, it holds 2 images: 0 'one' 3×5×6" in message
 
 
 KINDS = {
@@ -411,8 +423,10 @@ def test_python_objects_are_not_loaded(tmp_path):
 def test_what_is_not_there_or_not_readable_is_refused(tmp_path):
     assert "there is no file" in one_line(tmp_path / "a.tif")
     assert "is a folder" in one_line(tmp_path)
-    (tmp_path / "a.png").write_bytes(b"x")
-    assert ".tif, .tiff, .npy, .npz, .zarr, .czi, .nd2, .lif are" in one_line(tmp_path / "a.png")
+    (tmp_path / "a.bmp").write_bytes(b"x")
+    assert ".tif, .tiff, .npy, .npz, .zarr, .png, .jpg, .jpeg, .czi, .nd2, .lif are" in one_line(
+        tmp_path / "a.bmp"
+    )
     (tmp_path / "a.tif").touch()
     assert "is an empty file" in one_line(tmp_path / "a.tif")
 

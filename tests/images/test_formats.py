@@ -35,7 +35,7 @@ def test_a_channel_of_a_czi_file(path, stack, channel):
     assert image.dims == ("z", "y", "x")
     np.testing.assert_array_equal(image, stack[1])
     assert image.attrs["pixel_size"] == pytest.approx({"z": 0.29, "y": 0.108, "x": 0.108})
-    assert image.attrs["unit"] == "micron"
+    assert image.attrs["unit"] == "micrometer"
 
 
 def test_channels_are_asked_for_by_name(path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gvtzoo.images.lazy import LazyImage, View, boxes, piece_sizes, pieces
-from gvtzoo.images.normalization import mean_and_deviation, percentiles
+from gvtzoo.images.statistics import mean_and_deviation, percentiles
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)
 

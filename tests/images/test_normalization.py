@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter, ValidationError
 
-from gvtzoo.images import normalization as module
+from gvtzoo.images import statistics
 from gvtzoo.images.normalization import (
     EPSILON,
     FittedNormalization,
@@ -17,8 +17,8 @@ from gvtzoo.images.normalization import (
     Normalization,
     PercentileNormalization,
     ZScoreNormalization,
-    percentiles,
 )
+from gvtzoo.images.statistics import percentiles
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, max_side=7)
 INTEGERS = st.sampled_from(["u1", "i1", "u2", ">u2", "i2", "u4", "i4"])
@@ -53,7 +53,7 @@ def test_statistics_do_not_depend_on_the_chunks(monkeypatch):
     image = np.random.default_rng(0).integers(0, 4096, (11, 13, 17)).astype(np.uint16)
     kinds = PercentileNormalization(), ZScoreNormalization()
     whole = [kind.fit(image) for kind in kinds]
-    monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(statistics, "CHUNK", 100)
     for kind, expected in zip(kinds, whole, strict=True):
         fitted = kind.fit(image)
         assert (fitted.offset, fitted.scale) == pytest.approx((expected.offset, expected.scale))

@@ -95,7 +95,7 @@ def test_time_and_units(tmp_path):
     (path / ".zattrs").write_text(json.dumps(attributes))
     found = open_ome_zarr(path)
     assert found.pixel_size == {"t": 0.5, "y": 200, "x": 200}
-    assert found.unit == "nm"
+    assert found.unit == "nanometer"
 
 
 def test_only_the_parts_that_are_asked_for_are_read(tmp_path):

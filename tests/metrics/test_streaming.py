@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import View
-from gvtzoo.images.normalization import CHUNK
+from gvtzoo.images.statistics import CHUNK
 from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.metrics.streaming import evaluate_slabs
 

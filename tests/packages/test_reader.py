@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from gvtzoo import GvtzooError
-from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.reader import named_files, open_package
 from gvtzoo.packages.writer import sha256
 
 
@@ -126,10 +126,42 @@ def test_absurd_sizes_are_refused(tiny, tmp_path):
     assert "unpacks to" in refusal(path)
 
 
-def test_yaml_aliases_are_refused(tiny, tmp_path):
+def test_yaml_aliases_are_read_and_bombs_refused(tiny, tmp_path):
     members = read_members(tiny)
-    members["rdf.yaml"] += b"\nbomb: &a [x, x]\nbigger: [*a, *a]\n"
-    assert "aliases" in refusal(write_members(tmp_path / "model.zip", members))
+    rdf = members["rdf.yaml"]
+    members["rdf.yaml"] = rdf + b"\nfirst: &a [x, x]\nsecond: [*a, *a]\n"
+    package = open_package(write_members(tmp_path / "model.zip", members))
+    assert package.rdf["second"] == [["x", "x"], ["x", "x"]]
+    lines = [b"v0: &v0 [x]"] + [
+        f"v{n}: &v{n} [{', '.join([f'*v{n - 1}'] * 9)}]".encode() for n in range(1, 9)
+    ]
+    members["rdf.yaml"] = rdf + b"\n" + b"\n".join(lines) + b"\n"
+    assert "aliases make it too large" in refusal(write_members(tmp_path / "bomb.zip", members))
+
+
+def test_a_package_of_a_newer_version_opens_and_says_what_is_left_out(tiny, tmp_path, caplog):
+    def tomorrow(rdf):
+        config = rdf["config"]["gvtzoo"]
+        config |= {"format": "1.3", "colour": "red"}
+        config["metadata"]["doi"] = "10.1/x"
+
+    members = change_rdf(read_members(tiny), tomorrow)
+    package = open_package(write_members(tmp_path / "model.zip", members))
+    assert package.build_network() is not None
+    assert "newer gvtzoo" in caplog.text
+    assert "colour" in caplog.text and "metadata.doi" in caplog.text
+
+
+def test_a_checksum_that_is_right_once_does_not_hide_one_that_is_wrong(tiny, tmp_path):
+    def name_twice(rdf):
+        rdf["attachments"].append({"source": "weights.safetensors", "sha256": "0" * 64})
+
+    members = change_rdf(read_members(tiny), name_twice)
+    assert "damaged" in refusal(write_members(tmp_path / "model.zip", members))
+    members = change_rdf(
+        read_members(tiny), lambda rdf: rdf["attachments"].reverse() or name_twice(rdf)
+    )
+    assert "damaged" in refusal(write_members(tmp_path / "other.zip", members))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt", "test_output.npy"])
@@ -212,3 +244,27 @@ def test_reading_stays_in_the_package(tiny):
     for name in ("../secret", "/etc/passwd", "", "nothing.txt"):
         with pytest.raises(GvtzooError):
             package.read(name)
+
+
+def test_the_files_that_a_description_names():
+    rdf = {
+        "documentation": "README.md",
+        "icon": "🦊",
+        "covers": ["cover.png", "https://example.org/cover.png"],
+        "attachments": {"files": ["more.txt"]},
+        "inputs": [{"test_tensor": {"source": "a.npy"}, "sample_tensor": None}],
+        "weights": {
+            "onnx": {"source": "weights.onnx", "external_data": {"source": "weights.data"}},
+            "pytorch_state_dict": {
+                "source": "weights.pt",
+                "architecture": "network.py:Network",
+                "dependencies": "conda:environment.yaml",
+                "kwargs": {"source": "no file"},
+            },
+        },
+        "config": {"files": ["no file"]},
+    }
+    assert list(named_files(rdf)) == [
+        *("README.md", "cover.png", "more.txt", "a.npy", "weights.onnx", "weights.data"),
+        *("weights.pt", "network.py", "environment.yaml"),
+    ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 BOMBS = {
     "aliases": "a: &a [x, x]\n"
     + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{(f'*{chr(97 + n)},') * 9}]\n" for n in range(20)),
-    "merged aliases": "a: &a {x: 1}\nb: {<<: [*a, *a]}\n",
+    "merged aliases": "a: &a {x: 1}\n"
+    + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} {{<<: [{(f'*{chr(97 + n)},') * 9}]}}\n" for n in range(20)
+    ),
     "an alias of itself": "a: &a [*a]\n",
     "deep lists": "[" * 100_000,
     "deep mappings": "{a: " * 60_000,

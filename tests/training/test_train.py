@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from gvtzoo.core.errors import GvtzooError
@@ -20,8 +21,10 @@ from gvtzoo.hub.load import load_own
 from gvtzoo.packages.run_folder import read_run_config
 from gvtzoo.recipes.metadata import ORIGINS
 from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe, to_yaml
+from gvtzoo.training.callbacks import RunWriter
 from gvtzoo.training.data.pairs import Pair, find_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import resumed_recipe
 from gvtzoo.training.run import package_run
 from gvtzoo.training.run_folder import read_metrics
@@ -397,6 +400,44 @@ def test_baselines_train_and_are_packaged(pairs, tmp_path, architecture):
     prediction, sigma = model.predict(image, uncertainty=True, device="cpu")
     assert prediction.shape == sigma.shape == image.shape
     assert ORIGINS[architecture].title in model.config.metadata.name
+
+
+def test_what_the_loss_does_not_reach_is_not_trained(recipe):
+    """Processes that train together would wait for its gradient, and end in an error."""
+    changes = {"loss": "mae", "sigma_weight": 0.0}
+    training = recipe.training.model_copy(update=changes)
+    module = TrainingModule(recipe.model_copy(update={"training": training}))
+    assert module.network.sigma_convolution is not None
+    images = torch.rand(1, 1, 16, 16)
+    module.loss(module(images), images).backward()
+    trained = [p for p in module.network.parameters() if p.requires_grad]
+    assert trained
+    assert all(parameter.grad is not None for parameter in trained)
+
+
+def validated(writer, losses):
+    """Which of validations with these losses are kept as the best."""
+    kept = []
+    for loss in losses:
+        kept.append(writer._is_better(loss))
+        writer.rows.append({"val_loss": repr(loss)})
+    return kept
+
+
+def test_a_first_validation_that_is_no_number_is_outdone_by_any(tmp_path):
+    nan = float("nan")
+    writer = RunWriter(tmp_path, resume=False, patience=2)
+    assert validated(writer, [nan, nan, 3.0, nan, 2.0]) == [True, False, True, False, True]
+    assert not writer._is_over()
+    writer.rows.append({"val_loss": "nan"})
+    writer.rows.append({"val_loss": "2.5"})
+    assert writer._is_over()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_no_generator_takes_are_refused(seed):
+    with pytest.raises(ValidationError, match=r"training\.seed"):
+        Recipe.model_validate({**RECIPE, "training": {**RECIPE["training"], "seed": seed}})
 
 
 def stopped(recipe: Recipe, pairs, run, steps: int = 2) -> Path:

@@ -44,7 +44,7 @@ class Journal:
         """Note that a pass is as far as this."""
         arrays = {f"array_{n}": array for n, array in enumerate(results)}
         with write_atomically(self._path(number)) as temporary:
-            np.savez(temporary, allow_pickle=False, done=np.array(done), **arrays)
+            np.savez(temporary, done=np.array(done), **arrays)  # type: ignore[arg-type]
         self._saved_at = time.monotonic()
 
     def _path(self, number: int) -> Path:

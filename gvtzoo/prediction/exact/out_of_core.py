@@ -24,9 +24,12 @@ from filelock import FileLock, Timeout
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
+from gvtzoo.images.checks import BlankImageError
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
 from gvtzoo.images.lazy import LazyImage, View
 from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.npy import open_npy
+from gvtzoo.images.ome_sets import files_of
 from gvtzoo.images.ome_zarr import Version, ZarrOptions
 from gvtzoo.images.padding import padding_widths
 from gvtzoo.prediction.engines import Engine, make_engine
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+BLANK = "blank"
 NOTE = "prediction.txt"  # which prediction this is
 DISK_SHARE = 0.5  # of what is free may go to feature maps
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
@@ -200,17 +204,27 @@ def _predict_into(
             continue
         folder.mkdir(exist_ok=True)
         places = [of_all[number] for of_all in targets]
-        with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
-            prepared = _prepared(folder, model, frame, seen)
-            predict_exact(
-                who.engine.network,
-                prepared,
-                sigma=output.sigma is not None,
-                out=model.finish_frame(prepared, results_of_seen),
-                plans=plans,
-                runner=who.runner(folder, _within(progress, number, len(frames))),
-            )
+        try:
+            with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
+                prepared = _prepared(folder, model, frame, seen)
+                predict_exact(
+                    who.engine.network,
+                    prepared,
+                    sigma=output.sigma is not None,
+                    out=model.finish_frame(prepared, results_of_seen),
+                    plans=plans,
+                    runner=who.runner(folder, _within(progress, number, len(frames))),
+                )
+        except BlankImageError as error:
+            model.leave_blank(places, error.value)
+            _clear(folder, blank=True)
+            continue
         _clear(folder)
+    done = [(partial / f"frame-{number}" / "done").read_text() for number in range(len(frames))]
+    blank = [number for number, note in enumerate(done) if note == BLANK]
+    if len(blank) == len(frames):
+        shutil.rmtree(partial)
+    model.tell_blank(blank, image.dims, image.array.shape)
     results.finish()
 
 
@@ -251,10 +265,18 @@ def _padded(model: Model, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size + sum(width) for size, width in zip(shape, widths, strict=True))
 
 
-def identity_of(path: Path) -> str:
-    """What tells an image's file from others: its place, size and time."""
-    stat = path.stat()
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+def identity_of(path: Path, *choices: object) -> str:
+    """What tells an image from others: its files' places, sizes and times, and what is chosen.
+
+    Parameters
+    ----------
+    path : Path
+    *choices
+        Such as the channel, of an image that has several.
+    """
+    files = [(file.resolve(), file.stat()) for file in files_of(path)]
+    told = [f"{place} {stat.st_size} {stat.st_mtime_ns}" for place, stat in files]
+    return " ".join([*told, *map(str, choices)])
 
 
 @contextmanager
@@ -361,9 +383,9 @@ def _prepared(folder: Path, model: Model, frame: View, seen: View) -> Normalized
     return prepared
 
 
-def _clear(folder: Path) -> None:
-    """Leave of a finished frame only that it is."""
-    (folder / "done").touch()
+def _clear(folder: Path, *, blank: bool = False) -> None:
+    """Leave of a finished frame only that it is, and whether there was nothing to see."""
+    (folder / "done").write_text(BLANK if blank else "")
     for path in folder.iterdir():
         if path.name != "done":
             _remove(path)
@@ -380,9 +402,6 @@ class _Results:
 
     def finish(self) -> None:
         """Give them their names."""
-        for array in self.opened:
-            if isinstance(array, np.memmap):
-                array.flush()
         for path in self.output.paths:
             finished = self.partial / path.name
             if finished.suffix == ZARR_SUFFIX and self.output.zarr.pyramid:
@@ -443,7 +462,7 @@ def _create(path: Path, described: LazyImage, version: Version | None, tile: Seq
         chunks = suited_chunks(described.dims, shape, tile)
         create_ome_zarr(path, described, chunks=chunks, version=version)
     elif path.suffix.lower() in TIFF_SUFFIXES:
-        from gvtzoo.images.tiff import create_tiff
+        from gvtzoo.images.tiff_writing import create_tiff
 
         create_tiff(path, described)
     else:
@@ -457,10 +476,10 @@ def _open(path: Path, shape: Sequence[int]) -> Any:
 
         return zarr.open_group(path, mode="r+")["0"]
     if path.suffix.lower() in TIFF_SUFFIXES:
-        from gvtzoo.images.tiff import open_created_tiff
+        from gvtzoo.images.tiff_writing import open_created_tiff
 
         return open_created_tiff(path, shape)
-    return np.lib.format.open_memmap(path, "r+")
+    return open_npy(path)
 
 
 def _remove(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.normalization import percentiles
+from gvtzoo.images.statistics import percentiles
 
 BACKGROUND, BRIGHT = 0.1, 99.8  # percentiles
 
