@@ -52,6 +52,7 @@ numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "PR04", "RT01"}
 numpydoc_validation_exclude = {r"\.model_", r"\.__"}
 
 nb_execution_mode = "cache"
+nb_execution_in_temp = True  # what notebooks write does not belong here
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True

@@ -1,4 +1,7 @@
-"""The page of models, written from the zoo: their packages, their cards' texts and their pictures."""
+"""The page of models, written from the zoo: their packages, their cards' texts and their pictures.
+
+``python docs/models_page.py`` draws the picture in the README anew.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +63,28 @@ def _pictures(entry: Entry, folder: Path) -> Iterator[str]:
     yield f"![{entry.name}: the input]({names[0]}){{width=45%}}"
     yield f"![{entry.name}: the prediction]({names[1]}){{width=45%}}\n"
     yield f"*{pictures.caption}*\n"
+
+
+def draw_overview(path: Path) -> None:
+    """One picture: of each model that comes with gvtzoo the input, and below it the prediction."""
+    import matplotlib.pyplot as plt
+    from imagecodecs import png_decode
+
+    packages = [entry.package for entry in read_index().values() if entry.package is not None]
+    figure, axes = plt.subplots(
+        2, len(packages), figsize=(2.2 * len(packages), 4.7), layout="constrained"
+    )
+    for column, package in zip(axes.T, packages, strict=True):
+        pictures = pictures_of(open_package(package))
+        for axis, picture in zip(column, (pictures.before, pictures.after), strict=True):
+            pixels = png_decode(picture)
+            side = min(pixels.shape)
+            top, left = ((size - side) // 2 for size in pixels.shape)
+            axis.imshow(pixels[top : top + side, left : left + side], cmap="gray")
+            axis.set_axis_off()
+        column[0].set_title(package.parent.name.removeprefix("gvtnet-"), fontsize=9)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    draw_overview(Path(__file__).parent / "models.png")
