@@ -49,7 +49,13 @@ numpydoc_xref_param_type = False
 # What every docstring on the reference page has to have: itself, a summary, a description of each
 # parameter that exists (and of none that does not), and of what is returned.
 numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "PR04", "RT01"}
-numpydoc_validation_exclude = {r"\.model_", r"\.__"}
+# Settings say what they hold under "Attributes", a projection in its text (its source is a part of
+# packages, byte for byte).
+_SETTINGS = (
+    "Settings|LazyImage|NetworkConfig|AttentionConfig|Recipe|DataConfig|TrainingConfig"
+    "|AugmentationConfig|ModelMetadata|ProjectionGVTNet"
+)
+numpydoc_validation_exclude = {rf"\.({_SETTINGS})$"}
 
 nb_execution_mode = "cache"
 nb_execution_in_temp = True  # what notebooks write does not belong here
