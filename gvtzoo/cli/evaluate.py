@@ -32,8 +32,17 @@ Models = Annotated[
     ),
 ]
 Data = Annotated[
-    Path,
+    Path | None,
     typer.Option("--data", help="Folder with source/ and target/, or a CSV with such columns."),
+]
+Noisy = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--noisy",
+        metavar="IMAGE",
+        help="In place of --data, a noisy image without truth: frames of a time series are "
+        "measured against the next ones, a single image against a part of its photons.",
+    ),
 ]
 Memory = Annotated[
     str | None,
@@ -49,8 +58,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     models: Models,
-    data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The report's folder.")],
+    data: Data = None,
+    noisy: Noisy = None,
     conditions: Annotated[
         str | None,
         typer.Option(
@@ -96,11 +106,17 @@ def evaluate(
     from gvtzoo.recipes.recipe import load_recipe
     from gvtzoo.report.page import write_result
 
+    if (data is None) == (not noisy):
+        raise typer.BadParameter("name either pairs with --data, or noisy images with --noisy")
+    if noisy and (recipe is not None or conditions is not None or resolution or segmentation):
+        raise typer.BadParameter(
+            "--recipe, --conditions, --resolution and --segmentation need a truth: leave them out"
+        )
     if recipe is not None and conditions is not None:
         raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
     settings = prediction_settings(tiling, memory, device)
     chosen = [name.strip() for name in (conditions or "").split(",") if name.strip()]
-    pairs = [] if recipe is not None else find_pairs(data, conditions=chosen)
+    pairs = [] if recipe is not None or data is None else find_pairs(data, conditions=chosen)
     kept = output / report_folder.PREDICTIONS
     candidates: list[Candidate] = [
         open_candidate(text, kept, settings, trust=trust) for text in models
@@ -111,22 +127,27 @@ def evaluate(
     loaded = None if recipe is None else load_recipe(recipe)
     identity: dict[str, Any] = {
         "models": {candidate.name: candidate.identity for candidate in candidates},
-        "data": str(data.resolve()),
+        "data": str(data.resolve()) if data else [str(path.resolve()) for path in noisy or ()],
         "conditions": chosen,
         "recipe": recipe,
         "resolution": resolution,
         "segmentation": segmentation,
     }
     report_folder.claim(output, identity, overwrite=overwrite)
-    if loaded is not None:
+    if noisy:
+        from gvtzoo.evaluation.without_truth import BestGaussian, write_noisy_pairs
+
+        pairs = write_noisy_pairs(noisy, output / report_folder.IMAGES)
+        candidates.append(BestGaussian(pairs, kept / "best_gaussian"))
+    elif loaded is not None and data is not None:
         pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
     with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
         evaluation = run_evaluation(
             candidates,
             pairs,
             output,
-            Options(resolution, segmentation),
-            data=str(data) if recipe is None else f"{data}, test images of {recipe}",
+            Options(resolution, segmentation, truth=not noisy),
+            data=_described(data, noisy, recipe),
             command=command_line(),
             progress=shown,
         )
@@ -142,6 +163,16 @@ def evaluate(
         if row.metric in SHOWN and not row.structure:
             typer.echo(in_words(row))
     typer.echo(f"report: {report}", err=True)
+
+
+def _described(data: Path | None, noisy: list[Path] | None, recipe: str | None) -> str:
+    if noisy:
+        names = ", ".join(path.name for path in noisy)
+        return (
+            f"{names}, without truth: each recording against another one, whose noise is "
+            "independent; r is below 1 for the best prediction, too"
+        )
+    return str(data) if recipe is None else f"{data}, test images of {recipe}"
 
 
 def predictions_kept(folder: Path) -> str:

@@ -24,6 +24,12 @@ def download(
     download_all: Annotated[
         bool, typer.Option("--all", help="All of the paper's published models.")
     ] = False,
+    client: Annotated[
+        bool,
+        typer.Option(
+            "--client", help="The package for ilastik, QuPath and others that cut images."
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Download a model, and print where its package lies.
@@ -38,6 +44,11 @@ def download(
         raise typer.BadParameter("name a model, or give --all")
     if model is None:
         _download_all(yes)
+        return
+    if client:
+        from gvtzoo.hub.client import client_package
+
+        typer.echo(str(client_package(model, overwrite=True)))
         return
     absent = absent_entry(model)
     path = find_model(model) if absent is None else obtain(absent, assume_yes=yes)

@@ -133,10 +133,22 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
         ("voxel size", _voxel_size(config.pixel_size, config.unit)),
         ("resampling", f"in plane to {size:g} µm, and back" if size else ""),
         ("tiling", _tiling(config.tiling, config.exact)),
+        ("for tiles", _client(config)),
         *_origin_lines(metadata),
         ("trained on", _trained_on(config.trained_on)),
         *_metrics_lines(config.metrics),
     ]
+
+
+def _client(config: PackageConfig) -> str:
+    """How to get the package for programs that cut images."""
+    from gvtzoo.hub.client import has_client
+
+    if config.fixed is not None:
+        halo = "×".join(map(str, config.fixed.halo))
+        return f"this package, of {config.fixed.model}, with a halo of {halo}"
+    name = config.metadata.id
+    return f"gvtzoo download --client {name}" if has_client(name) else ""
 
 
 def _entry_lines(entry: Entry) -> list[tuple[str, str]]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import ModelName, Overwrite, Report, Trust, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from gvtzoo.images.lazy import LazyImage
+    from gvtzoo.packages.config import ClientLoss
+    from gvtzoo.prediction.model import Model
     from gvtzoo.recipes.metadata import MetricRow
 
+DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
+Axes = Annotated[
+    str | None, typer.Option(help="Axes of the images, such as ZYX, where files do not tell.")
+]
 PackageFile = Annotated[Path, typer.Option("--output", "-o", help="The package, a .zip file.")]
 
 
@@ -24,8 +34,28 @@ def register(app: typer.Typer) -> None:
 
 
 def package(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training's run folder.")],
+    model: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL", help="A training's run folder, or a model.")
+    ],
     output: PackageFile,
+    attention_from: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--attention-from",
+            metavar="IMAGE...",
+            help="Images, or a folder of them, whose attention and normalization become part of "
+            "the package: for ilastik, QuPath and other programs that cut images.",
+        ),
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(help="With --attention-from: the one size of tiles, such as 32,128,128."),
+    ] = None,
+    sigma: Annotated[
+        bool, typer.Option("--sigma", help="Give other programs σ instead of the prediction.")
+    ] = False,
+    axes: Axes = None,
     identifier: Annotated[
         str | None, typer.Option("--id", help="Lower case, as commands name the model.")
     ] = None,
@@ -67,9 +97,23 @@ def package(
 ) -> None:
     """Make a BioImage.IO package of a trained model, for Fiji, ilastik, napari and gvtzoo.
 
-    Author, maintainer and licence may stand in config.toml in your settings folder; what is missing
-    for publishing is asked for on a terminal.
+    A MODEL is packaged again, with today's exports. Author, maintainer and licence of a run's
+    package may stand in config.toml in your settings folder; what is missing for publishing is
+    asked for on a terminal.
     """
+    if (more or tile) and not attention_from:
+        raise typer.BadParameter("give --attention-from IMAGE...")
+    if attention_from:
+        images = [*attention_from, *(more or [])]
+        _package_with_attention(model, images, output, tile, sigma, axes, overwrite)
+        return
+    if sigma or not _is_run(model):
+        from gvtzoo.hub.registry import find_model
+        from gvtzoo.packages.client_package import repackage
+
+        typer.echo(str(repackage(find_model(model), output, sigma=sigma, overwrite=overwrite)))
+        return
+    run = Path(model)
     from gvtzoo.cli import identity
     from gvtzoo.packages.identity import Identity
     from gvtzoo.packages.run_folder import read_run_config
@@ -115,6 +159,72 @@ def _metric_rows(run: Path, report: Path) -> list[MetricRow]:
 
     title = ORIGINS[load_recipe(run / RECIPE).network.architecture].title
     return metric_rows(read_result(report), sha256_of(run / WEIGHTS), title)
+
+
+def _is_run(name: str) -> bool:
+    """Whether a folder is a run, complete or not, and no package."""
+    folder = Path(name)
+    return folder.is_dir() and not any((folder / file).exists() for file in DESCRIPTIONS)
+
+
+def _package_with_attention(
+    name: str,
+    images: list[Path],
+    output: Path,
+    tile: str | None,
+    sigma: bool,
+    axes: str | None,
+    overwrite: bool,
+) -> None:
+    from gvtzoo.hub.load import load_own
+    from gvtzoo.images.files import find_images
+    from gvtzoo.packages.client_package import check_output, with_options
+    from gvtzoo.packages.writer import write_package
+    from gvtzoo.prediction.fix_attention import fix_attention
+
+    check_output(output, overwrite)
+    model = load_own(name)
+    files = [file for path in images for file in find_images(path)]
+    opened = [_opened(file, axes) for file in files]
+    with progress_bar("looking at the images") as report:
+        fixed = fix_attention(model, opened, progress=_shown(report))
+    config = with_options(fixed.config, _tile_of(tile), sigma)
+    example = _first_frame(model, opened[0])
+    made = write_package(
+        output, network=fixed.network, config=config, example=example, overwrite=overwrite
+    )
+    typer.echo(str(made))
+    typer.echo(
+        f"gvtzoo: what programs lose with it: gvtzoo test {made} --image {files[0]}", err=True
+    )
+
+
+def _shown(report: Report | None) -> Callable[[float, float], None] | None:
+    return None if report is None else lambda done, of: report(done, of, "")
+
+
+def _tile_of(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no size of tiles: such as 32,128,128") from error
+
+
+def _opened(path: Path, axes: str | None) -> LazyImage:
+    from dataclasses import replace
+
+    from gvtzoo.images.files import open_image
+
+    image = open_image(path, axes=axes)
+    return replace(image, name=path.name)
+
+
+def _first_frame(model: Model, image: LazyImage) -> np.ndarray:
+    """The first time and position, (channel, (z,) y, x), as the network gets it, raw."""
+    suited = model.suit(image)
+    return model.frames(suited.array, suited.dims)[0].load()
 
 
 def import_tf(
@@ -205,8 +315,25 @@ def _import_all(save_dir: Path, folder: Path, overwrite: bool) -> None:
         raise typer.Exit(1)
 
 
-def test(model: ModelName, trust: Trust = False) -> None:
+def test(
+    model: ModelName,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="An image, on which is measured what each program's way of cutting costs."
+        ),
+    ] = None,
+    axes: Axes = None,
+    write: Annotated[
+        bool,
+        typer.Option(help="Whether what --image finds goes into the package and its card."),
+    ] = True,
+    trust: Trust = False,
+) -> None:
     """Check a package: bioimageio's own tests of every weights format, and ours.
+
+    With --image, instead: how far the prediction in Fiji, ilastik, QuPath and bioimageio.core is
+    from that of the whole image, by a simulation of their ways.
 
     Packages of others are tested by bioimageio's only. Code that gvtzoo has not written itself
     runs with --trust only, whatever the package says of its origin.
@@ -222,9 +349,57 @@ def test(model: ModelName, trust: Trust = False) -> None:
             f"{path} is a run folder, which only gvtzoo reads: test a package of it, "
             f"`gvtzoo package {path} -o MODEL.zip`"
         )
+    if image is not None:
+        if is_foreign(path):
+            raise GvtzooError(f"{model} was not made by gvtzoo: it can be tested without --image")
+        _measure_clients(path, image, axes, write and path == Path(model))
+        return
     results = check_foreign(path, trust) if is_foreign(path) else check_package(path, trust=trust)
     for result in results:
         mark = "passed" if result.passed else "FAILED"
         typer.echo(f"{mark}  {result.name}{f': {result.detail}' if result.detail else ''}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)
+
+
+def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> None:
+    """The table of losses on standard output, and in the package where it is a file of the user."""
+    from gvtzoo.hub.load import load_own
+    from gvtzoo.hub.registry import local_models
+    from gvtzoo.packages.checks import measure_clients, whole_in_units_of
+    from gvtzoo.packages.reader import open_package
+    from gvtzoo.packages.tiling_hint import with_clients
+
+    package = open_package(path)
+    frame = _first_frame(load_own(path), _opened(image, axes))[None]
+    fixed = package.config.fixed
+    original = None if fixed is None else local_models().get(fixed.model)
+    whole = None
+    if original is not None:
+        whole = whole_in_units_of(package, open_package(original), frame)
+    elif fixed is not None:
+        typer.echo(
+            f"gvtzoo: {fixed.model} is not here: compared with this package's own prediction of "
+            "the whole image, so without what the fixed attention costs",
+            err=True,
+        )
+    with progress_bar("measuring") as report:
+        rows = measure_clients(package, frame, image.name, whole, _shown(report))
+    for row in rows:
+        typer.echo("\t".join(_loss_cells(row)))
+    if write and path.is_file():
+        with_clients(path, rows, path, overwrite=True)
+        typer.echo(f"gvtzoo: this table is now in {path} and its card", err=True)
+
+
+def _loss_cells(row: ClientLoss) -> list[str]:
+    if row.max_difference is None or row.pearson_r is None:
+        return [row.client, row.weights, row.note]
+    cells = [
+        f"{row.tiles} tile{'s' if row.tiles != 1 else ''}",
+        f"largest difference {100 * row.max_difference:.2g} % of the range",
+        f"r {row.pearson_r:.6f}",
+    ]
+    if row.seams is not None:
+        cells.append(f"seams {100 * row.seams:.2g} %")
+    return [row.client, row.weights, *cells]

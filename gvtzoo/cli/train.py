@@ -11,12 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import DataFolder, Device, ModelName, progress_bar
+from gvtzoo.cli.options import Device, ModelName, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from gvtzoo.recipes.recipe import Recipe
 
+NoisyImages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--noisy",
+        metavar="IMAGE",
+        help="In place of --data, a noisy image without truth: a time series, or a single one. "
+        "Give it several times for several images.",
+    ),
+]
+MaybeData = Annotated[
+    Path | None, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a setting.")
 ]
@@ -55,7 +67,6 @@ def recipes(
 
 
 def train(
-    data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
     recipe: Annotated[
         str | None,
@@ -64,6 +75,8 @@ def train(
             help="A recipe's name or a YAML file; with --resume it may be left out.",
         ),
     ] = None,
+    data: MaybeData = None,
+    noisy: NoisyImages = None,
     settings: Settings = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue where it stopped, with the run's own recipe.")
@@ -76,7 +89,7 @@ def train(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a network by a recipe.
+    """Train a network by a recipe, on its data, on yours, or on noisy images without truth.
 
     What --set changes when a training is resumed is written into the run's changes.json.
     """
@@ -88,6 +101,7 @@ def train(
             loaded,
             data,
             output,
+            noisy=noisy or (),
             resume=resume,
             device=device,
             weights=weights,
@@ -139,29 +153,46 @@ def _kept(run: Path) -> str:
 
 def finetune(
     model: ModelName,
-    data: DataFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    data: MaybeData = None,
+    noisy: NoisyImages = None,
     freeze: Annotated[Freeze, typer.Option(help="What keeps the model's weights.")] = Freeze.NONE,
     settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Train a model further on a few image pairs of your own."""
+    """Train a model further on a few image pairs of your own, or on noisy images without truth."""
+    _one_of(data, noisy)
     from gvtzoo.training.finetune import finetune as run_finetuning
 
     chosen = [f"training.freeze={freeze.value}", *(settings or [])]
     with interruptible(lambda: _kept(output)), _progress(f"fine-tuning {model}") as shown:
-        result = run_finetuning(model, data, output, settings=chosen, device=device, progress=shown)
+        result = run_finetuning(
+            model,
+            data,
+            output,
+            noisy=noisy or (),
+            settings=chosen,
+            resume=resume,
+            device=device,
+            progress=shown,
+        )
     for name, metrics in (("before", result.before), ("after", result.after)):
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
         typer.echo(f"{name:7} {numbers}")
     typer.echo(f"on {result.validation}; picture: {result.picture}")
     if not result.helped:
         typer.echo(
-            "The fine-tuned model is not better than the original: keep the original, or add "
-            "pairs, lower --set training.learning_rate, or use --freeze encoder.",
+            f"Fine-tuning did not help: {result.run} holds the original's weights. More pairs may, "
+            "or --freeze encoder.",
             err=True,
         )
     typer.echo(str(result.run))
+
+
+def _one_of(data: Path | None, noisy: list[Path] | None) -> None:
+    if (data is None) == (not noisy):
+        raise typer.BadParameter("name either pairs with --data, or noisy images with --noisy")
 
 
 @contextmanager

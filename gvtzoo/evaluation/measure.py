@@ -18,8 +18,14 @@ from gvtzoo.evaluation.predictions import Prediction
 from gvtzoo.images.calibration import micrometers
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.images.lazy import LazyImage, View
-from gvtzoo.metrics.calibration import Calibration, calibrate, merge_calibrations
+from gvtzoo.metrics.calibration import (
+    Calibration,
+    calibrate,
+    laplace_multiple,
+    merge_calibrations,
+)
 from gvtzoo.metrics.pair import evaluate_pair, paper_normalize
+from gvtzoo.metrics.units import fit_units
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +34,8 @@ SLAB_MEMORY = 4 * 10**9  # bytes
 BYTES_PER_VOXEL = 128  # that SSIM takes
 SSIM_HALO = 6  # planes beside a slab
 HISTOGRAM_EDGES = np.linspace(-0.75, 1.25, 65)  # of targets less their mean, which span 1
+IN_UNITS = ("mse", "mae", "r2")  # metrics that need the truth's units
+AGAINST_NOISE = ("r", "nrmse")  # metrics that mean something against a noisy recording
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,14 @@ class Options:
         the voxel size is known, else in voxels.
     segmentation : bool
         Overlap of what a threshold finds in both (`gvtzoo.metrics.segmentation`).
+    truth : bool
+        Whether targets are the truth. If they are noisy recordings, r and NRMSE rank predictions
+        as the truth would; all else is left out, σ too.
     """
 
     resolution: bool = False
     segmentation: bool = False
+    truth: bool = True
 
 
 def measure(
@@ -53,7 +65,8 @@ def measure(
     """Metrics, σ's calibration, and histograms of the truth and the prediction.
 
     σ is judged in the truth's units. Where predictions are not known to have these, they and σ are
-    brought to them by the linear fit with the least squared error. Of several times, positions or
+    brought to them by the linear fit with the least squared error. Where the truth has other units,
+    MSE, MAE and R², and σ, are left out. Of several times, positions or
     channels, metrics are the mean. Images of more than 10⁸ voxels are measured slab by slab, and
     give metrics only.
 
@@ -83,11 +96,13 @@ def measure(
         )
     sigmas = _sigmas(prediction, predictions)
     measured = [
-        _measure_frame(*images, prediction.in_truth_units, pair, options)
+        _measure_frame(*images, prediction, pair, options)
         for images in zip(truths, predictions, sigmas, strict=True)
     ]
     metrics = {
-        name: float(np.mean([found[0][name] for found in measured])) for name in measured[0][0]
+        name: float(np.mean([found[0][name] for found in measured]))
+        for name in measured[0][0]
+        if all(name in found[0] for found in measured)
     }
     calibrations = [found[1] for found in measured if found[1] is not None]
     calibration = merge_calibrations(calibrations) if calibrations else None
@@ -99,29 +114,44 @@ def _measure_frame(
     truth: np.ndarray,
     values: np.ndarray,
     sigma: np.ndarray | None,
-    in_truth_units: bool,
+    prediction: Prediction,
     pair: EvaluationPair,
     options: Options,
 ) -> tuple[dict[str, float], Calibration | None, tuple[np.ndarray, np.ndarray]]:
     """One time, position and channel, ((z,) y, x)."""
     metrics = evaluate_pair(truth, values)
+    normalized, fitted = paper_normalize(truth, values)
+    histograms = (_histogram(normalized), _histogram(fitted))
+    if not options.truth:
+        return {name: metrics[name] for name in AGAINST_NOISE}, None, histograms
+    if not in_same_units(values, truth):
+        # Numbers in units that the two do not share would only tell how far these are apart.
+        metrics = {name: metrics[name] for name in metrics if name not in IN_UNITS}
+        sigma = None if prediction.in_truth_units else sigma
     if options.resolution:
         metrics["resolution"] = _resolution(truth, values, pair.target)
     if options.segmentation:
         from gvtzoo.metrics.segmentation import evaluate_segmentation
 
         metrics |= evaluate_segmentation(truth, values)
-    normalized, fitted = paper_normalize(truth, values)
-    histograms = (_histogram(normalized), _histogram(fitted))
     if sigma is None:
         return metrics, None, histograms
-    slope, offset = (1.0, 0.0) if in_truth_units else _linear_fit(values, truth)
+    slope, offset = (1.0, 0.0) if prediction.in_truth_units else _linear_fit(values, truth)
     if slope <= 0:
         log.warning("%s: the prediction is darker where the truth is brighter: σ is not judged",
                     pair.place)  # fmt: skip
         return metrics, None, histograms
     brought = slope * values.astype(np.float64) + offset
-    return metrics, calibrate(truth, brought, slope * sigma.astype(np.float64)), histograms
+    widths = slope * sigma.astype(np.float64)
+    known = prediction.calibration
+    multiple = laplace_multiple if known is None else known.multiple
+    return metrics, calibrate(truth, brought, widths, multiple=multiple), histograms
+
+
+def in_same_units(values: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether a prediction's units are those of the truth, or near enough for a bad prediction."""
+    fit = fit_units(values[np.newaxis], truth[np.newaxis])
+    return fit.within(gain=2.0, offset=1.0)
 
 
 def frames(image: xr.DataArray) -> list[np.ndarray]:

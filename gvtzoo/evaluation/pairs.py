@@ -100,7 +100,7 @@ def find_pairs(
         pairs = list(_of_folder(_test_folder(data), conditions, structure))
     if not pairs:
         raise GvtzooError(f"{data} holds no pairs to evaluate on")
-    _check_places(pairs, data)
+    check_places(pairs, data)
     return pairs
 
 
@@ -137,7 +137,7 @@ def write_recipe_pairs(
         replace(_pair_in(folder, image.name, structure), origins=image.files, region=region)
         for image in images
     ]
-    _check_places(pairs, data)
+    check_places(pairs, data)
     for number, (image, pair) in enumerate(zip(images, pairs, strict=True)):
         arrays = image.raw(np.random.default_rng([NOISE_SEED, number]))
         for path, array in zip((pair.source, pair.target), arrays, strict=True):
@@ -152,7 +152,7 @@ def _pair_in(folder: Path, image: str, structure: str) -> EvaluationPair:
     return EvaluationPair(name, source, target, condition, structure)
 
 
-def _check_places(pairs: Sequence[EvaluationPair], data: str | Path) -> None:
+def check_places(pairs: Sequence[EvaluationPair], data: str | Path) -> None:
     """That no pair's files take another's place, also where file systems ignore case."""
     seen: set[str] = set()
     for pair in pairs:

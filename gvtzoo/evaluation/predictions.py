@@ -25,7 +25,7 @@ from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, check_run, is_run, read_
 
 if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.packages.config import PackageConfig, TrainedOn
+    from gvtzoo.packages.config import PackageConfig, SigmaCalibration, TrainedOn
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -45,11 +45,14 @@ class Prediction:
     sigma : Path, optional
     in_truth_units : bool
         Whether the model gives predictions in the truth's units; else, they are not known.
+    calibration : SigmaCalibration, optional
+        How many σ hold which share of the voxels.
     """
 
     path: Path
     sigma: Path | None = None
     in_truth_units: bool = False
+    calibration: SigmaCalibration | None = None
 
 
 class Candidate(Protocol):
@@ -199,6 +202,10 @@ class ModelPredictions:
         normalization = self.config.normalization
         return normalization.undo and normalization.target == "as_source"
 
+    def _prediction(self, path: Path, sigma: Path | None) -> Prediction:
+        calibration = None if self.config is None else self.config.calibration
+        return Prediction(path, sigma, self.in_truth_units, calibration)
+
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         path = self.folder / f"{pair.place}.tif"
         sigma = path.with_name(f"{path.stem}{SIGMA}.tif")
@@ -209,7 +216,7 @@ class ModelPredictions:
             "channel": pair.channel,
         }
         if _read_record(record).get("made_of") == made_of and _is_intact(record):
-            return Prediction(path, sigma if sigma.is_file() else None, self.in_truth_units)
+            return self._prediction(path, sigma if sigma.is_file() else None)
         for old in (record, path, sigma):
             old.unlink(missing_ok=True)
         has_sigma = self._make(pair, path, sigma, progress)
@@ -217,7 +224,7 @@ class ModelPredictions:
         content = {"made_of": made_of, "files": {file.name: digest_of(file) for file in files}}
         with write_atomically(record) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return Prediction(path, sigma if has_sigma else None, self.in_truth_units)
+        return self._prediction(path, sigma if has_sigma else None)
 
     def _make(
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None

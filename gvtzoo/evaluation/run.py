@@ -112,6 +112,8 @@ def evaluate(
         raise GvtzooError(f"none of the {len(pairs)} images could be evaluated")
     results = tuple(row for name in names for row in found[name].results)
     metrics = tuple(dict.fromkeys(key for row in results for key in row.metrics))
+    if options.truth:
+        _tell_units(results)
     evaluation = Evaluation(
         models=tuple(names),
         metrics=metrics,
@@ -132,6 +134,21 @@ def evaluate(
         versions=_versions(),
     )
     return summarized(evaluation)
+
+
+def _tell_units(results: Sequence[ImageResult]) -> None:
+    """One line for each model whose predictions do not have the truths' units."""
+    for model in dict.fromkeys(row.model for row in results):
+        rows = [row for row in results if row.model == model]
+        other = sum("mse" not in row.metrics for row in rows)
+        if other:
+            log.warning(
+                "%s: the truth is in other units than the prediction (%d of %d images): MSE, MAE, "
+                "R² and the coverage of σ are left out, and decide nothing",
+                model,
+                other,
+                len(rows),
+            )
 
 
 def _with_names(pairs: Sequence[EvaluationPair]) -> list[EvaluationPair]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gvtzoo.core.errors import GvtzooError, one_line
+from gvtzoo.hub.client import has_client
 from gvtzoo.hub.index import NOT_MEASURED, Entry, read_index
 from gvtzoo.hub.installed import downloaded_models, installed_models, size_of
 from gvtzoo.packages.reader import gvtzoo_config, read_description
@@ -90,6 +91,7 @@ class ListedModel:
             "dimensions": self.dimensions,
             "license": self.license,
             "size": self.size,
+            "client": has_client(self.name),
             "path": None if self.path is None else str(self.path),
         }
 

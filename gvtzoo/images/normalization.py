@@ -137,6 +137,22 @@ Normalization = Annotated[
 ]
 
 
+class TargetUnits(Strict):
+    """The units of targets, where they are others than the sources': target = gain · source +
+    offset.
+
+    Attributes
+    ----------
+    gain : float
+        Target units to a source unit.
+    offset : float
+        In target units.
+    """
+
+    gain: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+
+
 class NormalizationConfig(Strict):
     """How images are brought to the network's units, and back.
 
@@ -144,17 +160,40 @@ class NormalizationConfig(Strict):
     ----------
     source : Normalization
         Fitted to every whole source image.
-    target : Normalization or "as_source"
+    target : Normalization, "as_source" or "fitted"
         Fitted to every whole target image; "as_source" takes the source's offset and scale, for
-        targets in the same units.
+        targets in the same units; "fitted" fits each target to its source first
+        (`gvtzoo.metrics.units`), for targets that have units of their own, image by image.
+    target_units : TargetUnits, optional
+        With "as_source": the targets' units, which are those of predictions, too.
     undo : bool
-        Whether predictions are brought back to the source's units.
+        Whether predictions are brought back to the source's units, or to `target_units`.
     before_resampling : bool
         Whether offset and scale are those of the image before its resampling to the network's
         pixel size, as in the reference implementation, or of the resampled one.
     """
 
     source: Normalization = PercentileNormalization()
-    target: Normalization | Literal["as_source"] = PercentileNormalization()
+    target: Normalization | Literal["as_source", "fitted"] = PercentileNormalization()
+    target_units: TargetUnits | None = None
     undo: bool = True
     before_resampling: bool = False  # packages and recipes that do not say were trained so
+
+    @model_validator(mode="after")
+    def _check_units(self) -> NormalizationConfig:
+        if self.target_units is not None and self.target != "as_source":
+            raise ValueError("target_units needs target: as_source")
+        return self
+
+    def of_prediction(self, source: FittedNormalization) -> FittedNormalization:
+        """What brings a prediction from the network's units to those that are promised for it.
+
+        Parameters
+        ----------
+        source : FittedNormalization
+            Of the source image.
+        """
+        if self.target_units is None:
+            return source
+        gain, offset = self.target_units.gain, self.target_units.offset
+        return FittedNormalization(gain * source.offset + offset, gain * source.scale)

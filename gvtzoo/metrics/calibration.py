@@ -8,7 +8,8 @@ informative when errors grow with σ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Calibration:
     observed : ndarray
         (levels,), the share that it holds. Below `nominal`, σ is overconfident: too small.
     sigma : ndarray
-        (bins,), mean σ of the voxels of a bin, in the image's units, ascending.
+        (bins,), mean error that the σ of a bin's voxels says, in the image's units, ascending.
     error : ndarray
         (bins,), mean absolute error of the same voxels, in the image's units. The mean absolute
         error of a Laplace distribution is its scale, so a calibrated σ has `error` = `sigma`.
@@ -58,6 +59,11 @@ class Calibration:
         return float(spearmanr(self.sigma, self.error).statistic)
 
 
+def laplace_multiple(level: float) -> float:
+    """How many scales σ of a Laplace distribution hold a share: P(|x − μ| ≤ h) = 1 − exp(−h/σ)."""
+    return -math.log1p(-level)
+
+
 def calibrate(
     target: np.ndarray,
     prediction: np.ndarray,
@@ -65,11 +71,12 @@ def calibrate(
     *,
     levels: Sequence[float] = DEFAULT_LEVELS,
     bins: int = 20,
+    multiple: Callable[[float], float] = laplace_multiple,
 ) -> Calibration:
     """Coverage of the predicted intervals, and error against σ.
 
-    The central interval of a Laplace distribution that holds the share `level` is the prediction
-    ± h with ``h = −σ ln(1 − level)``, since P(|x − μ| ≤ h) = 1 − exp(−h / σ). The comparison of
+    The interval that should hold the share `level` is the prediction ± ``multiple(level)`` σ; by
+    default as of a Laplace distribution (`laplace_multiple`). The comparison of
     nominal and observed shares is the reliability diagram of Kuleshov, Fenner and Ermon
     ("Accurate Uncertainties for Deep Learning Using Calibrated Regression", ICML 2018).
 
@@ -78,12 +85,13 @@ def calibrate(
     target, prediction : ndarray
         Any shape, the same; in the same units.
     sigma : ndarray
-        Of the same shape and in the same units: the scale of the Laplace distribution of each
-        voxel (its standard deviation is √2 σ).
+        Of the same shape and in the same units.
     levels : sequence of float
         Nominal shares, between 0 and 1.
     bins : int
         Into how many groups the voxels are put by their σ, of equal numbers of voxels (± 1).
+    multiple : callable
+        How many σ hold a share of the voxels.
 
     Returns
     -------
@@ -101,12 +109,15 @@ def calibrate(
         raise GvtzooError(f"{sigma.size} voxels cannot be put into {bins} bins; choose others")
     scale = sigma.ravel().astype(np.float64)
     error = np.abs(target.astype(np.float64) - prediction.astype(np.float64)).ravel()
-    observed = [float((error <= -scale * np.log1p(-level)).mean()) for level in nominal]
+    observed = [float((error <= multiple(level) * scale).mean()) for level in nominal]
+    # The error that is expected where σ is 1: the mean over all shares.
+    shares = (np.arange(10_000) + 0.5) / 10_000
+    expected = 1.0 if multiple is laplace_multiple else np.mean([multiple(p) for p in shares])
     groups = np.array_split(np.argsort(scale, kind="stable"), bins)
     return Calibration(
         nominal=nominal,
         observed=np.array(observed),
-        sigma=np.array([_mean_within_range(scale[group]) for group in groups]),
+        sigma=np.array([expected * _mean_within_range(scale[group]) for group in groups]),
         error=np.array([_mean_within_range(error[group]) for group in groups]),
         voxels=sigma.size,
     )

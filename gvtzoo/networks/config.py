@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from gvtzoo.networks.projection import ProjectionGVTNet
 
 DownSampling = Literal["convolution", "residual", "gvto_v1", "gvto_v2"]
-UpSampling = Literal["transposed_convolution", "gvto_v1", "gvto_v2"]
+UpSampling = Literal[
+    "transposed_convolution", "interpolation", "gvto_v1", "gvto_v2", "gvto_v2_interpolation"
+]
 BottomBlock = Literal["gvto", "residual"]
 
 # Far beyond what is useful; without limits, a few words could ask for any amount of memory.
@@ -73,8 +75,6 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sees_whole_image: ClassVar[bool] = True
-
     architecture: Literal["gvtnet", "projection"] = "gvtnet"
     dimensions: Literal[2, 3] = 3
     input_channels: int = Field(1, ge=1, le=MOST_FEATURES)
@@ -95,6 +95,7 @@ class NetworkConfig(BaseModel):
     add_input: bool = False
     uncertainty: bool = False
     sigma_input: Literal["features", "activated"] = "features"  # packages without it have this
+    fixed_attention: bool = False
 
     @model_validator(mode="after")
     def _check_lengths(self) -> NetworkConfig:
@@ -167,7 +168,7 @@ class NetworkConfig(BaseModel):
                         f"attention.{place}: {features} features cannot be divided by "
                         f"{name} {ratio} × {settings.heads} heads"
                     )
-            if version == "gvto_v2" and settings.key_ratio != 1:
+            if version.startswith("gvto_v2") and settings.key_ratio != 1:
                 raise ValueError(
                     f"attention.{place}: a GVTO v2 adds its queries, so key_ratio has to be 1, "
                     f"not {settings.key_ratio}"
@@ -195,6 +196,16 @@ class NetworkConfig(BaseModel):
 
             found += [("same", PROJECTION_FEATURES, "gvto"), ("up", PROJECTION_FEATURES, "gvto_v2")]
         return found
+
+    @property
+    def sees_whole_image(self) -> bool:
+        """Whether there are operators, which look at every voxel."""
+        return bool(self._operators()) and not self.fixed_attention
+
+    @property
+    def has_softmax(self) -> bool:
+        """Whether an operator's attention has a softmax."""
+        return any(getattr(self.attention, place).softmax for place, *_ in self._operators())
 
     @property
     def output_dimensions(self) -> int:

@@ -17,10 +17,12 @@ from gvtzoo.networks.operators import (
     Activation,
     Convolution,
     DownSamplingGVTO,
+    Interpolation,
     SizePreservingGVTO,
     TransposedConvolution,
     UpSamplingGVTO,
     Version,
+    fixed_operator,
 )
 from gvtzoo.networks.shared import check_sizes, positive
 
@@ -81,8 +83,9 @@ class GVTNet(nn.Module):
     downsampling : sequence of {"convolution", "residual", "gvto_v1", "gvto_v2"}
         From the image down (``depth - 1`` names).
     bottom : sequence of {"gvto", "residual"}
-    upsampling : sequence of {"transposed_convolution", "gvto_v1", "gvto_v2"}
-        From the bottom up (``depth - 1`` names).
+    upsampling : sequence of str
+        From the bottom up (``depth - 1`` names): "transposed_convolution", "gvto_v1", "gvto_v2", or
+        "interpolation" and "gvto_v2_interpolation", which draw no grid into flat background.
     decoder_blocks : sequence of int
         Residual blocks at each level, from the bottom up (``depth - 1`` numbers).
     skip : {"add", "concatenate"}
@@ -104,6 +107,9 @@ class GVTNet(nn.Module):
         What that head reads: the last features, as in the authors' repository, or these behind
         the last activation (which the output convolution reads too), as in the graphs of the
         published Planaria and Tribolium models. Both have the same weights.
+    fixed_attention : bool
+        Whether the operators are convolutions, made for given matrices by
+        `gvtzoo.networks.fixed_attention`.
 
     Examples
     --------
@@ -134,6 +140,7 @@ class GVTNet(nn.Module):
         add_input: bool = False,
         uncertainty: bool = False,
         sigma_input: Literal["features", "activated"] = "features",
+        fixed_attention: bool = False,
     ) -> None:
         super().__init__()
         self.dimensions = dimensions
@@ -159,13 +166,22 @@ class GVTNet(nn.Module):
             self.encoder.append(
                 EncoderLevel(
                     down_sampling(
-                        downsampling[level - 1], dimensions, fine, coarse, style, attention
+                        downsampling[level - 1],
+                        dimensions,
+                        fine,
+                        coarse,
+                        style,
+                        attention,
+                        fixed_attention,
                     ),
                     residual_blocks(encoder_blocks[level], coarse, coarse),
                 )
             )
         self.bottom = nn.Sequential(
-            *[bottom_block(name, dimensions, widths[-1], style, attention) for name in bottom]
+            *[
+                bottom_block(name, dimensions, widths[-1], style, attention, fixed_attention)
+                for name in bottom
+            ]
         )
         self.decoder = nn.ModuleList()
         for step in range(depth - 1):
@@ -178,7 +194,15 @@ class GVTNet(nn.Module):
                 )
             self.decoder.append(
                 DecoderLevel(
-                    up_sampling(upsampling[step], dimensions, coarse, fine, style, attention),
+                    up_sampling(
+                        upsampling[step],
+                        dimensions,
+                        coarse,
+                        fine,
+                        style,
+                        attention,
+                        fixed_attention,
+                    ),
                     residual_blocks(decoder_blocks[step], merged, fine),
                     skip,
                 )
@@ -242,6 +266,7 @@ def down_sampling(
     out_channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """The module that halves the sizes, by its name in the configuration."""
     if name == "convolution":
@@ -249,6 +274,8 @@ def down_sampling(
     if name == "residual":
         return DownSamplingResidualBlock(dimensions, in_channels, out_channels, **style)
     if name in ("gvto_v1", "gvto_v2"):
+        if fixed:
+            return fixed_operator("down", dimensions, in_channels, out_channels, **style)
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return DownSamplingGVTO(
             dimensions, in_channels, out_channels, version, **style, **attention.get("down", {})
@@ -262,9 +289,12 @@ def bottom_block(
     channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """A block of the bottom level, by its name in the configuration."""
     if name == "gvto":
+        if fixed:
+            return fixed_operator("same", dimensions, channels, channels, **style)
         return SizePreservingGVTO(dimensions, channels, **style, **attention.get("same", {}))
     if name == "residual":
         return ResidualBlock(dimensions, channels, channels, **style)
@@ -278,11 +308,25 @@ def up_sampling(
     out_channels: int,
     style: Mapping[str, Any],
     attention: Attention,
+    fixed: bool = False,
 ) -> nn.Module:
     """The module that doubles the sizes, by its name in the configuration."""
     if name == "transposed_convolution":
         return TransposedConvolution(dimensions, in_channels, out_channels)
+    if name == "interpolation":
+        return Interpolation(dimensions, in_channels, out_channels)
+    if name == "gvto_v2_interpolation":
+        return UpSamplingGVTO(
+            dimensions,
+            in_channels,
+            out_channels,
+            resampling=Interpolation,
+            **style,
+            **attention.get("up", {}),
+        )
     if name in ("gvto_v1", "gvto_v2"):
+        if fixed:
+            return fixed_operator("up", dimensions, in_channels, out_channels, **style)
         version: Version = "v1" if name == "gvto_v1" else "v2"
         return UpSamplingGVTO(
             dimensions, in_channels, out_channels, version, **style, **attention.get("up", {})

@@ -91,6 +91,42 @@ class TransposedConvolution(nn.Module):
         return y[..., :-1, :-1] if y.ndim == 4 else y[..., :-1, :-1, :-1]
 
 
+class Interpolation(nn.Module):
+    """1×1 convolution, then linear interpolation to twice the size.
+
+    Every voxel of the result is made in the same way, so that what is flat stays flat. A
+    transposed convolution of width 3 with stride 2 reaches voxels of even and of odd places with
+    different numbers of its weights: a grid, which is seen in flat background.
+
+    Sizes double: (…, y, x) → (…, 2y, 2x). At the image's border the last voxel is repeated.
+    """
+
+    def __init__(
+        self, dimensions: int, in_channels: int, out_channels: int, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.convolution = Convolution(dimensions, in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.convolution(x)
+        for axis in range(2, x.ndim):
+            y = double_axis(y, axis)
+        return y
+
+
+def double_axis(x: Tensor, axis: int) -> Tensor:
+    """Linear interpolation at ¼ and ¾ of the way between voxels, along one axis."""
+
+    def part(start: int | None, stop: int | None) -> Tensor:
+        # Slices, since exported graphs have no sizes of their own.
+        return x[(slice(None),) * axis + (slice(start, stop),)]
+
+    before = torch.cat([part(None, 1), part(None, -1)], dim=axis)
+    after = torch.cat([part(1, None), part(-1, None)], dim=axis)
+    pair = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=axis + 1)
+    return pair.flatten(axis, axis + 1)
+
+
 class Activation(nn.Module):
     """Batch norm (where wanted), then ReLU or ReLU6: what stands in front of convolutions here."""
 
@@ -337,6 +373,8 @@ class DownSamplingGVTO(ResamplingGVTO):
 class UpSamplingGVTO(ResamplingGVTO):
     """GVTO whose queries come from a transposed convolution with stride 2: sizes double.
 
+    `resampling` may be `Interpolation` instead.
+
     Examples
     --------
     >>> UpSamplingGVTO(2, 64, 32, version="v2")(torch.zeros(1, 64, 8, 8)).shape
@@ -349,11 +387,10 @@ class UpSamplingGVTO(ResamplingGVTO):
         in_channels: int,
         out_channels: int,
         version: Version = "v2",
+        resampling: Callable[..., nn.Module] = TransposedConvolution,
         **attention: Any,
     ) -> None:
-        super().__init__(
-            dimensions, in_channels, out_channels, TransposedConvolution, version, **attention
-        )
+        super().__init__(dimensions, in_channels, out_channels, resampling, version, **attention)
 
 
 class Repeat(nn.Module):
@@ -390,3 +427,52 @@ class InPlaneUpSamplingGVTO(GVTO):
 
     def residual(self, x: Tensor, activated: Tensor, query: Tensor) -> Tensor:
         return query
+
+
+class FixedGVTO(nn.Module):
+    """A GVTO whose matrix (V Kᵀ) / N is known: one convolution of the activated input.
+
+    Query, matrix and output are linear, and so is the residual of the operators that change the
+    size; `gvtzoo.networks.fixed_attention` multiplies them.
+
+    Parameters
+    ----------
+    activation, convolution : Module
+    add_input : bool
+        Whether the raw input is the residual.
+    """
+
+    def __init__(self, activation: nn.Module, convolution: nn.Module, add_input: bool) -> None:
+        super().__init__()
+        self.activation = activation
+        self.convolution = convolution
+        self.add_input = add_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.convolution(self.activation(x))
+        return x + y if self.add_input else y
+
+
+def fixed_operator(
+    kind: Literal["same", "down", "up", "in_plane"],
+    dimensions: int,
+    in_channels: int,
+    out_channels: int,
+    *,
+    batch_norm: bool = True,
+    activation: Literal["relu", "relu6"] = "relu6",
+    factor: int = 4,
+) -> FixedGVTO:
+    """What stands in for a GVTO of a kind once its matrix is known; `factor` of "in_plane"."""
+    sizes = (dimensions, in_channels, out_channels)
+    convolution: nn.Module
+    if kind == "down":
+        convolution = Convolution(*sizes, kernel_size=3, stride=2, bias=True)
+    elif kind == "up":
+        convolution = TransposedConvolution(*sizes, bias=True)
+    elif kind == "in_plane":
+        convolution = nn.Sequential(Convolution(*sizes, 1, bias=True), Repeat(factor))
+    else:
+        convolution = Convolution(*sizes, 1, bias=True)
+    activate = Activation(dimensions, in_channels, batch_norm, activation)
+    return FixedGVTO(activate, convolution, add_input=kind == "same")

@@ -12,7 +12,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from gvtzoo.networks.gvtnet import Attention, GVTNet, bottom_block
-from gvtzoo.networks.operators import Activation, Convolution, InPlaneUpSamplingGVTO
+from gvtzoo.networks.operators import (
+    Activation,
+    Convolution,
+    InPlaneUpSamplingGVTO,
+    fixed_operator,
+)
 from gvtzoo.networks.shared import check_sizes
 
 PROJECTION_FEATURES = 8
@@ -31,7 +36,7 @@ class ProjectionNet(nn.Module):
     depth : int
         Number of levels: y and x have to be multiples of ``4^(depth-1)``; any z.
     bottom : sequence of {"gvto", "residual"}
-    activation, batch_norm, attention
+    activation, batch_norm, attention, fixed_attention
         As in `GVTNet`.
 
     Examples
@@ -48,6 +53,7 @@ class ProjectionNet(nn.Module):
         activation: Literal["relu", "relu6"] = "relu6",
         batch_norm: bool = False,
         attention: Attention | None = None,
+        fixed_attention: bool = False,
     ) -> None:
         super().__init__()
         attention = attention or {}
@@ -60,6 +66,11 @@ class ProjectionNet(nn.Module):
         def convolve(in_channels: int = features) -> nn.Module:
             return Convolution(3, in_channels, features, (3, 5, 5), bias=True)
 
+        def up_sample() -> nn.Module:
+            if fixed_attention:
+                return fixed_operator("in_plane", 3, features, features, factor=POOLING, **style)
+            return InPlaneUpSamplingGVTO(features, POOLING, **style, **attention.get("up", {}))
+
         self.depth = depth
         self.down = nn.ModuleList(
             nn.Sequential(nn.Identity() if n == 0 else activate(), convolve(features if n else 1))
@@ -67,15 +78,12 @@ class ProjectionNet(nn.Module):
         )
         self.pooling = nn.MaxPool3d((1, POOLING, POOLING))
         self.bottom = nn.ModuleList(
-            bottom_block(name, 3, features, style, attention) for name in bottom
+            bottom_block(name, 3, features, style, attention, fixed_attention) for name in bottom
         )
         self.bottom_convolutions = nn.ModuleList(
             nn.Sequential(activate(), convolve()) for _ in bottom
         )
-        self.upsampling = nn.ModuleList(
-            InPlaneUpSamplingGVTO(features, POOLING, **style, **attention.get("up", {}))
-            for _ in levels
-        )
+        self.upsampling = nn.ModuleList(up_sample() for _ in levels)
         self.up = nn.ModuleList(nn.Sequential(activate(), convolve()) for _ in levels)
         self.output_activation = activate()
         self.output_convolution = Convolution(3, features, 1, 5, bias=True)
@@ -116,7 +124,7 @@ class ProjectionGVTNet(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        shared = ("depth", "bottom", "activation", "batch_norm", "attention")
+        shared = ("depth", "bottom", "activation", "batch_norm", "attention", "fixed_attention")
         self.projection = ProjectionNet(**{k: v for k, v in settings.items() if k in shared})
         self.network = GVTNet(**{**settings, "dimensions": 2})
 

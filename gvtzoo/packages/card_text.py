@@ -10,7 +10,7 @@ from gvtzoo.images.normalization import (
     Normalization,
     PercentileNormalization,
 )
-from gvtzoo.packages.config import MetricRow, PackageConfig, TrainedOn
+from gvtzoo.packages.config import ClientLoss, MetricRow, PackageConfig, TrainedOn
 from gvtzoo.recipes.metadata import Citation, DataSource, ModelMetadata
 
 PURPOSE = {
@@ -30,6 +30,7 @@ CHOSEN = (
 )
 MOST_NAMED = 5  # files
 FIJI_VOXELS = "50 million voxels"
+MOST_NAMES = 4
 
 
 def documentation(config: PackageConfig) -> str:
@@ -48,6 +49,8 @@ def documentation(config: PackageConfig) -> str:
         _normalization(config),
         "## Tiling and image size",
         _tiling(config),
+        "## In other programs",
+        _programs(config.clients),
         "## Uncertainty",
         _uncertainty(config),
         "## Validation",
@@ -65,13 +68,6 @@ def documentation(config: PackageConfig) -> str:
 def _usage(config: PackageConfig) -> str:
     channels = config.network.input_channels
     axes = ("C" if channels > 1 else "") + "ZYX"[-config.network.dimensions :]
-    ilastik = (
-        "ilastik: not supported, since input and output have different axes."
-        if config.network.output_dimensions < config.network.dimensions
-        else "ilastik, *Neural Network Classification*: open the zip as the model. ilastik "
-        "normalizes and predicts every tile by itself, so tiles may differ in brightness."
-    )
-    tiling = " --tiling exact" if config.exact else ""
     return f"""\
 - gvtzoo, any image size, output in the image's units:
   `gvtzoo predict MODEL.zip image.tif -o out.tif`
@@ -85,10 +81,42 @@ def _usage(config: PackageConfig) -> str:
   ```
 
 - Fiji: unpack the zip into a folder of its own in Fiji's `models` folder, then run
-  *Plugins › DeepImageJ › DeepImageJ Run*. Images above {FIJI_VOXELS} never finish there: predict
-  those with `gvtzoo predict{tiling}`.
-- {ilastik}
-- bioimageio.core: image sizes have to be `min + n · step` as in `rdf.yaml`; no blocks."""
+  *Plugins › DeepImageJ › DeepImageJ Run*. {_fiji(config)}
+- {_ilastik(config)}
+- bioimageio.core: images of any size; {_blocks(config)}"""
+
+
+def _fiji(config: PackageConfig) -> str:
+    if config.fixed is not None and config.fixed.tile is not None:
+        return "Images of any size are cut into tiles; those under a third of a tile are refused."
+    tiling = " --tiling exact" if config.exact and config.fixed is None else ""
+    return (
+        "It hands over the whole image, of any size. Images above "
+        f"{FIJI_VOXELS} never finish there: predict those with `gvtzoo predict{tiling}`."
+    )
+
+
+def _ilastik(config: PackageConfig) -> str:
+    if config.network.output_dimensions < config.network.dimensions:
+        return "ilastik: not supported, since input and output have different axes."
+    how = "ilastik, *Neural Network Classification*: open the zip as the model."
+    if config.fixed is not None:
+        return f"{how} It expects images like those that this package was made from, see below."
+    tiles = (
+        "ilastik normalizes and predicts every tile by itself, so tiles may differ in brightness. "
+        "A package for tiles is made from an image of yours by "
+        "`gvtzoo package MODEL.zip --attention-from image.tif -o for_tiles.zip`."
+    )
+    return f"{how} {tiles}"
+
+
+def _blocks(config: PackageConfig) -> str:
+    if config.fixed is None:
+        return "no blocks." if config.network.sees_whole_image else "blocks lose at their borders."
+    if config.fixed.tile is not None:
+        return "in blocks of this package's tile."
+    multiple = max(config.network.multiple)
+    return f"in blocks (`--blockwise N`) with N a multiple of {multiple}."
 
 
 def _normalization(config: PackageConfig) -> str:
@@ -98,7 +126,27 @@ def _normalization(config: PackageConfig) -> str:
         if config.normalization.undo
         else "Predictions stay in normalized units."
     )
-    return f"{_operation(config.normalization.source)} {undone}"
+    expected = "" if config.fixed is None else f" {_expected(config)}"
+    return f"{_operation(config.normalization.source)}{expected} {undone}"
+
+
+def _expected(config: PackageConfig) -> str:
+    """What intensities a package with fixed numbers is made for."""
+    source, fixed = config.normalization.source, config.fixed
+    assert fixed is not None
+    if not isinstance(source, FixedNormalization):
+        return ""
+    like = (
+        f"an intensity of about {source.mean:.4g} in the background and of about "
+        f"{source.mean + source.std:.4g} in the brightest structures"
+        if fixed.normalization == "percentile"
+        else f"a mean of about {source.mean:.4g} and a standard deviation of {source.std:.4g}"
+    )
+    return (
+        "These numbers are those of the images that this package was made from: yours should have "
+        f"{like}. For images taken with another exposure, gain or background, make a package of "
+        f"your own: `gvtzoo package {fixed.model} --attention-from image.tif -o for_tiles.zip`."
+    )
 
 
 def _operation(normalization: Normalization) -> str:
@@ -118,6 +166,8 @@ def _operation(normalization: Normalization) -> str:
 
 
 def _tiling(config: PackageConfig) -> str:
+    if config.fixed is not None:
+        return _fixed(config)
     seen = (
         "The network looks at the whole image at once, so cutting the image into tiles gives "
         "another result; nothing warns of it."
@@ -145,13 +195,59 @@ def _tiling(config: PackageConfig) -> str:
     return f"{text}\n\nWhere tiles cannot be avoided: tiles of {tile} voxels, halo {halo}.{loss}"
 
 
+def _fixed(config: PackageConfig) -> str:
+    fixed = config.fixed
+    assert fixed is not None
+    images = ", ".join(fixed.images[:MOST_NAMES])
+    if len(fixed.images) > MOST_NAMES:
+        images += f" and {len(fixed.images) - MOST_NAMES} more"
+    halo = "×".join(map(str, fixed.halo))
+    tile = "" if fixed.tile is None else f" Tiles have {'×'.join(map(str, fixed.tile))} voxels."
+    return (
+        f"This package is made for programs that cut images, from `{fixed.model}`, which looks at "
+        "the whole image. What it needs to know of the whole image was taken from given images "
+        f"({images}) and is part of this network, which therefore looks at a neighbourhood only: "
+        f"{halo} voxels, the halo of its tiles.{tile} The image that it was made from is "
+        "predicted in tiles as it is as a whole; other images like it nearly so. For any other "
+        f"image, and to be exact for each, use `{fixed.model}` with `gvtzoo predict`."
+    )
+
+
+def _programs(rows: Sequence[ClientLoss]) -> str:
+    """The table of losses."""
+    if not rows:
+        return (
+            "Not measured. `gvtzoo test MODEL.zip --image image.tif` measures on an image what "
+            "each program's way of cutting and normalizing costs."
+        )
+    header = ["Program", "Weights", "Image", "Tiles", "Largest difference", "r", "At seams"]
+    lines = [header, ["---"] * len(header)]
+    for row in rows:
+        values = [row.note, "", ""]
+        if row.max_difference is not None and row.pearson_r is not None:
+            values = [f"{100 * row.max_difference:.2g} %", f"{row.pearson_r:.6f}", "no seams"]
+        if row.seams is not None:
+            values[2] = f"{100 * row.seams:.2g} %"
+        lines.append([row.client, row.weights, row.image, str(row.tiles or ""), *values])
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return (
+        "What each program's way of cutting and normalizing an image costs against the prediction "
+        "of the whole image, in percent of its range; at seams, the mean step between neighbours "
+        f"in two tiles. Measured by a simulation of each program's way.\n\n{table}"
+    )
+
+
 def _uncertainty(config: PackageConfig) -> str:
     if not config.uncertainty:
         return "This network does not estimate it."
     return (
         "The weights hold a second head that gives σ, the scale of a Laplace distribution around "
         "every predicted voxel: `gvtzoo predict --uncertainty` writes it beside the prediction. "
-        "Other programs show the prediction only."
+        + (
+            "Other programs show the prediction only."
+            if config.output == "prediction"
+            else "This package gives σ to other programs, instead of the prediction."
+        )
     )
 
 

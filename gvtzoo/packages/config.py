@@ -14,6 +14,7 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gvtzoo.images.normalization import NormalizationConfig
@@ -59,6 +60,68 @@ class TilingHint(Packaged):
     max_difference: float | None = None
 
 
+class FixedAttention(Packaged):
+    """Of a package whose operators have the matrices of given images: a client package.
+
+    Attributes
+    ----------
+    model : str
+        The id of the model that it was made from.
+    images : tuple of str
+        Whose attention and normalization it has.
+    halo : tuple of int
+        How wide tiles overlap, (z,) y, x: as far as the network looks, on its grid; 0 along z for
+        a projection.
+    front, back : tuple of int
+        What the images are padded by before their first and behind their last voxel, where that is
+        the same for all, else 0: how the network's grid lies in them.
+    tile : tuple of int, optional
+        The one size of tiles, (z,) y, x, halo included; without it tiles may have any size.
+    normalization : {"percentile", "zscore", "fixed", "none"}
+        What the fixed numbers were taken by.
+    """
+
+    model: str
+    images: tuple[str, ...]
+    halo: tuple[Annotated[int, Field(ge=0)], ...]
+    front: tuple[Annotated[int, Field(ge=0)], ...]
+    back: tuple[Annotated[int, Field(ge=0)], ...]
+    tile: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    normalization: Literal["percentile", "zscore", "fixed", "none"] = "percentile"
+
+
+class ClientLoss(Packaged):
+    """What a program's way of cutting and normalizing costs against the whole image.
+
+    Attributes
+    ----------
+    client : str
+        The program, such as ``"Fiji (JDLL)"``.
+    weights : str
+        The format that was run.
+    image : str
+    tiles : int
+        Into how many the program cuts the image; 0 where it does not predict it.
+    max_difference : float, optional
+        To the whole image's prediction, as a fraction of its range.
+    pearson_r : float, optional
+    seams : float, optional
+        The mean step of the difference between neighbours in two tiles, as a fraction of the range;
+        None where there is one tile.
+    note : str
+        What else is to know, such as why there is no prediction.
+    """
+
+    client: str
+    weights: str
+    image: str
+    tiles: int
+    max_difference: float | None = None
+    pearson_r: float | None = None
+    seams: float | None = None
+    note: str = ""
+
+
 class TrainedFile(Packaged):
     """A file that a model has learned from.
 
@@ -98,6 +161,48 @@ class TrainedOn(Packaged):
     left_out: Annotated[int, Field(ge=0)] = 0
 
 
+class SigmaCalibration(Packaged):
+    """What the network's σ says, found on validation images (`gvtzoo.training.calibration`).
+
+    Attributes
+    ----------
+    noise : tuple of float
+        Noise levels (`gvtzoo.metrics.noise.noise_level`) of normalized images, ascending; one
+        for each factor.
+    factors : tuple of float
+        What σ is multiplied with at these levels; between them by linear interpolation over the
+        logarithm, and beyond them as at the last.
+    levels : tuple of float
+        Shares of voxels, ascending, between 0 and 1.
+    multiples : tuple of float
+        How many σ around the prediction hold each share of the truth's voxels.
+    """
+
+    noise: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...] = (1.0,)
+    factors: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...] = (1.0,)
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    multiples: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> SigmaCalibration:
+        for first, second in (("noise", "factors"), ("levels", "multiples")):
+            given, found = getattr(self, first), getattr(self, second)
+            if not given or len(given) != len(found) or list(given) != sorted(set(given)):
+                raise ValueError(f"{first} has to ascend, and to have as many numbers as {second}")
+        if list(self.multiples) != sorted(self.multiples):
+            raise ValueError("multiples have to ascend")
+        return self
+
+    def factor(self, noise: float) -> float:
+        """What σ of an image of this noise level is multiplied with."""
+        at = math.log(max(noise, self.noise[0]))
+        return float(np.interp(at, np.log(self.noise), self.factors))
+
+    def multiple(self, level: float) -> float:
+        """How many σ around the prediction hold this share of the voxels."""
+        return float(np.interp(level, (0.0, *self.levels), (0.0, *self.multiples)))
+
+
 class PackageConfig(Packaged):
     """Everything that gvtzoo needs to predict, fine-tune and describe a packaged model.
 
@@ -121,11 +226,20 @@ class PackageConfig(Packaged):
         Of the training images, by axis (``"z"``, ``"y"``, ``"x"``), in `unit`.
     unit : str, optional
         Such as ``"micrometer"``.
+    calibration : SigmaCalibration, optional
+        Of σ. Without one, σ is what the network says: the scale of a Laplace distribution.
     uncertainty : bool
         Whether gvtzoo's own prediction can give σ; derived from `network`.
+    sigma_factor : float
+        What the network's σ is multiplied with in predictions.
     resampled_to : float, optional
         In-plane pixel size, in µm, that training images were resampled to, and images to be
         predicted are; derived from `recipe` where a package does not say.
+    fixed : FixedAttention, optional
+        Of a client package.
+    output : {"prediction", "sigma"}
+        What other programs get of the weights.
+    clients : tuple of ClientLoss
     """
 
     format: Annotated[str, AfterValidator(_check_format)] = FORMAT
@@ -141,7 +255,12 @@ class PackageConfig(Packaged):
         default_factory=dict
     )
     unit: str | None = None
+    calibration: SigmaCalibration | None = None
     uncertainty: bool = False
+    sigma_factor: Annotated[float, Field(gt=0, lt=math.inf)] = 1.0
+    fixed: FixedAttention | None = None
+    output: Literal["prediction", "sigma"] = "prediction"
+    clients: tuple[ClientLoss, ...] = ()
     resampled_to: Annotated[float, Field(gt=0, lt=math.inf)] | None = None
 
     @model_validator(mode="before")

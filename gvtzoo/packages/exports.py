@@ -2,13 +2,14 @@
 
 TorchScript is traced and ONNX written by PyTorch's tracing exporter, both with the operators and
 versions that Fiji and ilastik run: PyTorch 2.0, ONNX opset 17 and intermediate representation 8.
+What is exported takes images of any size (`gvtzoo.networks.any_size`).
 """
 
 from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gvtzoo.networks import Network
+    from gvtzoo.networks.any_size import AnySize
 
 OPSET = 17
 NEWEST_IR = 8
@@ -30,6 +32,16 @@ TOLERANCE = 1e-4  # of the output's range
 
 GVTNET_MODULES = ("shared", "operators", "blocks", "gvtnet", "projection")
 BASELINE_MODULES = ("shared", "baselines.base")  # and the baseline's own
+ANY_SIZE = """\
+def {function}(
+    *,
+    tiles: dict[str, Sequence[int]] | None = None,
+    sigma: bool = False,
+    **settings: Any,
+) -> AnySize:
+    \"\"\"The network, for images of any size.\"\"\"
+    return AnySize({network}(**settings), tiles, sigma)
+"""
 ARCHITECTURE_HEADER = """\
 # {title}, the architecture of this package's weights, in one file that needs PyTorch only.
 # Made from gvtzoo {version} (gvtzoo/networks).
@@ -42,28 +54,52 @@ TORCHSCRIPT_OPERATORS = frozenset(
     f"aten::{name}"
     for name in [
         "Int",
+        "ScalarImplicit",
+        "__and__",
+        "__or__",
         "_convolution",
         "add",
+        "amax",
+        "amin",
+        "arange",
         "batch_norm",
         "cat",
+        "cumsum",
         "div",
         "dropout",
+        "flatten",
+        "eq",
         "floor_divide",
+        "ge",
+        "gt",
         "hardtanh",
+        "index",
+        "index_select",
+        "lt",
         "matmul",
         "max_pool2d",
         "max_pool3d",
+        "maximum",
         "mean",
+        "minimum",
         "mul",
+        "neg",
         "pad",
         "relu",
+        "remainder",
         "reshape",
+        "rsub",
+        "select",
         "size",
         "slice",
         "softmax",
+        "stack",
+        "softplus",
+        "sub",
         "sum",
         "to",
         "transpose",
+        "type_as",
         "upsample_bilinear2d",
         "upsample_nearest2d",
         "upsample_nearest3d",
@@ -109,6 +145,8 @@ def architecture_source(network_class: type[nn.Module] | None = None) -> str:
         for module, names in sorted(imports.items())
         if not module.startswith("gvtzoo")
     ]
+    network = title if network_class is None else network_class.__name__
+    bodies.append(ANY_SIZE.format(function=architecture_callable(network_class), network=network))
     parts = [
         ARCHITECTURE_HEADER.format(title=title, version=__version__).strip(),
         f"from __future__ import {', '.join(future)}",
@@ -122,8 +160,14 @@ def _architecture(network_class: type[nn.Module] | None) -> tuple[str, tuple[str
     """What the architecture is called, and the modules that it is made of."""
     own = "" if network_class is None else network_class.__module__.partition("networks.")[2]
     if network_class is None or own in GVTNET_MODULES:
-        return "GVTNet", GVTNET_MODULES
-    return network_class.__name__, (*BASELINE_MODULES, own)
+        return "GVTNet", (*GVTNET_MODULES, "any_size")
+    return network_class.__name__, (*BASELINE_MODULES, own, "any_size")
+
+
+def architecture_callable(network_class: type[nn.Module] | None = None) -> str:
+    """The function of `architecture_source` that makes the network."""
+    name = "GVTNet" if network_class is None else network_class.__name__
+    return f"any_size_{name.lower()}"
 
 
 @contextmanager
@@ -171,12 +215,12 @@ def _check_state(network: nn.Module, stored: dict[str, torch.Tensor], path: Path
         raise GvtzooError(f"{path} does not hold the network's weights after writing: try again")
 
 
-def save_torchscript(network: Network, example: torch.Tensor, path: Path) -> None:
+def save_torchscript(network: AnySize | Network, example: torch.Tensor, path: Path) -> None:
     """The network as TorchScript: traced in evaluation mode, any batch and spatial size.
 
     Parameters
     ----------
-    network : Network
+    network : AnySize or Network
         On the CPU.
     example : Tensor
         (batch, channel, (z,) y, x), sizes that the network takes.
@@ -216,12 +260,12 @@ def _operators(block: torch.Graph | torch.Block) -> set[str]:
     return found
 
 
-def save_onnx(network: Network, example: torch.Tensor, path: Path) -> None:
+def save_onnx(network: AnySize | Network, example: torch.Tensor, path: Path) -> None:
     """The network as one ONNX file: opset 17, any batch and spatial size.
 
     Parameters
     ----------
-    network : Network
+    network : AnySize or Network
         On the CPU.
     example : Tensor
         (batch, channel, (z,) y, x), sizes that the network takes.
@@ -280,33 +324,42 @@ def _without_exporter_warnings() -> Iterator[None]:
 
 
 def _check_export(
-    network: Network,
+    network: AnySize | Network,
     exported: Callable[[torch.Tensor], torch.Tensor],
     example: torch.Tensor,
     kind: str,
 ) -> None:
-    """Compare an export with the network, at another batch and spatial size than the example's."""
+    """Compare an export with the network, at other batch and spatial sizes than the example's."""
     import torch
 
-    sizes = [
-        size + multiple * (axis + 1)
-        for axis, (size, multiple) in enumerate(
-            zip(example.shape[2:], network.multiple, strict=True)
-        )
-    ]
+    from gvtzoo.networks.any_size import AnySize
+
     generator = torch.Generator().manual_seed(0)
-    unseen = torch.rand((2, example.shape[1], *sizes), generator=generator)
-    with evaluating(network):
-        expected, actual = network(unseen), exported(unseen)
-    if actual.shape != expected.shape:
-        raise GvtzooError(
-            f"{kind}: the export gives {tuple(actual.shape)} for an input of "
-            f"{tuple(unseen.shape)}, the network {tuple(expected.shape)}"
-        )
-    difference = float((actual - expected).abs().max())
-    allowed = TOLERANCE * float(np.ptp(expected.numpy()))
-    if not difference <= allowed:
-        raise GvtzooError(
-            f"{kind}: the export differs from the network by {difference:.2g} at another size, "
-            f"more than {allowed:.2g}"
-        )
+    steps: Sequence[int] = (3,) * (example.ndim - 2)
+    tiles = network.tiles if isinstance(network, AnySize) else None
+    if not isinstance(network, AnySize):
+        steps = network.multiple
+    for batch, more in ((2, 1), (1, 0)):
+        sizes = [
+            size + step * (axis + 1) * more
+            for axis, (size, step) in enumerate(zip(example.shape[2:], steps, strict=True))
+        ]
+        unseen = torch.rand((batch, example.shape[1], *sizes), generator=generator)
+        if tiles is not None:
+            # As a program hands over a whole image: mirrored around it.
+            halos = [(0, 0), (0, 0), *((halo, halo) for halo in tiles["halo"])]
+            unseen = torch.from_numpy(np.pad(unseen.numpy(), halos, mode="symmetric"))
+        with evaluating(network):
+            expected, actual = network(unseen), exported(unseen)
+        if actual.shape != expected.shape:
+            raise GvtzooError(
+                f"{kind}: the export gives {tuple(actual.shape)} for an input of "
+                f"{tuple(unseen.shape)}, the network {tuple(expected.shape)}"
+            )
+        difference = float((actual - expected).abs().max())
+        allowed = TOLERANCE * float(np.ptp(expected.numpy()))
+        if not difference <= allowed:
+            raise GvtzooError(
+                f"{kind}: the export differs from the network by {difference:.2g} at another "
+                f"size, more than {allowed:.2g}"
+            )

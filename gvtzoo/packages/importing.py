@@ -26,7 +26,7 @@ from gvtzoo.packages.tensorflow import (
     read_checkpoint,
     to_state_dict,
 )
-from gvtzoo.packages.writer import smallest_sizes, write_package
+from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import ModelMetadata, Task, default_metadata
 from gvtzoo.recipes.recipe import Recipe
 
@@ -36,6 +36,7 @@ PROVENANCE = (
     "implementation, whose repository, published weights included, is under GPL-3.0; these "
     "weights are passed on under the licence named below."
 )
+EXAMPLE_SIZES = {2: (64, 64), 3: (16, 64, 64)}
 PERCENTILES = PercentileNormalization(low=2.0, high=99.8)
 
 
@@ -166,7 +167,7 @@ def _as_imported(metadata: ModelMetadata) -> ModelMetadata:
 
 
 def example_image(config: PackageConfig, seed: int = 0) -> np.ndarray:
-    """Blobs with camera noise, twice as wide as the smallest image that the package describes.
+    """Blobs with camera noise.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def example_image(config: PackageConfig, seed: int = 0) -> np.ndarray:
         as they are.
     """
     generator = np.random.default_rng(seed)
-    sizes = tuple(2 * size for size in smallest_sizes(config)[0])
+    sizes = EXAMPLE_SIZES[config.network.dimensions]
     channels = [_blobs(sizes, generator) for _ in range(config.network.input_channels)]
     image = generator.poisson(np.stack(channels)).clip(0, 65535).astype(np.uint16)
     if isinstance(config.normalization.source, NoNormalization):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gvtzoo.networks import Network
 
 RECIPE, WEIGHTS, DATA = "recipe.yaml", "best.safetensors", "data.json"
+CALIBRATION = "calibration.json"  # of σ
+FINETUNING = "finetuning.json"  # how a fine-tuning went
 PARENT = "parent.json"  # what the model that was fine-tuned had learned from
 
 
@@ -67,11 +69,19 @@ def read_run_config(run: str | Path) -> PackageConfig:
             pixel_size=pixel_size.get("pixel_size") or {},
             unit=pixel_size.get("unit"),
             tiling=_read_json(run / "tiling.json", {}) or None,
+            sigma_factor=recipe.training.sigma_factor,
+            calibration=_read_json(run / CALIBRATION, {}) or None,
         )
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise GvtzooError(f"{run}: {place}: {first['msg']}") from error
+
+
+def unchanged_from(run: str | Path) -> str | None:
+    """The model whose weights a run still has, since fine-tuning it did not help; else None."""
+    report = _read_json(Path(run) / FINETUNING, {})
+    return report.get("parent") if report.get("helped") is False else None
 
 
 def run_network(run: str | Path, config: PackageConfig) -> Network:

@@ -1,18 +1,33 @@
-"""A package with another tiling hint; everything else stays as it is."""
+"""Packages written again with another description; their weights stay as they are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.packages.card_text import documentation
-from gvtzoo.packages.config import TilingHint
+from gvtzoo.packages.config import ClientLoss, TilingHint
 from gvtzoo.packages.reader import open_package
-from gvtzoo.packages.writer import RDF, check_description, to_yaml, zip_folder
+from gvtzoo.packages.writer import RDF, check_description, tags, to_yaml, zip_folder
 
 DOCUMENTATION = "README.md"
+
+
+def with_clients(
+    package: str | Path,
+    clients: tuple[ClientLoss, ...],
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a package again with what it loses in other programs, and tags of those that suit.
+
+    Parameters and errors are those of `with_tiling_hint`.
+    """
+    return _with(package, {"clients": clients}, output, overwrite)
 
 
 def with_tiling_hint(
@@ -39,15 +54,22 @@ def with_tiling_hint(
     GvtzooError
         When the package cannot be read, or the output exists.
     """
+    return _with(package, {"tiling": hint}, output, overwrite)
+
+
+def _with(
+    package: str | Path, changes: dict[str, Any], output: str | Path, overwrite: bool
+) -> Path:
     output = Path(output)
     if output.suffix != ".zip":
         raise GvtzooError(f"{output}: a package's name has to end in .zip")
     if output.exists() and not overwrite:
         raise GvtzooError(f"{output} exists: choose another name or overwrite it")
     opened = open_package(package)
-    config = opened.config.model_copy(update={"tiling": hint})
+    config = opened.config.model_copy(update=changes)
     rdf = {
         **opened.rdf,
+        "tags": tags(config) if "clients" in changes else opened.rdf.get("tags", []),
         "config": {**opened.rdf["config"], "gvtzoo": config.model_dump(mode="json")},
     }
     with TemporaryDirectory() as name:

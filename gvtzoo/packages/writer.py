@@ -29,9 +29,11 @@ from gvtzoo.images.normalization import (
 )
 from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.packages.card_text import documentation
+from gvtzoo.packages.clients import CORE_BLOCK
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.exports import (
     OPSET,
+    architecture_callable,
     architecture_source,
     evaluating,
     save_onnx,
@@ -45,15 +47,24 @@ if TYPE_CHECKING:
     from bioimageio.spec import InvalidDescr, ResourceDescr
 
     from gvtzoo.networks import Network
+    from gvtzoo.networks.any_size import AnySize
+    from gvtzoo.packages.reader import Package
 
 FORMAT_VERSION = "0.5.9"
 RDF = "rdf.yaml"
 STATE_DICT, TORCHSCRIPT, ONNX = "weights.pt", "torchscript.pt", "weights.onnx"
+PICTURES = ("sample_input.tif", "sample_output.tif", "cover.png")
 SAFETENSORS = "weights.safetensors"
 
-# ilastik's tile is min + n · step, with the smallest n that brings any axis to 64 (3D) or 512
-# (2D): these give 40×64×64 and 512×512. gvtzoo and Fiji take smaller images too.
-SMALLEST = {2: (32, 32), 3: (8, 32, 32)}
+# Of an image that a network sees as a whole. Any size would do; ilastik's tile is min + n, with the
+# smallest n that brings any axis to 64 (3D) or 512 (2D): these give 49×64×64 and 512×512.
+SMALLEST = {2: (16, 16), 3: (1, 16, 16)}
+STEP = 1
+
+# Of a tile beyond its halo on both sides: the larger, the less is computed twice, and the more
+# memory a tile takes. The smaller one where the larger would exceed LARGEST_TILE.
+INSIDE = (64, 32)
+LARGEST_TILE = {2: 512, 3: 128}
 
 # Of the format's units of length; a pixel size in another stands in config.gvtzoo only.
 SPACE_UNITS = tuple(LENGTHS)
@@ -76,6 +87,7 @@ def write_package(
     example: np.ndarray,
     sample: tuple[np.ndarray, np.ndarray] | None = None,
     cover: str | Path | None = None,
+    pictures: Package | None = None,
     overwrite: bool = False,
 ) -> Path:
     """A flat zip with the description, the weights in three formats, test tensors and pictures.
@@ -89,11 +101,13 @@ def write_package(
     config : PackageConfig
     example : ndarray
         Raw image, ((channel,) (z,) y, x), from which the test tensors are made: cropped to the
-        network's grid, or reflect-padded where it is too small.
+        network's grid, or padded where it is too small.
     sample : pair of ndarray, optional
         Input and output to show, (z,) y, x; the test tensors by default.
     cover : path, optional
         A picture (png), best twice as wide as high; input and output side by side by default.
+    pictures : Package, optional
+        Whose sample tensors and cover are taken instead.
     overwrite : bool
         Whether an existing file is replaced.
 
@@ -116,8 +130,9 @@ def write_package(
         raise GvtzooError(f"{path} exists: choose another name or overwrite it")
     test_input = _test_input(example, config)
     normalized = config.normalization.source.fit(test_input).apply(test_input)
-    with evaluating(network):
-        test_output = network(torch.from_numpy(normalized)).numpy()
+    exported = any_size(network, config)
+    with evaluating(exported):
+        test_output = exported(torch.from_numpy(normalized)).numpy()
     if not np.isfinite(test_output).all():
         raise GvtzooError("the network's output has NaN or infinite values: check its weights")
 
@@ -127,7 +142,10 @@ def write_package(
         np.save(folder / "test_output.npy", test_output)
         _save_samples(folder, sample or (test_input[0], test_output[0]))
         _save_cover(folder / "cover.png", cover, test_input[0], test_output[0])
-        _save_weights(folder, network, config)
+        for kept in PICTURES if pictures is not None else ():
+            if pictures is not None and kept in pictures.names():
+                (folder / kept).write_bytes(pictures.read(kept))
+        _save_weights(folder, exported, config)
         (folder / "README.md").write_text(documentation(config), encoding="utf-8")
         rdf = description(config, folder)
         (folder / RDF).write_text(to_yaml(rdf), encoding="utf-8")
@@ -137,15 +155,70 @@ def write_package(
     return path
 
 
-def smallest_sizes(config: PackageConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """`min` and `step` of the spatial axes, (z,) y, x: `min` is a multiple of `step`."""
-    step = config.network.multiple
-    sizes = zip(SMALLEST[config.network.dimensions], step, strict=True)
-    return tuple(-(-size // multiple) * multiple for size, multiple in sizes), step
+def any_size(network: Network, config: PackageConfig) -> AnySize:
+    """The network as other programs get it: of images, or tiles, of any size."""
+    from gvtzoo.networks.any_size import AnySize
+
+    return AnySize(network, tiles(config), config.output == "sigma")
+
+
+def tiles(config: PackageConfig) -> dict[str, Sequence[int]] | None:
+    """The argument of `AnySize`."""
+    if config.fixed is None:
+        return None
+    return {name: list(getattr(config.fixed, name)) for name in ("halo", "front", "back")}
+
+
+def smallest_sizes(config: PackageConfig) -> tuple[int, ...]:
+    """`min` of the spatial axes, (z,) y, x; every size above it is taken, in steps of 1.
+
+    Of a package for tiles, a tile that ilastik takes as it is, on the network's grid.
+    """
+    network, fixed = config.network, config.fixed
+    if fixed is None:
+        return SMALLEST[network.dimensions]
+    if fixed.tile is not None:
+        return fixed.tile
+    sizes = []
+    smallest = SMALLEST[network.dimensions]
+    for halo, multiple, least in zip(fixed.halo, network.multiple, smallest, strict=True):
+        if halo == 0:
+            sizes.append(-(-least // multiple) * multiple)
+            continue
+        wanted = [2 * halo + inside for inside in INSIDE]
+        largest = LARGEST_TILE[network.dimensions]
+        size = next((w for w in wanted if w <= largest), wanted[-1])
+        # In 3D ilastik's tile is the smallest. In 2D its and QuPath's have 512 anyway, so that
+        # bioimageio.core's blocks, which are 10 more than the smallest, can be on the grid.
+        more = CORE_BLOCK if network.dimensions == 2 and size + CORE_BLOCK <= largest else 0
+        sizes.append(-(-(size + more) // multiple) * multiple - more)
+    return tuple(sizes)
+
+
+def check_tile(tile: Sequence[int], halo: Sequence[int], multiple: Sequence[int]) -> None:
+    """Refuse a fixed tile that does not suit a network.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    least = tuple(2 * h + m for h, m in zip(halo, multiple, strict=True))
+    fits = len(tile) == len(least) and all(
+        t >= n and t % m == 0 for t, n, m in zip(tile, least, multiple, strict=True)
+    )
+    if not fits:
+        raise GvtzooError(
+            f"tiles of {tuple(tile)} do not suit this network: multiples of {tuple(multiple)} from "
+            f"{least} on are needed, with its halo of {tuple(halo)} on both sides"
+        )
 
 
 def _test_input(example: np.ndarray, config: PackageConfig) -> np.ndarray:
-    """(1, channel, (z,) y, x), float32, on the grid and not below the smallest sizes."""
+    """(1, channel, (z,) y, x), float32, not below the smallest sizes.
+
+    On the network's grid, as far as the image allows. For tiles, an image that is too small is
+    repeated: mirrored, it would be taken for one with a halo.
+    """
     dimensions, channels = config.network.dimensions, config.network.input_channels
     if example.ndim == dimensions:
         example = example[np.newaxis]
@@ -154,26 +227,42 @@ def _test_input(example: np.ndarray, config: PackageConfig) -> np.ndarray:
             f"the example image has shape {example.shape}, the network needs {channels} "
             f"channel(s) and {dimensions} spatial axes"
         )
-    smallest, step = smallest_sizes(config)
+    smallest = smallest_sizes(config)
+    if config.fixed is not None:
+        return _repeated(example, smallest)
     crop = tuple(
-        slice(0, size // multiple * multiple) if size >= least else slice(None)
-        for size, least, multiple in zip(example.shape[1:], smallest, step, strict=True)
+        slice(0, size // multiple * multiple)
+        if size // multiple * multiple >= least
+        else slice(None)
+        for size, least, multiple in zip(
+            example.shape[1:], smallest, config.network.multiple, strict=True
+        )
     )
-    fitted, _ = pad_to_multiple(example[(slice(None), *crop)], (1, *step), (1, *smallest))
+    fitted, _ = pad_to_multiple(
+        example[(slice(None), *crop)], (1, *config.network.multiple), (1, *smallest)
+    )
     return np.ascontiguousarray(fitted[np.newaxis], np.float32)
 
 
-def _save_weights(folder: Path, network: Network, config: PackageConfig) -> None:
+def _repeated(example: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    cropped = example[(slice(None), *(slice(0, size) for size in sizes))]
+    missing = [
+        (0, max(0, size - given)) for size, given in zip(sizes, cropped.shape[1:], strict=True)
+    ]
+    return np.ascontiguousarray(np.pad(cropped, [(0, 0), *missing], mode="wrap")[None], np.float32)
+
+
+def _save_weights(folder: Path, exported: AnySize, config: PackageConfig) -> None:
     import torch
 
-    sizes = [max(2, 2 * multiple) for multiple in config.network.multiple]
+    sizes = [max(2, 2 * multiple) + 1 for multiple in config.network.multiple]
     small = torch.rand(
         (1, config.network.input_channels, *sizes), generator=torch.Generator().manual_seed(0)
     )
-    save_state_dict(network, folder / STATE_DICT)
-    save_safetensors(network, folder / SAFETENSORS)
-    save_torchscript(network, small, folder / TORCHSCRIPT)
-    save_onnx(network, small, folder / ONNX)
+    save_state_dict(exported, folder / STATE_DICT)
+    save_safetensors(exported, folder / SAFETENSORS)
+    save_torchscript(exported, small, folder / TORCHSCRIPT)
+    save_onnx(exported, small, folder / ONNX)
     source = architecture_source(config.network.network_class())
     (folder / "architecture.py").write_text(source, encoding="utf-8")
 
@@ -223,8 +312,10 @@ def description(config: PackageConfig, folder: Path) -> dict[str, Any]:
 
     metadata = config.metadata
     version = torch.__version__.split("+")[0]
-    arguments = config.network.arguments()
-    architecture = config.network.network_class().__name__
+    arguments = config.network.arguments() | {"sigma": config.output == "sigma"}
+    if config.fixed is not None:
+        arguments["tiles"] = tiles(config)
+    architecture = architecture_callable(config.network.network_class())
 
     def file(name: str) -> dict[str, str]:
         return {"source": name, "sha256": sha256((folder / name).read_bytes())}
@@ -239,7 +330,7 @@ def description(config: PackageConfig, folder: Path) -> dict[str, Any]:
         "description": metadata.description,
         "authors": [author.model_dump(exclude_none=True) for author in metadata.authors],
         "cite": [entry.model_dump(exclude_none=True) for entry in _citations(config)],
-        "tags": _tags(config),
+        "tags": tags(config),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "documentation": "README.md",
         "covers": ["cover.png"],
@@ -289,27 +380,56 @@ def _citations(config: PackageConfig) -> Iterable[Any]:
     return dict.fromkeys([*config.metadata.cite, *(entry for entry in data if entry is not None)])
 
 
-def _tags(config: PackageConfig) -> list[str]:
+def tags(config: PackageConfig) -> list[str]:
+    """Tags of a package: its task, its network, and the programs that it suits."""
     dimensions = f"{config.network.dimensions}d"
     title = ORIGINS[config.network.architecture].title.lower().replace(" ", "-")
-    general = [title, "unet", "pytorch", dimensions, "fiji", "deepimagej"]
-    if config.network.output_dimensions == config.network.dimensions:
-        general.append("ilastik")
-    tags = dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general])
+    general = [title, "unet", "pytorch", dimensions, *_programs(config)]
+    found = dict.fromkeys([*config.metadata.tags, *TAGS[config.task], *general])
     if config.network.output_dimensions < config.network.dimensions:
-        return [tag for tag in tags if tag not in WORKFLOWS]
-    return list(tags)
+        return [tag for tag in found if tag not in WORKFLOWS]
+    return list(found)
+
+
+# Tags of the programs, by their names in the table of losses.
+PROGRAMS = {"Fiji (JDLL)": ("fiji", "deepimagej"), "ilastik": ("ilastik",), "QuPath": ("qupath",)}
+SMALL_LOSS = 0.01  # of the range
+
+
+def _programs(config: PackageConfig) -> list[str]:
+    """Tags of the programs that lose little, by measurement.
+
+    Where nothing was measured, of Fiji for networks that see all of an image, which it hands over
+    whole, and of ilastik for those that see tiles.
+    """
+    flat = config.network.output_dimensions < config.network.dimensions
+    measured = {row.client for row in config.clients}
+    unmeasured = {"Fiji (JDLL)"} if config.fixed is None else {"ilastik"}
+    losses = {
+        name: [row.max_difference for row in config.clients if row.client == name]
+        for name in PROGRAMS
+    }
+    suited = [
+        name
+        for name in PROGRAMS
+        if (name in measured and all(x is not None and x < SMALL_LOSS for x in losses[name]))
+        or (not measured and name in unmeasured)
+    ]
+    if flat and "ilastik" in suited:
+        suited.remove("ilastik")
+    return [tag for name in suited for tag in PROGRAMS[name]]
 
 
 def _spatial_axes(config: PackageConfig) -> list[dict[str, Any]]:
     """z, y and x of the input, with pixel size where it is known."""
-    smallest, step = smallest_sizes(config)
+    smallest = smallest_sizes(config)
+    fixed = config.fixed is not None and config.fixed.tile is not None
     axes = []
-    for name, least, multiple in zip("zyx"[-len(step) :], smallest, step, strict=True):
+    for name, least in zip("zyx"[-len(smallest) :], smallest, strict=True):
         axis: dict[str, Any] = {"type": "space", "id": name}
         if config.unit in SPACE_UNITS and name in config.pixel_size:
             axis |= {"unit": config.unit, "scale": config.pixel_size[name]}
-        axes.append(axis | {"size": {"min": least, "step": multiple}})
+        axes.append(axis | {"size": least if fixed else {"min": least, "step": STEP}})
     return axes
 
 
@@ -328,7 +448,11 @@ def _input(config: PackageConfig, file: Any) -> dict[str, Any]:
     axes += _spatial_axes(config)
     # Batch stays out of the statistics' axes: with it they accumulate over images.
     statistics = ["channel", *"zyx"[-config.network.dimensions :]]
-    operations = _preprocessing(config.normalization.source, statistics)
+    operations = (
+        _preprocessing(config.normalization.source, statistics)
+        if config.fixed is None
+        else _linear(config.normalization.source)
+    )
     return {
         "id": "input",
         "description": "raw image",
@@ -353,17 +477,28 @@ def _preprocessing(normalization: Normalization, axes: list[str]) -> list[dict[s
     return []
 
 
+def _linear(normalization: Normalization) -> list[dict[str, Any]]:
+    """A normalization that does not depend on the image, as one multiplication and addition."""
+    if isinstance(normalization, FixedNormalization):
+        gain, offset = 1 / normalization.std, -normalization.mean / normalization.std
+        return [{"id": "scale_linear", "kwargs": {"gain": float(gain), "offset": float(offset)}}]
+    return []
+
+
 def _output(config: PackageConfig, file: Any) -> dict[str, Any]:
     """The output stays in normalized units: inverse percentiles cannot be expressed."""
-    axes = [BATCH, _channels(config.network.output_channels, "prediction")]
-    # A projection's output is without z. No halo is declared: gvtzoo.packages.checks says why.
-    axes += [
-        axis | {"size": {"tensor_id": "input", "axis_id": axis["id"]}}
-        for axis in _spatial_axes(config)[-config.network.output_dimensions :]
-    ]
+    axes = [BATCH, _channels(config.network.output_channels, config.output)]
+    # A projection's output is without z. A halo is declared where the network looks at a
+    # neighbourhood only: gvtzoo.packages.checks says why.
+    kept = config.network.output_dimensions
+    halos = (0,) * kept if config.fixed is None else config.fixed.halo[-kept:]
+    for axis, halo in zip(_spatial_axes(config)[-kept:], halos, strict=True):
+        size = {"tensor_id": "input", "axis_id": axis["id"]}
+        axes.append(axis | {"size": size} | ({"halo": halo} if halo else {}))
+    what = "prediction" if config.output == "prediction" else "σ of the prediction"
     return {
         "id": "output",
-        "description": "prediction, in normalized units",
+        "description": f"{what}, in normalized units",
         "axes": axes,
         "test_tensor": file("test_output.npy"),
         "sample_tensor": file("sample_output.tif"),

@@ -86,6 +86,8 @@ class DenormalizedWriter:
         To be undone.
     kind : {"values", "widths"}
         σ is a width: it is scaled, but not shifted.
+    factor : float
+        That widths are multiplied with.
     holes : View, optional
         The frame, where it may have NaN: there, the output has, too.
     """
@@ -95,6 +97,7 @@ class DenormalizedWriter:
     shape: tuple[int, ...]
     normalization: FittedNormalization | None
     kind: Literal["values", "widths"] = "values"
+    factor: float = 1.0
     holes: View | None = None
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
@@ -110,6 +113,8 @@ class DenormalizedWriter:
             for i, r in zip(inside, self.region, strict=True)
         ]
         values = values[(slice(None), *kept)]
+        if self.kind == "widths" and self.factor != 1:
+            values = values * np.float32(self.factor)
         if self.normalization is not None:
             undo = self.normalization
             values = (

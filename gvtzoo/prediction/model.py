@@ -18,6 +18,8 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.metrics.calibration import laplace_multiple
+from gvtzoo.metrics.noise import noise_level
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.engines import Engine, Engines, Results
@@ -158,6 +160,37 @@ class Model:
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
         results = tuple(xr.DataArray(output, dims=names, attrs=attributes) for output in outputs)
         return results if uncertainty else results[0]
+
+    def fix_attention(
+        self,
+        images: np.ndarray | xr.DataArray | Sequence[np.ndarray | xr.DataArray],
+        axes: str | None = None,
+        **options: Any,
+    ) -> Model:
+        """The model with the attention and normalization of given images, for other programs.
+
+        Its network looks at a neighbourhood only, so that tiles with a halo give the same as a
+        whole image.
+
+        Parameters
+        ----------
+        images : array, or sequence of them
+            The means over several are taken.
+        axes : str, optional
+            As in `predict`.
+        **options
+            memory, progress: as in `gvtzoo.prediction.fix_attention.constants_of`.
+
+        Raises
+        ------
+        GvtzooError
+            When the network cannot be fixed (attention with softmax), or an image does not suit it.
+        """
+        from gvtzoo.prediction.fix_attention import fix_attention
+
+        several = [images] if isinstance(images, (np.ndarray, xr.DataArray)) else images
+        described = [LazyImage.of(as_data_array(image, axes, self.axes)) for image in several]
+        return fix_attention(self, described, **options)
 
     def suit(self, image: LazyImage) -> LazyImage:
         """The image with the axes that the network sees.
@@ -361,18 +394,41 @@ class Model:
         self, prepared: NormalizedInput, targets: Sequence[Any]
     ) -> list[DenormalizedWriter]:
         """Where the network's outputs for a frame are put."""
-        undone = prepared.normalization if self.config.normalization.undo else None
+        normalization = self.config.normalization
+        undone = normalization.of_prediction(prepared.normalization) if normalization.undo else None
         dimensions = self.config.network.output_dimensions
         shape = (self.config.network.output_channels, *prepared.shape[-dimensions:])
         region = prepared.crop[-dimensions:]
-        kinds: tuple[Literal["values", "widths"], ...] = ("values", "widths")
         same_place = dimensions == self.config.network.dimensions
         may_have_holes = prepared.frame.dtype.kind == "f" and same_place
         holes = prepared.frame if may_have_holes else None
-        return [
-            DenormalizedWriter(target, region, shape, undone, kind, holes)
-            for target, kind in zip(targets, kinds, strict=False)
-        ]
+        writers = [DenormalizedWriter(targets[0], region, shape, undone, holes=holes)]
+        if len(targets) > 1:
+            factor = self._sigma_factor(prepared)
+            writers.append(
+                DenormalizedWriter(targets[1], region, shape, undone, "widths", factor, holes)
+            )
+        return writers
+
+    def _sigma_factor(self, prepared: NormalizedInput) -> float:
+        """What the network's σ is multiplied with in an image of this noise."""
+        calibration, factor = self.config.calibration, self.config.sigma_factor
+        if calibration is None:
+            return factor
+        if len(calibration.factors) == 1:
+            return factor * calibration.factors[0]
+        return factor * calibration.factor(noise_level(prepared))
+
+    def interval(self, level: float) -> float:
+        """How many σ around a prediction hold a share of the truth's voxels.
+
+        Parameters
+        ----------
+        level : float
+            The share, above 0 and below 1.
+        """
+        calibration = self.config.calibration
+        return laplace_multiple(level) if calibration is None else calibration.multiple(level)
 
 
 def budget_of(network: Network, settings: Settings) -> int:

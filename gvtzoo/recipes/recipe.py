@@ -67,6 +67,80 @@ class Surface(Strict):
     attenuation: float = Field(25.0, gt=0)
 
 
+WithoutTruth = Literal["frames", "blind_spots"]
+Range = tuple[float, float]
+
+
+class Simulation(Strict):
+    """Training patches made on the training device, every one with another noise and geometry.
+
+    Ranges are drawn from evenly in octaves (log-uniform), each patch anew. Validation and test
+    images stay those of `CameraNoise`. `augmentation` is not for such patches; several processes
+    see other patches than one would.
+
+    Attributes
+    ----------
+    photons : tuple of float
+        Range of photons at the clean image's 99.8 percentile.
+    read_noise : tuple of float
+        Range of its standard deviation, in photo-electrons.
+    gain : tuple of float
+        Range of counts per photo-electron, for most patches; counts are whole numbers.
+    correlation : float
+        Some patches have noise blurred in the plane, at most with this standard deviation (in
+        voxels, up to 1), as scanners and resampling leave it.
+    hot_pixels : float
+        Largest share of voxels that shine by themselves.
+    zoom : tuple of float
+        Range of the magnification.
+    anisotropy : tuple of float
+        Range of what z is magnified by in addition.
+    mix : float
+        Share of the patches that are mixed with another one.
+    halve : bool
+        Whether stacks are taken at half their resolution in the plane too, where they have less
+        noise of their own.
+    grain : tuple of float
+        Range of photons that some clean stacks are taken to be exposed with: their own noise, as
+        any real stack has it, stays in the target. So a network learns to leave images of much
+        light as they are.
+    synthetic : float
+        Share of the patches that are cut from synthetic stacks
+        (`gvtzoo.training.data.structures`).
+    synthetic_stacks : int
+        How many of these are made.
+    """
+
+    photons: Range = (2.0, 200.0)
+    read_noise: Range = (0.5, 3.0)
+    gain: Range = (0.5, 8.0)
+    correlation: float = Field(0.7, ge=0, le=1)
+    hot_pixels: float = Field(5e-4, ge=0, le=0.01)
+    zoom: Range = (0.7, 1.6)
+    anisotropy: Range = (0.7, 1.6)
+    mix: float = Field(0.2, ge=0, le=1)
+    halve: bool = True
+    grain: Range = (80.0, 5000.0)
+    synthetic: float = Field(0.5, ge=0, le=1)
+    synthetic_stacks: int = Field(60, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Simulation:
+        for name in ("photons", "read_noise", "gain", "zoom", "anisotropy", "grain"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"{name} [{low:g}, {high:g}] has to be two numbers above 0, in order"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_synthetic(self) -> Simulation:
+        if self.synthetic > 0 and self.synthetic_stacks == 0:
+            raise ValueError("synthetic needs synthetic_stacks, at least 1")
+        return self
+
+
 Region = dict[Literal["z", "y", "x"], tuple[int, int]]
 
 
@@ -77,6 +151,8 @@ class DataConfig(Strict):
     ----------
     noise : CameraNoise, optional
         The folder holds clean images; noisy ones are made from them, anew for every patch.
+    simulation : Simulation, optional
+        Training patches are made on the training device, with noise of all levels.
     surface : Surface, optional
         The folder holds a surface's geometry; stacks of it are made, and noise is added to them.
     regions : mapping, optional
@@ -98,9 +174,15 @@ class DataConfig(Strict):
         In-plane pixel size of the files, in µm, whatever they say themselves.
     planes_as_channels : bool
         Whether the planes of a stack are the channels of a 2D network's input.
+    without_truth : {"frames", "blind_spots"}, optional
+        The images are noisy, and there is no truth: targets are the neighbouring frames of a time
+        series, or voxels that the source does not show (`gvtzoo.training.data.noisy`).
+    noisier_targets : bool
+        Whether targets may be noisier than their sources, which else is taken for a mistake.
     """
 
     noise: CameraNoise | None = None
+    simulation: Simulation | None = None
     surface: Surface | None = None
     regions: dict[Literal["train", "val", "test"], Region] | None = None
     channel: int | str | None = None
@@ -110,6 +192,8 @@ class DataConfig(Strict):
     pixel_size: float | None = Field(None, gt=0)
     recorded_pixel_size: float | None = Field(None, gt=0)
     planes_as_channels: bool = False
+    without_truth: WithoutTruth | None = None
+    noisier_targets: bool = False
 
 
 class AugmentationConfig(Strict):
@@ -192,10 +276,22 @@ class TrainingConfig(Strict):
     sigma_weight : float
         Of losses with uncertainty: 0 for the likelihood as the paper has it, which cares most
         about dark voxels, 1 for all voxels alike (see `gvtzoo.training.losses`).
+    sigma_factor : float
+        What the network's σ is multiplied with, in the loss and in predictions; fine-tuning sets it
+        so that σ has the size of the errors.
     adversarial : Adversarial, optional
         Adds a discriminator, for sharper predictions; the paper's Supplementary Table 6.
+    balance : bool
+        Whether each patch's loss is divided by the root mean square of its source's error, so
+        that patches of all noise levels count alike. Source and target need the same units.
     gradient_clip : float, optional
         Largest norm of the gradient.
+    ema : float, optional
+        The weights that are validated and kept are the exponential moving average of the trained
+        ones, with this decay per step (such as 0.999).
+    minutes : float, optional
+        Training time after which the training ends, whatever step it is at; a cosine schedule
+        then ends there too.
     validation : bool
         Whether there are validation images, by which the best weights are chosen. Without, the
         last weights are kept.
@@ -208,6 +304,11 @@ class TrainingConfig(Strict):
         everything but the last level.
     tensorboard : bool
         Whether losses and pictures are written for TensorBoard too (``gvtzoo[tensorboard]``).
+    keep : {"best", "last"}
+        Which weights are kept: those with the lowest validation loss, or the last.
+    mantissa_bits : int, optional
+        The kept weights are rounded to as many binary digits behind the first (23 is all of
+        float32), for packages that take less space.
     precision : str
         As Lightning names them.
     seed : int
@@ -223,13 +324,19 @@ class TrainingConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Loss = "mse"
     sigma_weight: float = Field(0.0, ge=0, le=1)
+    sigma_factor: float = Field(1.0, gt=0, allow_inf_nan=False)
     adversarial: Adversarial | None = None
+    balance: bool = False
     gradient_clip: float | None = Field(None, gt=0)
+    ema: float | None = Field(None, gt=0, lt=1)
+    minutes: float | None = Field(None, gt=0)
     validation: bool = True
     validate_every: int = Field(1000, ge=1)
     early_stopping: int | None = Field(None, ge=1)
     freeze: Literal["none", "encoder", "all-but-last"] = "none"
     tensorboard: bool = False
+    keep: Literal["best", "last"] = "best"
+    mantissa_bits: int | None = Field(None, ge=5, le=23)
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     seed: int = Field(0, ge=0, lt=2**32)
     workers: int = Field(0, ge=0)
@@ -309,6 +416,18 @@ class Recipe(Strict):
             raise ValueError("data.surface needs data.noise, which makes the stacks noisy")
         if self.network.output_dimensions != 2:
             raise ValueError("data.surface needs a network that gives a 2D image")
+        return self
+
+    @model_validator(mode="after")
+    def _check_simulation(self) -> Recipe:
+        if self.data.simulation is None:
+            return self
+        if self.data.noise is None or self.data.surface is not None:
+            raise ValueError("data.simulation needs data.noise, and no data.surface")
+        if self.normalization.source.kind != "percentile":
+            raise ValueError("data.simulation needs normalization.source of kind percentile")
+        if self.normalization.target != "as_source":
+            raise ValueError("data.simulation needs normalization.target: as_source")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gvtzoo.hub.client import has_client
 from gvtzoo.hub.index import Entry, read_index
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
@@ -152,4 +153,7 @@ def usage(name: str, config: PackageConfig) -> tuple[Command, ...]:
         f'model = gvtzoo.load("{name}")\n'
         f'prediction = model.predict(image, axes="{axes}")'
     )
+    if has_client(name):
+        client = f"gvtzoo download --client {name}"
+        commands.append(Command("The package for ilastik and QuPath, which cut images", client))
     return (*commands, Command("In Python", python))

@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.recipes.recipe import TrainingConfig
 from gvtzoo.training.run_folder import (
     draw_losses,
     draw_prediction,
@@ -23,6 +24,9 @@ from gvtzoo.training.run_folder import (
 )
 
 log = logging.getLogger("gvtzoo.training.train")
+
+Judge = Callable[[Any], float]  # how good a network is, lower is better
+READ_EVERY = 10  # steps
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,7 +40,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Guard(lightning.Callback):
-    """Stops at a loss that is not finite, and reports progress."""
+    """Stops at a loss that is not finite, or when time is over, and reports progress.
+
+    To read a loss from a GPU means to wait for it, so there it is done every tenth step only.
+    """
 
     def __init__(self, progress: Callable[[int, int, float], None] | None, steps: int) -> None:
         self.progress = progress
@@ -45,7 +52,13 @@ class Guard(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        loss = float(outputs["loss"])
+        if module.clock.share() >= 1:
+            trainer.should_stop = True
+        if module.device.type != "cpu" and trainer.global_step % READ_EVERY:
+            return
+        self._check(trainer, float(outputs["loss"]))
+
+    def _check(self, trainer: lightning.Trainer, loss: float) -> None:
         if not np.isfinite(loss):
             raise GvtzooError(
                 f"the loss became {loss} at step {trainer.global_step}: the last good weights are "
@@ -64,31 +77,44 @@ def finite_or_infinite(loss: float) -> float:
 class RunWriter(lightning.Callback):
     """Writes metrics, the best weights, pictures and the last checkpoint after every validation.
 
-    Without validation images, the last weights are the best ones. With `patience`, ends the
-    training after as many validations without improvement.
+    Without validation images, the last weights are the best ones. With `early_stopping`, ends the
+    training after as many validations without improvement. A `judge` of the network takes the
+    place of the validation loss, and judges what the training starts from, too.
     """
 
     def __init__(
-        self, run: Path, resume: bool, patience: int | None = None, tensorboard: bool = False
+        self,
+        run: Path,
+        resume: bool,
+        settings: TrainingConfig,
+        tensorboard: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         self.run = run
-        self.losses: list[float] = []
+        self.settings = settings
+        self.losses: list[torch.Tensor] = []
         self.rows = read_metrics(run / "metrics.csv") if resume else []
-        self.patience = patience
+        self.patience = settings.early_stopping
         self.tensorboard = open_tensorboard(run) if tensorboard else None
         self.shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.judge = judge
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         # A kill between the two writes leaves a row that the checkpoint does not know.
         known = trainer.global_step
         self.rows = [row for row in self.rows if int(row["step"]) <= known]
+        if self.judge is not None and not self.rows:
+            start = {"loss": "", "val_loss": repr(self.judge(module.network)), "learning_rate": ""}
+            self.rows.append({"step": "0", **start})
+            if trainer.is_global_zero:
+                save_weights(module.network, self.run / "best.safetensors")
         if self._is_over():
             trainer.should_stop = True
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        self.losses.append(float(outputs["loss"]))
+        self.losses.append(outputs["loss"].detach())
 
     def on_validation_batch_end(
         self,
@@ -105,24 +131,22 @@ class RunWriter(lightning.Callback):
             )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        mean = trainer.strategy.reduce(
-            torch.tensor(np.mean(self.losses), device=module.device), reduce_op="mean"
-        )
+        mean = trainer.strategy.reduce(torch.stack(self.losses).float().mean(), reduce_op="mean")
         self.losses = []
-        validation = trainer.callback_metrics.get("val_loss")
+        validation = self._validation(trainer, module)
         row = {
             "step": str(trainer.global_step),
             "loss": repr(float(mean)),
-            "val_loss": "" if validation is None else repr(float(validation)),
+            "val_loss": "" if validation is None else repr(validation),
             "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
         }
-        is_best = validation is None or self._is_better(float(validation))
-        if validation is not None and not np.isfinite(float(validation)):
+        is_best = validation is None or self.settings.keep == "last" or self._is_better(validation)
+        if validation is not None and not np.isfinite(validation):
             log.warning(
                 "step %s: the validation loss is %s: look at the validation images, and take a "
                 "lower training.learning_rate where it stays so",
                 trainer.global_step,
-                float(validation),
+                validation,
             )
         self.rows.append(row)
         if trainer.is_global_zero:
@@ -132,6 +156,12 @@ class RunWriter(lightning.Callback):
         if self._is_over():
             log.info("no improvement in %s validations: the training ends", self.patience)
             trainer.should_stop = True
+
+    def _validation(self, trainer: lightning.Trainer, module: Any) -> float | None:
+        if self.judge is not None:
+            return self.judge(module.network)
+        loss = trainer.callback_metrics.get("val_loss")
+        return None if loss is None else float(loss)
 
     def _is_better(self, validation: float) -> bool:
         # The first weights are the best so far, even where their loss is not a number.
@@ -149,7 +179,7 @@ class RunWriter(lightning.Callback):
 
     def _write(self, row: dict[str, str], module: Any, is_best: bool) -> None:
         if is_best:
-            save_weights(module.network, self.run / "best.safetensors")
+            save_weights(module.kept, self.run / "best.safetensors", self.settings.mantissa_bits)
         write_metrics(self.run / "metrics.csv", self.rows)
         draw_losses(self.run / "losses.png", self.rows)
         if self.shown is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -159,16 +159,17 @@ def compare(
     return rows
 
 
-def predict(model: Model, source: np.ndarray) -> np.ndarray:
+def predict(model: Model, source: np.ndarray, **options: Any) -> np.ndarray:
     """A model's prediction of a source (channel, (z,) y, x), without its channel axis.
 
-    The source is a training image, which has the network's pixel size already.
+    The source is a training image, which has the network's pixel size already. Options are those
+    of `Model.predict`.
     """
     spatial = "zyx"[-(source.ndim - 1) :]
     takes_planes = len(spatial) > model.config.network.dimensions  # as its channels
     if "c" in model.axes and not takes_planes:
-        return model.predict(source, axes=f"c{spatial}", resample=False).to_numpy()
-    return model.predict(source[0], axes=spatial, resample=False).to_numpy()
+        return model.predict(source, axes=f"c{spatial}", resample=False, **options).to_numpy()
+    return model.predict(source[0], axes=spatial, resample=False, **options).to_numpy()
 
 
 def _by_condition(images: Sequence[TrainingImage]) -> dict[str, list[TrainingImage]]:

@@ -1,9 +1,13 @@
-"""Fine-tuning: a packaged model goes on learning from a few pairs of the user's own."""
+"""Fine-tuning: a packaged model goes on learning from a few pairs of the user's own.
+
+It cannot end worse than it began: the original is one of the candidates, which are compared on
+images that were held out (`gvtzoo.training.candidates`).
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +19,24 @@ from pydantic import ValidationError
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
-from gvtzoo.metrics.pair import evaluate_pair
-from gvtzoo.packages.run_folder import PARENT, inherited
-from gvtzoo.recipes.recipe import Recipe, build_recipe
-from gvtzoo.training.comparison import COLUMNS, predict
+from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
+from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe, to_yaml
+from gvtzoo.training.calibration import calibrate_sigma
+from gvtzoo.training.candidates import (
+    RATES,
+    Progress,
+    Reconstruction,
+    choose_rate,
+    with_sigma_factor,
+)
+from gvtzoo.training.comparison import predict
+from gvtzoo.training.data.checks import check_images
+from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
+from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
+from gvtzoo.training.units import settle_units
 
 if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig
@@ -32,10 +47,10 @@ log = logging.getLogger(__name__)
 STEPS = 300
 VALIDATE_EVERY = 20
 PATIENCE = 5  # validations
-SLOWER = 0.25  # the learning rate, of the first training's
 LARGEST_BATCH = 8
-ENOUGH_PAIRS = 4  # from here on whole pairs are held out, below that a band of each
-HELD_OUT = 0.25
+RATE = "training.learning_rate"
+# Settings that suit a long training, or its own data.
+OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
 
 
 @dataclass(frozen=True)
@@ -47,11 +62,14 @@ class FineTuning:
     run : Path
         The run folder, to be packaged.
     before, after : dict
-        Mean r, NRMSE, PSNR and SSIM of the validation pairs.
+        Mean r, NRMSE, PSNR and SSIM of the held-out images; without truth, r and NRMSE.
     validation : str
         What these are.
     picture : Path
-        A validation pair before and after.
+        A held-out image before and after.
+    helped : bool
+        Whether the run folder holds new weights, which are better in all that was compared; else
+        it holds the original's.
     """
 
     run: Path
@@ -59,41 +77,42 @@ class FineTuning:
     after: dict[str, float]
     validation: str
     picture: Path
-
-    @property
-    def helped(self) -> bool:
-        """Whether SSIM has risen and NRMSE has fallen."""
-        return (
-            self.after["SSIM"] > self.before["SSIM"] and self.after["NRMSE"] < self.before["NRMSE"]
-        )
+    helped: bool
 
 
 def finetune(
     model: str | Path,
-    data: str | Path,
+    data: str | Path | None,
     run: str | Path,
     *,
+    noisy: Sequence[str | Path] = (),
     settings: Iterable[str] = (),
+    resume: bool = False,
     device: str = "auto",
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> FineTuning:
-    """Train a packaged model further on pairs of one's own.
+    """Train a packaged model further on pairs, or on noisy images, of one's own.
 
-    Network, weights, normalization and recipe come from the package; the learning rate is lower,
-    the training short, and it ends when the validation does not improve any more.
+    Network, weights, normalization and recipe come from the package. Source and target are brought
+    to the same units; σ, where the model has one, to the size of its errors; the learning rate is
+    the best of a few short trials; and the training ends when held-out images no longer get better.
+    Where they never do, the run folder holds the original's weights.
 
     Parameters
     ----------
     model : str or path
         As `gvtzoo.load` takes it.
-    data : path
+    data : path, optional
         ``source/`` and ``target/`` with the same file names, or a CSV; one pair is enough. Without
-        ``val/``, every fourth pair is held out, or, of fewer than four pairs, the lowest quarter
-        of each image.
+        ``val/``, every fourth pair is held out, or, of fewer than four pairs, a band of each.
+    noisy : sequence of path
+        In place of pairs, images without truth (`gvtzoo.training.data.noisy`).
     run : path
-        The run folder; has to be new or empty.
+        The run folder; has to be new or empty, or, with `resume`, an interrupted one's.
     settings : iterable of str
-        ``key.sub=value``, of the recipe.
+        ``key.sub=value``, of the recipe. With ``training.learning_rate`` there are no trials.
+    resume : bool
+        Go on with an interrupted fine-tuning, given the same model, data and settings.
     device : {"auto", "cpu", "cuda", "mps"}
     progress : callable, optional
         ``progress(step, steps, loss)`` after every step.
@@ -106,28 +125,138 @@ def finetune(
     from gvtzoo.hub.load import load_own
     from gvtzoo.training.train import train_on
 
+    run, settings = Path(run), list(settings)
+    _check_folder(run, resume)
     parent = load_own(model)
     recipe = finetuning_recipe(parent.config, [*_base_model(model), *settings])
-    training, validation, described = split_pairs(data, recipe)
+    training: Sequence[TrainingImage]
+    held_out: Sequence[TrainingImage]
+    if noisy:
+        recipe, images = read_noisy(noisy, recipe)
+        training, held_out, described = images.training, images.judged, images.described
+    elif data is not None:
+        recipe, training, held_out, described = split_pairs(data, recipe)
+    else:
+        raise GvtzooError("there is nothing to learn from: name pairs, or noisy images")
     recipe = fit_patch(recipe, training)
-    before = mean_metrics(parent, validation)
+    recipe = with_sigma_factor(recipe, parent.network, training)
+    judge = Reconstruction(
+        parent, _config(parent, recipe), held_out, device, truth=recipe.data.without_truth is None
+    )
     with TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
         save_weights(parent.network, weights)
-        run = train_on(
-            recipe, training, validation, run, device=device, weights=weights, progress=progress
+        started = _started(run) if resume else None
+        trials: list[dict[str, float]] = []
+        if started is not None:
+            found = started.training  # in the first part
+            known = {"learning_rate": found.learning_rate, "sigma_factor": found.sigma_factor}
+            recipe = _with(recipe, known)
+        elif not any(text.partition("=")[0].strip() == RATE for text in settings):
+            first = recipe.training.learning_rate
+            rate, trials = choose_rate(
+                recipe,
+                training,
+                judge,
+                weights,
+                [first * share for share in RATES],
+                device=device,
+                progress=progress,
+            )
+            log.info("learning rate %.2g, the best of %d short trials", rate, len(trials))
+            recipe = _with(recipe, {"learning_rate": rate})
+        train_on(
+            recipe,
+            training,
+            held_out,
+            run,
+            resume=started is not None,
+            device=device,
+            weights=weights,
+            progress=progress,
+            judge=judge,
+            parent=parent.config,
         )
-    tuned = _tuned(parent, run, recipe)
-    after = mean_metrics(tuned, validation)
+    tuned = _tuned(judge, run)
+    before, after = judge.mean(parent), judge.mean(tuned)
+    helped = judge(tuned.network) < 0
+    if helped:
+        calibrate(run, tuned, held_out, recipe)
+    else:
+        tuned, after = parent, before
+        _keep_original(run, recipe, parent, described)
     rows = [
         {"data": described, "method": name, "chose_weights": name == "after", **metrics}
         for name, metrics in ((f"before ({parent.name})", before), ("after", after))
     ]
     write_json(run / "metrics.json", rows)
-    write_json(run / PARENT, inherited(parent.config))
+    report = {
+        "parent": parent.name,
+        "helped": helped,
+        "held_out": described,
+        "learning_rate": recipe.training.learning_rate,
+        "trials": trials,
+        "sigma_factor": recipe.training.sigma_factor,
+    }
+    write_json(run / FINETUNING, report)
     picture = run / "finetuning.png"
-    draw_before_and_after(picture, parent, tuned, validation[0])
-    return FineTuning(run, before, after, described, picture)
+    draw_before_and_after(picture, parent, tuned, held_out[0])
+    return FineTuning(run, before, after, described, picture, helped)
+
+
+def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
+    """Calibrate σ, where there is one, on held-out images with truth, and keep that in the run."""
+    if not model.config.uncertainty or recipe.data.without_truth is not None:
+        return
+    found = calibrate_sigma(model, [_as_predicted(image, recipe) for image in images])
+    write_json(run / CALIBRATION, found.model_dump(mode="json"))
+
+
+def _as_predicted(image: TrainingImage, recipe: Recipe) -> TrainingImage:
+    """A pair with its target in the units that predictions have."""
+    if not isinstance(image, PairedImage) or not recipe.normalization.undo:
+        return image
+    promised = recipe.normalization.of_prediction(image.source_normalization)
+    return replace(
+        image, target=promised.denormalize(image.target_normalization.apply(image.target))
+    )
+
+
+def _check_folder(run: Path, resume: bool) -> None:
+    """Before anything takes time.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    if not resume and run.is_dir() and any(run.iterdir()):
+        raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
+
+
+def _started(run: Path) -> Recipe | None:
+    """The recipe of an interrupted training; None where it was interrupted before that."""
+    return load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
+
+
+def _with(recipe: Recipe, training: dict[str, Any]) -> Recipe:
+    """A recipe with other training settings."""
+    return build_recipe(merge(recipe.model_dump(mode="json"), {"training": training}))
+
+
+def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> None:
+    """The original's weights and name in the run folder, since nothing was better."""
+    save_weights(parent.network, run / WEIGHTS)
+    metadata = parent.config.metadata
+    note = f"Fine-tuning did not help (on {described}): these are the weights of {metadata.id}."
+    assert recipe.model is not None
+    card = recipe.model.model_copy(
+        update={"name": metadata.name, "description": f"{metadata.description} {note}"}
+    )
+    recipe = _with(recipe, {"sigma_factor": parent.config.sigma_factor})
+    if parent.config.calibration is not None:
+        write_json(run / CALIBRATION, parent.config.calibration.model_dump(mode="json"))
+    with write_atomically(run / RECIPE) as temporary:
+        temporary.write_text(to_yaml(recipe.model_copy(update={"model": card})), encoding="utf-8")
 
 
 def _base_model(model: str | Path) -> list[str]:
@@ -147,21 +276,22 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         When a setting is wrong.
     """
     original = dict(config.recipe or {})
-    training = dict(original.get("training") or _training_of(config))
+    given = original.get("training") or _training_of(config)
+    training = {key: value for key, value in given.items() if key not in OF_THE_FIRST_TRAINING}
     metadata = config.metadata
     changed = {
         "name": f"{metadata.id}-finetuned",
         "task": config.task,
         "description": f"Fine-tuned from {metadata.id}.",
         "network": config.network.model_dump(mode="json"),
-        "normalization": config.normalization.model_dump(mode="json"),
+        "normalization": _normalization_of(config),
         "data": _data_of(original),
         "augmentation": {"flips": True, "turns": True},
         "training": {
             **training,
             "steps": STEPS,
             "batch_size": min(training.get("batch_size", LARGEST_BATCH), LARGEST_BATCH),
-            "learning_rate": training.get("learning_rate", 1e-3) * SLOWER,
+            "learning_rate": training.get("learning_rate", 1e-3),
             "schedule": {"kind": "cosine", "warm_up": 10},
             "validation": True,
             "validate_every": VALIDATE_EVERY,
@@ -188,6 +318,13 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
     return recipe
 
 
+def _normalization_of(config: PackageConfig) -> dict[str, Any]:
+    """A package's normalization without the units of the targets that it was trained on."""
+    normalization = config.normalization.model_dump(mode="json")
+    target = "as_source" if normalization["target"] == "fitted" else normalization["target"]
+    return {**normalization, "target": target, "target_units": None}
+
+
 def _training_of(config: PackageConfig) -> dict[str, Any]:
     """Settings for a package that does not say how it was trained."""
     patch = (64, 64) if config.network.dimensions == 2 else (16, 64, 64)
@@ -204,8 +341,8 @@ def _data_of(original: dict[str, Any]) -> dict[str, Any]:
 
 def split_pairs(
     data: str | Path, recipe: Recipe
-) -> tuple[Sequence[TrainingImage], Sequence[TrainingImage], str]:
-    """Training images, validation images, and what the latter are called.
+) -> tuple[Recipe, Sequence[TrainingImage], Sequence[TrainingImage], str]:
+    """The recipe with the pairs' units, training images, held-out ones, and what these are called.
 
     Raises
     ------
@@ -216,32 +353,12 @@ def split_pairs(
     held_out = load_images(data, "val", recipe)
     if not pairs:
         raise GvtzooError(f"{data} holds no pairs: put them into source/ and target/")
+    check_images(pairs)
+    # Before images are divided: whole ones tell more.
+    recipe, pairs, held_out = settle_units(recipe, pairs, held_out)
     if held_out:
-        return pairs, held_out, f"{len(held_out)} validation pairs"
-    if len(pairs) >= ENOUGH_PAIRS:
-        chosen = pairs[ENOUGH_PAIRS - 1 :: ENOUGH_PAIRS]
-        kept = [pair for pair in pairs if pair not in chosen]
-        return kept, chosen, f"{len(chosen)} of {len(pairs)} pairs, not trained on"
-    parts = [_divide(pair, recipe.network.multiple[-2]) for pair in pairs]
-    share = f"the lowest {HELD_OUT:.0%} of {len(pairs)} pairs, not trained on"
-    return [part[0] for part in parts], [part[1] for part in parts], share
-
-
-def _divide(pair: TrainingImage, multiple: int) -> tuple[PairedImage, PairedImage]:
-    """An image's upper part for training and its lower part for validation."""
-    assert isinstance(pair, PairedImage)
-    height = pair.shape[-2]
-    border = int(height * (1 - HELD_OUT))
-    if height - border < multiple or border < multiple:
-        raise GvtzooError(
-            f"{pair.name} has only {height} rows, too few to hold some out: add pairs, or put "
-            "some into val/"
-        )
-    upper, lower = (..., slice(0, border), slice(None)), (..., slice(border, None), slice(None))
-    return (
-        replace(pair, source=pair.source[upper], target=pair.target[upper]),
-        replace(pair, source=pair.source[lower], target=pair.target[lower]),
-    )
+        return recipe, pairs, held_out, f"{len(held_out)} validation pairs"
+    return recipe, *hold_out(pairs, recipe.network.multiple)
 
 
 def fit_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> Recipe:
@@ -255,31 +372,27 @@ def fit_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> Recipe:
     ]
     if recipe.augmentation.turns:
         patch[-1] = patch[-2] = min(patch[-2:])
-    return build_recipe(merge(recipe.model_dump(mode="json"), {"training": {"patch": patch}}))
+    return _with(recipe, {"patch": patch})
 
 
-def mean_metrics(model: Model, images: Sequence[TrainingImage]) -> dict[str, float]:
-    """Mean r, NRMSE, PSNR and SSIM of a model's predictions."""
-    found = []
-    for image in images:
-        source, target = image.raw(np.random.default_rng(0))
-        found.append(evaluate_pair(target[0], predict(model, source)))
-    return {label: float(np.mean([row[key] for row in found])) for key, label in COLUMNS.items()}
-
-
-def _tuned(parent: Model, run: Path, recipe: Recipe) -> Model:
+def _config(parent: Model, recipe: Recipe) -> PackageConfig:
     from gvtzoo.packages.config import PackageConfig
-    from gvtzoo.prediction.model import Model
 
-    network = recipe.network.build()
-    load_weights(network, run / "best.safetensors")
-    config = PackageConfig(
+    return PackageConfig(
         task=recipe.task,
         network=recipe.network,
         normalization=recipe.normalization,
         metadata=recipe.model or parent.config.metadata,
+        sigma_factor=recipe.training.sigma_factor,
     )
-    return Model(network, config)
+
+
+def _tuned(judge: Reconstruction, run: Path) -> Model:
+    from gvtzoo.prediction.model import Model
+
+    network = judge.config.network.build()
+    load_weights(network, run / WEIGHTS)
+    return Model(network, judge.config)
 
 
 def draw_before_and_after(path: Path, parent: Model, tuned: Model, image: TrainingImage) -> None:

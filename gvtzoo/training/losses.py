@@ -7,38 +7,51 @@ deviation σ. Likelihoods care most about voxels that are certain, dark backgrou
 constant, so that the prediction is trained as by MAE (MSE), and σ still learns the size of the
 error (Seitzer et al., *On the pitfalls of heteroscedastic uncertainty estimation with
 probabilistic neural networks*, ICLR 2022, equation 5 with β = `weight`). The paper has `weight` 0.
+
+`importance`, a number for each patch (batch, 1, …), weights the patches of a batch.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 
-def mse(prediction: Tensor, target: Tensor) -> Tensor:
+def mse(prediction: Tensor, target: Tensor, importance: Tensor | None = None) -> Tensor:
     """Mean of (y − ŷ)²."""
-    return functional.mse_loss(prediction, target)
+    return _mean((prediction - target).square(), importance)
 
 
-def mae(prediction: Tensor, target: Tensor) -> Tensor:
+def mae(prediction: Tensor, target: Tensor, importance: Tensor | None = None) -> Tensor:
     """Mean of \\|y − ŷ\\|."""
-    return functional.l1_loss(prediction, target)
+    return _mean((prediction - target).abs(), importance)
 
 
 def mae_with_uncertainty(
-    prediction: Tensor, sigma: Tensor, target: Tensor, weight: float = 0.0
+    prediction: Tensor,
+    sigma: Tensor,
+    target: Tensor,
+    weight: float = 0.0,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """Mean of \\|y − ŷ\\| / σ + log σ (Laplace)."""
     likelihood = (target - prediction).abs() / sigma + sigma.log()
-    return (likelihood * sigma.detach() ** weight).mean()
+    return _mean(likelihood * sigma.detach() ** weight, importance)
 
 
 def mse_with_uncertainty(
-    prediction: Tensor, sigma: Tensor, target: Tensor, weight: float = 0.0
+    prediction: Tensor,
+    sigma: Tensor,
+    target: Tensor,
+    weight: float = 0.0,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """Mean of (y − ŷ)² / (2σ²) + log σ (normal)."""
     likelihood = (target - prediction) ** 2 / (2 * sigma**2) + sigma.log()
-    return (likelihood * sigma.detach() ** (2 * weight)).mean()
+    return _mean(likelihood * sigma.detach() ** (2 * weight), importance)
+
+
+def _mean(values: Tensor, importance: Tensor | None) -> Tensor:
+    return (values if importance is None else values * importance).mean()
 
 
 WITHOUT_SIGMA = {"mse": mse, "mae": mae}
@@ -46,3 +59,15 @@ WITH_SIGMA = {
     "mae_with_uncertainty": mae_with_uncertainty,
     "mse_with_uncertainty": mse_with_uncertainty,
 }
+
+
+def sigma_factor(loss: str, prediction: Tensor, sigma: Tensor, target: Tensor) -> float:
+    """The factor of all σ for which the likelihood is highest, in closed form.
+
+    Setting the derivative of the likelihood of σ·c by c to zero gives c = mean \\|y − ŷ\\| / σ
+    (Laplace), and c² = mean (y − ŷ)² / σ² (normal).
+    """
+    relative = (target - prediction).abs() / sigma
+    if loss == "mae_with_uncertainty":
+        return float(relative.mean())
+    return float(relative.square().mean().sqrt())

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gvtzoo.recipes.recipe import Recipe, ScheduleConfig
 from gvtzoo.training.adversarial import PatchDiscriminator, adversarial_loss
+from gvtzoo.training.data.simulation import PatchSimulator
 from gvtzoo.training.losses import WITH_SIGMA, WITHOUT_SIGMA
+
+LEAST_ERROR = 1e-3  # of a source, in normalized units
 
 
 class TrainingModule(lightning.LightningModule):
     """Trains the network of a recipe.
 
-    Batches are pairs of source and target, (batch, channel, …); validation takes whole images,
-    padded to what the network needs.
+    Batches are pairs of source and target, (batch, channel, …), or, where the recipe simulates
+    patches, their numbers; validation takes whole images, padded to what the network needs.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    intensities : sequence of ndarray
+        Clean stacks to simulate patches of.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, intensities: Sequence[np.ndarray] = ()) -> None:
         super().__init__()
         self.recipe = recipe
+        self.intensities = intensities
+        self.simulator: PatchSimulator | None = None
+        self.clock = Clock(recipe.training.minutes)
         self.network = recipe.network.build()
         if recipe.network.dimensions == 3:
             # On CPUs convolutions run 1.6 times as fast this way.
@@ -41,6 +56,7 @@ class TrainingModule(lightning.LightningModule):
             if adversarial is not None
             else None
         )
+        self.average = self._averaged(recipe)
         self.frozen = freeze(self.network, recipe.training.freeze)
         if recipe.training.loss not in WITH_SIGMA:
             # Processes that train together wait for the gradient of everything that has one.
@@ -48,6 +64,49 @@ class TrainingModule(lightning.LightningModule):
                 if "sigma_convolution" in name.split("."):
                     parameter.requires_grad_(False)
         self.train()
+
+    def _averaged(self, recipe: Recipe) -> Any:
+        """A copy of the network that follows it slowly, where the recipe wants one."""
+        if recipe.training.ema is None:
+            return None
+        return copy.deepcopy(self.network).requires_grad_(False)
+
+    @property
+    def kept(self) -> Any:
+        """The network that is validated and kept: the average, where there is one."""
+        return self.network if self.average is None else self.average
+
+    def start_average(self) -> None:
+        """Begin the average at the network's weights, which were just set."""
+        if self.average is not None:
+            self.average.load_state_dict(self.network.state_dict())
+
+    def on_fit_start(self) -> None:
+        if self.recipe.data.simulation is not None:
+            size = self.recipe.training.batch_size // self.trainer.world_size
+            self.simulator = PatchSimulator(self.intensities, self.recipe, self.device, size)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["seconds"] = self.clock.seconds()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.clock.before = checkpoint.get("seconds", 0.0)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+        if self.average is None or self.recipe.training.ema is None:
+            return
+        # Early weights are soon forgotten.
+        decay = min(self.recipe.training.ema, (1 + self.global_step) / (10 + self.global_step))
+        with torch.no_grad():
+            for name in ("parameters", "buffers"):
+                pairs = zip(
+                    getattr(self.average, name)(), getattr(self.network, name)(), strict=True
+                )
+                for mean, current in pairs:
+                    if mean.is_floating_point():
+                        mean.lerp_(current, 1 - decay)
+                    else:
+                        mean.copy_(current)
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Training mode, in which frozen parts keep their batch norm's statistics."""
@@ -58,32 +117,50 @@ class TrainingModule(lightning.LightningModule):
 
     def forward(self, source: Tensor) -> tuple[Tensor, ...]:
         """The prediction, and σ where the loss needs it."""
-        if self.recipe.training.loss in WITH_SIGMA:
-            return self.network.forward_with_sigma(source)
-        return (self.network(source),)
+        return self._run(self.network, source)
 
-    def loss(self, outputs: tuple[Tensor, ...], target: Tensor, weight: float = 0.0) -> Tensor:
-        """The recipe's loss of a batch, a scalar; `weight` as in `gvtzoo.training.losses`."""
+    def _run(self, network: Any, source: Tensor) -> tuple[Tensor, ...]:
+        if self.recipe.training.loss in WITH_SIGMA:
+            return network.forward_with_sigma(source)
+        return (network(source),)
+
+    def loss(
+        self,
+        outputs: tuple[Tensor, ...],
+        target: Tensor,
+        weight: float = 0.0,
+        importance: Tensor | None = None,
+    ) -> Tensor:
+        """The recipe's loss of a batch, a scalar; arguments as in `gvtzoo.training.losses`.
+
+        Of blind spots, only voxels of which the target is known count.
+        """
         name = self.recipe.training.loss
+        if self.recipe.data.without_truth == "blind_spots":
+            known = torch.isfinite(target)
+            outputs, target = tuple(output[known] for output in outputs), target[known]
         if name in WITH_SIGMA:
             prediction, sigma = outputs
-            return WITH_SIGMA[name](prediction.float(), sigma.float(), target, weight)
-        return WITHOUT_SIGMA[name](outputs[0].float(), target)
+            sigma = sigma.float() * self.recipe.training.sigma_factor
+            return WITH_SIGMA[name](prediction.float(), sigma, target, weight, importance)
+        return WITHOUT_SIGMA[name](outputs[0].float(), target, importance)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        source, target = batch
-        outputs, training = self(source), self.recipe.training
-        loss = self.loss(outputs, target, weight=training.sigma_weight)
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        training = self.recipe.training
+        source, target = batch if self.simulator is None else self.simulator.batch(int(batch))
+        outputs = self(source)
+        importance = balance(source, target) if training.balance else None
+        loss = self.loss(outputs, target, training.sigma_weight, importance)
         if self.discriminator is not None and training.adversarial is not None:
             weight = training.adversarial.weight
             loss = loss + adversarial_loss(self.discriminator, outputs[0].float(), target, weight)
-        self.log("loss", loss, on_step=True, batch_size=len(batch[0]))
+        self.log("loss", loss, on_step=True, batch_size=len(source))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Logs the loss; the prediction, for the run folder's pictures."""
         source, target = batch
-        outputs = self(source)
+        outputs = self._run(self.kept, source)
         # Unweighted: a weighted likelihood does not fall when σ and the error do.
         loss = self.loss(outputs, target)
         self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
@@ -91,6 +168,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Take the recipe's learning rates: a checkpoint brings those that it was written with."""
+        self.clock.start()
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
         rates = self._rates()
@@ -115,7 +193,7 @@ class TrainingModule(lightning.LightningModule):
             parameters = list(self.discriminator.parameters())
             groups.append({"params": parameters, "lr": training.adversarial.learning_rate})
         optimizer = torch.optim.Adam(groups, betas=training.betas)
-        factor = schedule_factor(training.schedule, training.steps)
+        factor = schedule_factor(training.schedule, training.steps, self.clock.share)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
@@ -141,15 +219,48 @@ def freeze(network: Any, what: str) -> list[nn.Module]:
     return frozen
 
 
-def schedule_factor(schedule: ScheduleConfig, steps: int) -> Callable[[int], float]:
-    """What the learning rate is multiplied with at a step."""
+class Clock:
+    """The time that a training has taken, and what share that is of what it may take."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.minutes = minutes
+        self.before = 0.0  # seconds, of an interrupted training
+        self.started: float | None = None
+
+    def start(self) -> None:
+        """The first step is next."""
+        self.started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the first step."""
+        return self.before + (0.0 if self.started is None else time.monotonic() - self.started)
+
+    def share(self) -> float:
+        """Of the time that is allowed; 0 where any time is."""
+        return 0.0 if self.minutes is None else min(1.0, self.seconds() / (60 * self.minutes))
+
+
+def balance(source: Tensor, target: Tensor) -> Tensor:
+    """What each patch's loss is multiplied with, (batch, 1, …), so that all noise counts alike."""
+    error = (source - target).flatten(1).square().mean(1).sqrt().clamp_min(LEAST_ERROR)
+    return (1 / error).reshape(-1, *[1] * (source.ndim - 1))
+
+
+def schedule_factor(
+    schedule: ScheduleConfig, steps: int, passed: Callable[[], float] = float
+) -> Callable[[int], float]:
+    """What the learning rate is multiplied with at a step.
+
+    `passed` tells the share of the training's time that is over, where that is limited.
+    """
 
     def factor(step: int) -> float:
         warm = min(1.0, (step + 1) / schedule.warm_up) if schedule.warm_up else 1.0
         if schedule.kind == "step":
             return warm * schedule.factor ** (step // schedule.every)
         if schedule.kind == "cosine":
-            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+            done = max(min(1.0, step / steps), passed())
+            return warm * 0.5 * (1 + math.cos(math.pi * done))
         return warm
 
     return factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -10,10 +11,12 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.packages.identity import Identity, own_metadata
-from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, read_run_config, run_network
+from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, read_run_config, run_network, unchanged_from
 from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import MetricRow, ModelMetadata
 from gvtzoo.recipes.recipe import load_recipe
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = "example.npz"
 NEEDED = (RECIPE, WEIGHTS, EXAMPLE)
@@ -34,8 +37,8 @@ def package_run(
     run : path
         Folder with ``recipe.yaml``, ``best.safetensors`` and ``example.npz`` (`source`), as
         training leaves it; ``data.json`` (the files that it was trained on), ``metrics.json`` (rows
-        of the validation table), ``tiling.json`` (a `TilingHint`) and ``pixel_size.json`` are taken
-        where they are.
+        of the validation table), ``tiling.json`` (a `TilingHint`), ``calibration.json`` (a
+        `SigmaCalibration`) and ``pixel_size.json`` are taken where they are.
     output : path
         Of the zip.
     overwrite : bool
@@ -57,6 +60,9 @@ def package_run(
     run, output = Path(run), Path(output)
     check_complete(run)
     config = read_run_config(run)
+    original = unchanged_from(run)
+    if original is not None:
+        log.warning("fine-tuning did not help: the weights are those of %s", original)
     changes = {
         "metadata": metadata or run_metadata(run, output.stem),
         "metrics": config.metrics if metrics is None else tuple(metrics),

@@ -28,13 +28,30 @@ MOST_CHANNELS = 4  # of an example of that size; others get a quarter of it
 MOST_NAMES = 1000  # images that are listed one by one
 
 
-def save_weights(network: torch.nn.Module, path: Path) -> None:
-    """The network's state dict as safetensors, written atomically."""
+def save_weights(network: torch.nn.Module, path: Path, mantissa_bits: int | None = None) -> None:
+    """The network's state dict as safetensors, written atomically.
+
+    With `mantissa_bits`, float32 weights are rounded to as many binary digits behind the first.
+    """
     from safetensors.torch import save_file
 
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    if mantissa_bits is not None:
+        state = {name: round_mantissa(tensor, mantissa_bits) for name, tensor in state.items()}
     with write_atomically(path) as temporary:
         save_file(state, temporary)
+
+
+def round_mantissa(tensor: torch.Tensor, bits: int) -> torch.Tensor:
+    """Finite float32 numbers rounded to `bits` binary digits behind the first; others as they are.
+
+    What is left over are zeros, which a zip file does not need space for.
+    """
+    dropped = 23 - bits
+    if tensor.dtype != torch.float32 or dropped == 0:
+        return tensor
+    integers = tensor.view(torch.int32) + (1 << (dropped - 1))
+    return ((integers >> dropped) << dropped).view(torch.float32)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -159,7 +176,7 @@ def draw_prediction(
     """
     from matplotlib.figure import Figure
 
-    low, high = np.percentile(target, (0.5, 99.8))
+    low, high = np.nanpercentile(target, (0.5, 99.8))  # blind spots leave the rest unknown
     figure = Figure(figsize=(12, 4.3), layout="constrained")
     panels = {"source": source, "prediction": prediction, "target": target}
     for axes, (title, image) in zip(figure.subplots(1, 3), panels.items(), strict=True):

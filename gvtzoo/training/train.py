@@ -46,13 +46,15 @@ from gvtzoo.packages.run_folder import (
     read_run_config,
 )
 from gvtzoo.recipes.recipe import Recipe
-from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, RunWriter
+from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
 from gvtzoo.training.data.checks import check_images
-from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.images import NoisyImage, TrainingImage
+from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import check_same_images, continue_run
 from gvtzoo.training.run_folder import describe_run, write_json
+from gvtzoo.training.units import settle_units
 
 # Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
 for name in ("lightning.pytorch", "lightning.fabric"):
@@ -62,9 +64,10 @@ warnings.filterwarnings("ignore", module=r"lightning\.")
 
 def train(
     recipe: Recipe,
-    data: str | Path,
+    data: str | Path | None,
     run: str | Path,
     *,
+    noisy: Sequence[str | Path] = (),
     resume: bool = False,
     device: str = "auto",
     weights: str | Path | None = None,
@@ -76,8 +79,10 @@ def train(
     Parameters
     ----------
     recipe : Recipe
-    data : path
+    data : path, optional
         Folder or CSV, as in `gvtzoo.training.data.patches.load_images`.
+    noisy : sequence of path
+        In place of data, images without truth (`gvtzoo.training.data.noisy`).
     run : path
         The run folder; has to be new or empty, or, with `resume`, an interrupted run's.
     resume : bool
@@ -104,16 +109,7 @@ def train(
     GvtzooError
         When the data cannot be used, the run folder is taken, or the loss is no longer finite.
     """
-    settings = recipe.training
-    training_images = load_images(data, "train", recipe, cache)
-    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
-    if not training_images:
-        raise GvtzooError(f"{data} holds no training images")
-    if settings.validation and not validation_images:
-        raise GvtzooError(
-            f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
-            "or train without with --set training.validation=false"
-        )
+    recipe, training_images, validation_images = _images(recipe, data, noisy, cache)
     return train_on(
         recipe,
         training_images,
@@ -124,6 +120,33 @@ def train(
         weights=weights,
         progress=progress,
     )
+
+
+def _images(
+    recipe: Recipe,
+    data: str | Path | None,
+    noisy: Sequence[str | Path],
+    cache: str | Path | None,
+) -> tuple[Recipe, Sequence[TrainingImage], Sequence[TrainingImage]]:
+    """The recipe as it suits the images, images to train on, and images to validate on."""
+    if noisy:
+        recipe, images = read_noisy(noisy, recipe)
+        return recipe, images.training, images.held_out if recipe.training.validation else []
+    if data is None:
+        raise GvtzooError("there is nothing to learn from: name a data folder, or noisy images")
+    settings = recipe.training
+    training_images = load_images(data, "train", recipe, cache)
+    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
+    if not training_images:
+        raise GvtzooError(f"{data} holds no training images")
+    if settings.validation and not validation_images:
+        raise GvtzooError(
+            f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
+            "or train without with --set training.validation=false"
+        )
+    if Processes.of_environment().rank == 0:
+        check_images(training_images)
+    return settle_units(recipe, training_images, validation_images)
 
 
 def train_on(
@@ -137,11 +160,14 @@ def train_on(
     weights: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
     parent: PackageConfig | None = None,
+    judge: Judge | None = None,
 ) -> Path:
     """Train a recipe on given images; everything else as in `train`.
 
     `parent` is the model that `weights` are of, so that the run knows what that has learned from;
-    weights of a run folder are known to be its.
+    weights of a run folder are known to be its. With a `judge`, its score of the network, lower is
+    better, takes the place of the loss of the validation images, and the weights that the training
+    starts from are the first candidate.
     """
     run = Path(run)
     checkpoint = run / "last.ckpt"
@@ -157,8 +183,6 @@ def train_on(
     # Interrupted before its first checkpoint: from the beginning.
     resume = resume and checkpoint.is_file()
     settings = recipe.training
-    if is_first:
-        check_images(training_images)
     images = PatchLoader(recipe, training_images, validation_images, processes)
     if is_first:
         run.mkdir(parents=True, exist_ok=True)
@@ -169,19 +193,21 @@ def train_on(
             write_json(run / PARENT, inherited(parent))
 
     lightning.seed_everything(settings.seed, verbose=False)
-    module = TrainingModule(recipe)
+    module = TrainingModule(recipe, clean_stacks(recipe, training_images))
     if weights is not None and not resume:
         load_weights(module.network, Path(weights))
+        module.start_average()
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=processes.devices(device),
         num_nodes=processes.nodes,
         strategy="ddp" if processes.count > 1 else "auto",
         precision=settings.precision,
+        benchmark=recipe.data.simulation is not None,  # all patches have one size
         max_epochs=images.epochs,
         gradient_clip_val=settings.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
-        limit_val_batches=None if settings.validation else 0,
+        limit_val_batches=None if settings.validation and judge is None else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=False,
@@ -190,8 +216,8 @@ def train_on(
         enable_model_summary=False,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            RunWriter(run, resume, settings.early_stopping, settings.tensorboard and is_first),
             Guard(progress, settings.steps),
+            RunWriter(run, resume, settings, settings.tensorboard and is_first, judge),
         ],
     )
     # Written by an earlier training of this very folder; read without running code from it.
@@ -228,6 +254,14 @@ def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
+
+
+def clean_stacks(recipe: Recipe, images: Sequence[TrainingImage]) -> list[np.ndarray]:
+    """What patches are simulated of: each clean image once, whatever its noise levels."""
+    if recipe.data.simulation is None:
+        return []
+    found = {id(i.intensity): i.intensity[0] for i in images if isinstance(i, NoisyImage)}
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -281,12 +315,18 @@ class PatchLoader(lightning.LightningDataModule):
                 f"training.batch_size {settings.batch_size} cannot be shared by "
                 f"{processes.count} processes: choose a multiple"
             )
-        self._patches(0)  # checks sizes
+        if recipe.data.simulation is None:
+            self._patches(0)  # checks sizes
+
+    def _steps(self, epoch: int) -> tuple[int, int]:
+        """The first step of an epoch, and the first of the next."""
+        settings = self.recipe.training
+        first = epoch * settings.validate_every
+        return first, min(first + settings.validate_every, settings.steps)
 
     def _patches(self, epoch: int) -> PatchDataset:
         settings = self.recipe.training
-        first = epoch * settings.validate_every
-        last = min(first + settings.validate_every, settings.steps)
+        first, last = self._steps(epoch)
         return PatchDataset(
             self.training_images,
             settings.patch,
@@ -300,6 +340,10 @@ class PatchLoader(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
         settings = self.recipe.training
+        if self.recipe.data.simulation is not None:
+            first, last = self._steps(self.trainer.current_epoch)
+            count, rank = self.processes.count, self.processes.rank
+            return DataLoader(range(first * count + rank, last * count, count), batch_size=None)  # type: ignore[arg-type]
         return DataLoader(
             self._patches(self.trainer.current_epoch),
             batch_size=settings.batch_size // self.processes.count,

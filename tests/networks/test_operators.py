@@ -11,6 +11,7 @@ from gvtzoo.networks.operators import (
     Convolution,
     DownSamplingGVTO,
     InPlaneUpSamplingGVTO,
+    Interpolation,
     LinearAttention,
     SizePreservingGVTO,
     SoftmaxAttention,
@@ -152,3 +153,26 @@ def test_channels_that_cannot_be_split_are_refused():
 def test_version_2_refuses_a_key_ratio():
     with pytest.raises(ValueError, match="key_ratio has to be 1, not 2"):
         UpSamplingGVTO(2, 8, 8, "v2", key_ratio=2)
+
+
+def inside(image: torch.Tensor) -> torch.Tensor:
+    return image[..., 2:-2, 2:-2, 2:-2]
+
+
+def test_interpolation_keeps_what_is_flat_flat():
+    torch.manual_seed(0)
+    flat = torch.ones(1, 4, 4, 4, 4)
+    interpolated, transposed = (
+        inside(layer(3, 4, 2)(flat)) for layer in (Interpolation, TransposedConvolution)
+    )
+    assert interpolated.shape == transposed.shape == (1, 2, 4, 4, 4)
+    assert float(interpolated.detach().std((2, 3, 4)).max()) < 1e-6
+    assert float(transposed.detach().std((2, 3, 4)).min()) > 1e-2
+
+
+def test_interpolation_is_linear_between_voxels():
+    layer = Interpolation(2, 1, 1)
+    torch.nn.init.ones_(layer.convolution.convolution.weight)
+    ramp = torch.arange(5.0).expand(1, 1, 5, 5)
+    expected = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4])
+    torch.testing.assert_close(layer(ramp)[0, 0, 3], expected)

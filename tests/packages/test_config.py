@@ -2,7 +2,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from gvtzoo.packages.config import FORMAT, MetricRow, PackageConfig, TilingHint, read_config
+from gvtzoo.packages.config import (
+    FORMAT,
+    MetricRow,
+    PackageConfig,
+    SigmaCalibration,
+    TilingHint,
+    read_config,
+)
 
 
 def test_metric_row_takes_named_numbers_only():
@@ -32,6 +39,31 @@ def test_uncertainty_follows_the_network(tiny_config):
 def test_unknown_keys_are_errors(tiny_config):
     with pytest.raises(ValidationError, match="colour"):
         tiny_config(colour="red")
+
+
+def test_sigma_is_calibrated_between_noise_levels():
+    calibration = SigmaCalibration(
+        noise=(0.01, 0.1), factors=(1.0, 2.0), levels=(0.5, 0.9), multiples=(0.7, 1.8)
+    )
+    assert calibration.factor(0.001) == 1
+    assert calibration.factor(1) == 2
+    assert calibration.factor(10**-1.5) == pytest.approx(1.5)
+    assert calibration.multiple(0.7) == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"noise": (0.1, 0.01)}, {"factors": (1.0,)}, {"levels": ()}, {"multiples": (1.8, 0.7)}],
+)
+def test_disordered_calibrations_are_refused(change):
+    given = {
+        "noise": (0.01, 0.1),
+        "factors": (1.0, 2.0),
+        "levels": (0.5, 0.9),
+        "multiples": (0.7, 1.8),
+    }
+    with pytest.raises(ValidationError, match="ascend"):
+        SigmaCalibration(**{**given, **change})
 
 
 def of_tomorrow(config, **changes):

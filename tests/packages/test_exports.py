@@ -11,11 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from gvtzoo import GvtzooError
+from gvtzoo.networks.any_size import AnySize
 from gvtzoo.networks.baseline_config import network_config
 from gvtzoo.networks.baselines import FNet
 from gvtzoo.networks.config import AttentionConfig, AttentionConfigs, NetworkConfig
 from gvtzoo.packages.exports import (
     TORCHSCRIPT_OPERATORS,
+    architecture_callable,
     architecture_source,
     save_onnx,
     save_safetensors,
@@ -74,15 +76,17 @@ def build(name: str):
     """A network with weights that make attention matter, and an example input."""
     torch.manual_seed(0)
     config = NETWORKS[name]
-    network = config.build().eval()
-    sizes = [max(2, 2 * multiple) for multiple in config.multiple]
+    network = AnySize(config.build()).eval()
+    sizes = [max(2, 2 * multiple) + 1 for multiple in config.multiple]
     return network, torch.rand(1, config.input_channels, *sizes)
 
 
 def images(network, channels: int):
-    """Inputs of sizes that no export has seen."""
-    for batch, factor in ((1, 1), (2, 3), (1, 5)):
-        sizes = [factor * multiple + (multiple == 1) for multiple in network.multiple]
+    """Inputs of sizes that no export has seen, on the network's grid and off it."""
+    for batch, factor, more in ((1, 1, 0), (2, 3, 1), (1, 2, 3)):
+        sizes = [
+            factor * multiple + more + (multiple == 1) for multiple in network.network.multiple
+        ]
         yield torch.rand(batch, channels, *sizes)
 
 
@@ -152,7 +156,8 @@ def test_architecture_builds_the_same_network(name):
     namespace = {"__name__": "architecture"}
     exec(compile(source, "architecture.py", "exec"), namespace)
     network, example = build(name)
-    copy = namespace[type(network).__name__](**NETWORKS[name].arguments()).eval()
+    function = architecture_callable(NETWORKS[name].network_class())
+    copy = namespace[function](**NETWORKS[name].arguments()).eval()
     copy.load_state_dict(network.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(copy(example), network(example), rtol=0, atol=0)
@@ -162,6 +167,7 @@ def test_architecture_holds_its_own_network_only():
     own, gvtnets = architecture_source(FNet), architecture_source()
     assert own.startswith("# FNet, ")
     assert not {"GVTNet", "GVTO", "CAREUNet", "CENet"} & set(defined(own))
+    assert "AnySize" in defined(own)
     assert not {"FNet", "Baseline"} & set(defined(gvtnets))
 
 

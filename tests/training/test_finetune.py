@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.hub.load import load_own
 from gvtzoo.images.normalization import NormalizationConfig
+from gvtzoo.metrics.pair import pearson_r
 from gvtzoo.packages.config import PackageConfig
+from gvtzoo.packages.run_folder import read_run_config
 from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.finetune import finetune, finetuning_recipe
-from gvtzoo.training.run import read_run_config
+from gvtzoo.training.run import package_run
 
 QUICK = ["training.patch=[16, 16]", "training.steps=40", "training.learning_rate=0.01"]
 
@@ -46,14 +50,14 @@ def test_one_pair_is_enough(package, tmp_path):
     data = save_pairs(tmp_path / "data", 1)
     result = finetune(package, data, tmp_path / "run", settings=QUICK, device="cpu")
     assert result.helped
-    assert result.validation == "the lowest 25% of 1 pairs, not trained on"
+    assert result.validation == "a band of 25% of the pair, held out"
     assert result.picture.is_file()
 
 
 def test_the_new_model_names_its_parent_and_what_it_gained(package, tmp_path):
     data = save_pairs(tmp_path / "data", 4)
     result = finetune(package, data, tmp_path / "run", settings=QUICK, device="cpu")
-    assert result.validation == "1 of 4 pairs, not trained on"
+    assert result.validation == "1 of 4 pairs, held out"
     config = read_run_config(result.run)
     assert config.metadata.parent == "small-model"
     assert config.metadata.authors[0].name == "unknown", "not those of the model before"
@@ -69,7 +73,7 @@ def test_the_new_model_names_its_parent_and_what_it_gained(package, tmp_path):
     [("encoder", "bottom.", "first_convolution."), ("all-but-last", "output_", "bottom.")],
 )
 def test_frozen_parts_keep_their_weights(package, tmp_path, frozen, moved, kept):
-    settings = [*QUICK, f"training.freeze={frozen}", "training.steps=5"]
+    settings = [*QUICK, f"training.freeze={frozen}"]
     data = save_pairs(tmp_path / "data", 2)
     run = finetune(package, data, tmp_path / "run", settings=settings, device="cpu").run
     old, new = small_package.weights(), load_file(run / "best.safetensors")
@@ -78,7 +82,7 @@ def test_frozen_parts_keep_their_weights(package, tmp_path, frozen, moved, kept)
     assert not any(name.startswith((kept, "encoder.")) for name in changed)
 
 
-def test_settings_of_the_first_training_are_taken_and_softened():
+def test_settings_of_the_first_training_are_taken():
     original = load_recipe("denoising/nuclei")
     config = small_package.CONFIG.model_copy(
         update={
@@ -88,7 +92,7 @@ def test_settings_of_the_first_training_are_taken_and_softened():
         }
     )
     recipe = finetuning_recipe(config, ["training.steps=7"])
-    assert recipe.training.learning_rate == pytest.approx(original.training.learning_rate / 4)
+    assert recipe.training.learning_rate == original.training.learning_rate
     assert recipe.training.loss == original.training.loss
     assert recipe.training.steps == 7
     assert recipe.data.noise is None
@@ -105,15 +109,82 @@ def test_pairs_that_cannot_be_divided_are_refused(package, tmp_path):
         finetune(package, data, tmp_path / "run", settings=QUICK, device="cpu")
 
 
-def test_the_command_says_when_it_did_not_help(package, tmp_path):
-    data = save_pairs(tmp_path / "data", 4)
-    command = ["finetune", str(package), "--data", str(data), "-o", str(tmp_path / "run")]
-    still = ["--set", "training.learning_rate=1e-30", "--set", "training.patch=[16, 16]"]
-    result = CliRunner().invoke(app, [*command, *still, "--set", "training.steps=2"])
+def test_what_does_not_help_leaves_the_original_and_says_so(package, tmp_path, caplog):
+    data, run = save_pairs(tmp_path / "data", 4), tmp_path / "run"
+    command = ["finetune", str(package), "--data", str(data), "-o", str(run)]
+    ruinous = ["--set", "training.learning_rate=10", "--set", "training.patch=[16, 16]"]
+    result = CliRunner().invoke(app, [*command, *ruinous, "--set", "training.steps=4"])
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1] == str(tmp_path / "run")
+    assert result.stdout.splitlines()[-1] == str(run)
     assert "before  r " in result.stdout
-    assert "not better than the original" in result.stderr
+    assert "holds the original's weights" in result.stderr
+    original, kept = small_package.weights(), load_file(run / "best.safetensors")
+    assert all(np.array_equal(original[name], kept[name]) for name in original)
+    package_run(run, tmp_path / "again.zip")
+    assert "the weights are those of small-model" in caplog.text
+
+
+def test_targets_in_other_units_do_no_harm(package, tmp_path):
+    same, other = save_pairs(tmp_path / "same", 4), save_pairs(tmp_path / "other", 4)
+    for path in (other / "target").iterdir():
+        brighter = 60 * tifffile.imread(path).astype(np.float32) + 500
+        tifffile.imwrite(path, brighter, imagej=True)
+    after = {}
+    for data in (same, other):
+        settings = [*QUICK, "normalization.target=as_source"]
+        result = finetune(package, data, data / "run", settings=settings, device="cpu")
+        after[data.name] = result.after
+    assert after["other"]["SSIM"] == pytest.approx(after["same"]["SSIM"], abs=0.03)
+    model = load_own(other / "run")
+    assert model.config.normalization.target_units.gain == pytest.approx(60, rel=0.1)
+    predicted = model.predict(tifffile.imread(other / "source" / "0.tif"), "YX").to_numpy()
+    assert predicted.mean() == pytest.approx(60 * 200 + 500, rel=0.1)
+
+
+def test_an_interrupted_fine_tuning_goes_on(package, tmp_path):
+    data, run = save_pairs(tmp_path / "data", 4), tmp_path / "run"
+    settings = [*QUICK, "training.validate_every=10"]
+
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        if step == 25:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        finetune(package, data, run, settings=settings, device="cpu", progress=interrupt)
+    with pytest.raises(GvtzooError, match="continue with --resume"):
+        finetune(package, data, run, settings=settings, device="cpu")
+    resumed = finetune(package, data, run, settings=settings, device="cpu", resume=True)
+    whole = finetune(package, data, tmp_path / "whole", settings=settings, device="cpu")
+    assert resumed.after == pytest.approx(whole.after, rel=1e-6)
+
+
+def test_the_rate_is_the_best_of_short_trials(package, tmp_path):
+    data = save_pairs(tmp_path / "data", 4)
+    settings = ["training.patch=[16, 16]", "training.steps=2", "training.batch_size=1"]
+    run = finetune(package, data, tmp_path / "run", settings=settings, device="cpu").run
+    report = json.loads((run / "finetuning.json").read_text())
+    best = min(report["trials"], key=lambda trial: trial["score"])
+    assert len(report["trials"]) == 3
+    assert report["learning_rate"] == best["rate"]
+
+
+@pytest.mark.parametrize("frames", [8, 1])
+def test_noisy_images_are_enough(package, tmp_path, frames):
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    clean = 20 + 15 * np.sin(y / 4) * np.cos(x / 5)
+    noisy = generator.poisson(np.stack([clean] * frames)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "noisy.tif", noisy, imagej=True, metadata={"axes": "TYX"})
+    result = finetune(
+        package, None, tmp_path / "run", noisy=[tmp_path / "noisy.tif"], settings=QUICK
+    )
+    assert set(result.after) == {"r", "NRMSE"}
+    assert result.helped
+    before, after = (
+        pearson_r(clean, model.predict(noisy[0], "YX").to_numpy())
+        for model in (load_own(package), load_own(result.run))
+    )
+    assert after > before
 
 
 def test_a_baseline_is_fine_tuned_as_a_whole(tmp_path):

@@ -500,3 +500,54 @@ def test_weights_bring_what_they_have_learned_from(pairs, recipe, tmp_path):
     known = read_run_config(second).trained_on.files
     assert {file.model for file in known} == {"", "first"}
     assert len(known) == 2 * len(read_run_config(first).trained_on.files)
+
+
+def with_training(recipe: Recipe, **changes: object) -> Recipe:
+    values = recipe.model_dump(mode="json")
+    return Recipe.model_validate({**values, "training": {**values["training"], **changes}})
+
+
+def test_kept_weights_are_the_average_and_rounded(pairs, recipe, tmp_path):
+    changed = with_training(recipe, ema=0.9, mantissa_bits=8, keep="last")
+    run = train(changed, pairs, tmp_path / "run", device="cpu")
+    state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    for name, kept in load_file(run / "best.safetensors").items():
+        assert not (kept.view(torch.int32) & 0x7FFF).any()
+        average = state[f"average.{name}"]
+        torch.testing.assert_close(kept, average, rtol=2**-8, atol=0)
+        if kept.numel() > 1:
+            assert not torch.equal(average, state[f"network.{name}"])
+
+
+def test_a_training_ends_when_its_time_is_over(pairs, recipe, tmp_path):
+    changed = with_training(
+        recipe, steps=100_000, validate_every=1000, minutes=0.02, schedule={"kind": "cosine"}
+    )
+    run = train(changed, pairs, tmp_path / "run", device="cpu")
+    (row,) = read_metrics(run / "metrics.csv")
+    assert int(row["step"]) < 1000
+    assert float(row["learning_rate"]) < 0.3 * recipe.training.learning_rate
+
+
+def test_simulated_patches_train(tmp_path):
+    stack = 500 + 400 * np.sin(np.mgrid[:8, :24, :24] / 3).prod(axis=0)
+    for split in ("train", "val"):
+        (tmp_path / "clean" / split).mkdir(parents=True)
+        path = tmp_path / "clean" / split / "stack.tif"
+        tifffile.imwrite(path, stack.astype(np.uint16), imagej=True, metadata={"axes": "ZYX"})
+    settings = [
+        "network.features=4",
+        "training.patch=[8,16,16]",
+        "training.batch_size=2",
+        "training.steps=4",
+        "training.validate_every=2",
+        'training.precision="32"',
+        "data.regions=null",
+        "data.noise.photons=[20]",
+    ]
+    nuclei = load_recipe("denoising/nuclei", settings)
+    run = train(nuclei, tmp_path / "clean", tmp_path / "run", device="cpu")
+    rows = read_metrics(run / "metrics.csv")
+    assert [row["step"] for row in rows] == ["2", "4"]
+    again = train(nuclei, tmp_path / "clean", tmp_path / "again", device="cpu")
+    assert read_metrics(again / "metrics.csv") == rows

@@ -268,6 +268,7 @@ class _Passes:
 
         (total,) = self.runner.run(self.network, task, self.boxes(source), add_up)
         queries = math.prod(resampling_stage(operator, operator, source).size)
+        self.runner.matrices[operator] = total[0] / queries
         matrix = torch.from_numpy(total / queries).to(next(operator.parameters()).dtype)
         return lambda query: matrix.to(query.device) @ query
 

@@ -172,6 +172,12 @@ class Runner:
     compiled : callable, optional
         From a map to the same map, computed by other means than PyTorch, layer by layer, such as
         `gvtzoo.prediction.exact.graphs.compiled`.
+
+    Attributes
+    ----------
+    matrices : dict of GVTO to ndarray
+        (V Kᵀ) / N of the operators without softmax, (heads, value channels, key channels) per
+        head, as they become known.
     """
 
     def __init__(
@@ -187,6 +193,7 @@ class Runner:
         self.workspace = workspace or InMemory()
         self.journal = journal
         self.progress = progress
+        self.matrices: dict[nn.Module, np.ndarray] = {}
         self._number = self._expected = 0
 
     def start(self, passes: int) -> None:

@@ -26,7 +26,9 @@ from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
 from gvtzoo.networks.operators import (
     GVTO,
     Convolution,
+    FixedGVTO,
     InPlaneUpSamplingGVTO,
+    Interpolation,
     Repeat,
     ResamplingGVTO,
     TransposedConvolution,
@@ -178,8 +180,9 @@ def _(layer: Convolution) -> Sizes | int:
     return tuple(size // 2 for size in layer.convolution.kernel_size)
 
 
-@reach.register
-def _(layer: TransposedConvolution) -> Sizes | int:
+@reach.register(TransposedConvolution)
+@reach.register(Interpolation)
+def _(layer: nn.Module) -> Sizes | int:
     return 1
 
 
@@ -197,6 +200,11 @@ def _(layer: ResidualBlock) -> Sizes | int:
 @reach.register
 def _(layer: GVTO) -> Sizes | int:
     return reach(layer.query)
+
+
+@reach.register
+def _(layer: FixedGVTO) -> Sizes | int:
+    return reach(layer.convolution)
 
 
 def per_axis(value: Sizes | int, dimensions: int) -> Sizes:
@@ -238,9 +246,14 @@ def scaling(layer: nn.Module, dimensions: int) -> tuple[Sizes, Sizes]:
     if isinstance(layer, nn.MaxPool3d):
         return cast(Sizes, layer.kernel_size), same
     resampled = layer.query if isinstance(layer, ResamplingGVTO) else layer
+    if isinstance(layer, FixedGVTO):
+        resampled = layer.convolution
+        for part in resampled.modules():
+            if isinstance(part, Repeat):
+                return same, (1, part.factor, part.factor)
     if isinstance(resampled, DownSamplingResidualBlock):
         resampled = resampled.convolution_1
-    if isinstance(resampled, TransposedConvolution):
+    if isinstance(resampled, (TransposedConvolution, Interpolation)):
         return same, double
     if isinstance(resampled, Convolution) and resampled.convolution.stride[0] > 1:
         return double, same

@@ -13,13 +13,13 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.calibration import MICROMETER
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.files import read_image
-from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.images.normalization import FittedNormalization, NormalizationConfig, TargetUnits
 from gvtzoo.images.resampling import resample_in_plane
+from gvtzoo.metrics.units import fit_units
 from gvtzoo.training.data.images import Box, PairedImage
 from gvtzoo.training.data.pairs import Pair, Split
 
 if TYPE_CHECKING:
-    from gvtzoo.images.normalization import NormalizationConfig
     from gvtzoo.recipes.recipe import DataConfig, Recipe, Region
 
 
@@ -166,9 +166,24 @@ def fit(
 ) -> tuple[FittedNormalization, FittedNormalization]:
     """Offset and scale of a source image and of its target."""
     source_fit = normalization.source.fit(source)
+    return source_fit, fit_target(source, target, source_fit, normalization)
+
+
+def fit_target(
+    source: np.ndarray,
+    target: np.ndarray,
+    source_fit: FittedNormalization,
+    normalization: NormalizationConfig,
+) -> FittedNormalization:
+    """Offset and scale of a target image, whose source has `source_fit`."""
     if normalization.target == "as_source":
-        return source_fit, source_fit
-    return source_fit, normalization.target.fit(target)
+        return normalization.of_prediction(source_fit)
+    if normalization.target == "fitted":
+        units = fit_units(source, target)
+        return NormalizationConfig(
+            target="as_source", target_units=TargetUnits(gain=units.gain, offset=units.offset)
+        ).of_prediction(source_fit)
+    return normalization.target.fit(target)
 
 
 def cut_region(array: np.ndarray, split: Split, data: DataConfig) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from gvtzoo.images.files import find_images, read_image
 from gvtzoo.training.data.camera import relative_intensity
 from gvtzoo.training.data.images import RAW, NoisyImage
-from gvtzoo.training.data.pairs import Split
+from gvtzoo.training.data.pairs import SPLITS, Split
 from gvtzoo.training.data.reading import as_channels, calibration, cut_region, fit
 from gvtzoo.training.data.surface import simulate_surface
 
@@ -26,6 +26,8 @@ CleanImage = tuple[str, Mapping[str, Any], np.ndarray, np.ndarray, tuple[Path, .
 def noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyImage]:
     """The clean images of a folder, each at every noise level of the recipe.
 
+    Where the folder holds ``train/``, ``val/`` or ``test/``, those of the split's.
+
     Raises
     ------
     GvtzooError
@@ -33,6 +35,10 @@ def noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyIm
     """
     noise = recipe.data.noise
     assert noise is not None
+    if any((folder / name).is_dir() for name in SPLITS):
+        folder = folder / split
+        if not folder.is_dir():
+            return
     for name, known, clean, truth, files in _clean_images(folder, recipe):
         intensity = cut_region(clean, split, recipe.data)
         target = cut_region(truth, split, recipe.data)

@@ -1,0 +1,255 @@
+"""The goals of ``docs/speed.md`` as ratios within one run: a table in Markdown.
+
+    python benchmarks/goals.py [--rows whole,exact,start,...] [--rounds 3]
+
+Every measurement is a process of its own; those of one ratio take turns, and the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NETWORKS = ("denoising", "label_free", "gvtnet-denoising-nuclei")
+SMALL, MEDIUM = (32, 160, 160), (32, 256, 256)
+
+
+def main() -> None:
+    """Print the rows that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    print("| | network | ratio | |\n|---|---|---|---|")
+    for row in arguments.rows.split(","):
+        for what, network, value, note in ROWS[row](arguments.rounds):
+            print(f"| {what} | {network} | {value:.2f} | {note} |", flush=True)
+
+
+def ratio(first: list[str], second: list[str], rounds: int) -> tuple[float, dict, dict]:
+    """Median of the first's seconds over the second's, and the last results of both."""
+    values = []
+    for _ in range(rounds):
+        one, other = worker(first), worker(second)
+        values.append(one["seconds"] / other["seconds"])
+    return statistics.median(values), one, other
+
+
+def worker(arguments: list[str]) -> dict:
+    """A measurement in a process of its own."""
+    command = [sys.executable, __file__, "worker", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def text(size: tuple[int, ...]) -> str:
+    return ",".join(map(str, size))
+
+
+def whole_rows(rounds: int) -> Any:
+    """Whole images against the network's convolutions alone, and against PyTorch."""
+    for name in NETWORKS:
+        ours = ["predict", name, text(SMALL), "openvino", "float32", "whole", "0"]
+        value, *_ = ratio(ours, ["convolutions", name, text(SMALL)], rounds)
+        yield "whole, float32 / its convolutions in PyTorch", name, value, "32×160×160"
+        torch = ["predict", name, text(SMALL), "torch", "float32", "whole", "0"]
+        value, *_ = ratio(ours, torch, rounds)
+        yield "whole, float32 / in PyTorch", name, value, "32×160×160"
+        half = ["predict", name, text(SMALL), "openvino", "bfloat16", "whole", "0"]
+        value, *_ = ratio(half, torch, rounds)
+        yield "whole, bfloat16 / float32 in PyTorch", name, value, "32×160×160"
+
+
+def memory_rows(rounds: int) -> Any:
+    """Peak memory of a whole image, in maps of its size with 32 channels."""
+    one_map = 4 * 32 * np.prod(MEDIUM)
+    for tiling in ("whole", "auto"):
+        found = worker(["predict", "denoising", text(MEDIUM), "openvino", "float32", tiling, "0"])
+        note = f"{found['peak'] / 1e9:.2f} GB beyond the start"
+        yield (
+            f"peak memory, 32×256×256, {tiling} / a map",
+            "denoising",
+            found["peak"] / one_map,
+            note,
+        )
+
+
+def exact_rows(rounds: int) -> Any:
+    """Exact tiles in a quarter of the memory, and from file to file."""
+    for name, size in (("denoising", MEDIUM), ("gvtnet-denoising-nuclei", (32, 512, 512))):
+        whole = ["predict", name, text(size), "openvino", "float32", "whole", "0"]
+        memory = str(worker(whole)["peak"] // 4)
+        exact = ["predict", name, text(size), "openvino", "float32", "exact", memory]
+        value, one, other = ratio(exact, whole, rounds)
+        note = f"{one['peak'] / other['peak']:.2f} of the memory, {size}"
+        yield "exact / whole", name, value, note
+        value, *_ = ratio(["files", name, text(size), memory], exact, rounds)
+        yield "file to file / in memory", name, value, str(size)
+
+
+def start_rows(rounds: int) -> Any:
+    """What starts against what imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "tiny.npy"
+        np.save(image, np.random.default_rng(0).poisson(9, (8, 32, 32)).astype(np.uint16))
+        predict = ["predict", "gvtnet-denoising-nuclei", str(image), "-o"]
+        command = [*predict, str(Path(folder) / "out.npy"), "--overwrite", "--device", "cpu"]
+        value, one, _ = ratio(["command", *command], ["command", "-c", "import torch"], rounds)
+        yield "predict a tiny image / import torch", "nuclei", value, f"{one['seconds']:.2f} s"
+    info = ["command", "info", "gvtnet-denoising-nuclei"]
+    value, one, _ = ratio(info, ["command", "-c", "import torch"], rounds)
+    yield "info / import torch", "nuclei", value, f"{one['seconds']:.2f} s"
+
+
+def training_rows(rounds: int) -> Any:
+    """`gvtzoo train` against a bare loop."""
+    script = Path(__file__).with_name("training.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "--rounds", str(rounds), "--steps", "100"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    share = float(done.stdout.rsplit("makes ", 1)[1].split("%")[0]) / 100
+    yield "training / bare loop", "exposures", share, f"{rounds} rounds of 100 steps"
+
+
+ROWS: dict[str, Callable[[int], Any]] = {
+    "whole": whole_rows,
+    "memory": memory_rows,
+    "exact": exact_rows,
+    "start": start_rows,
+    "training": training_rows,
+}
+
+
+def model_of(name: str) -> Any:
+    """A preset with random weights, or a model of the zoo."""
+    import gvtzoo
+    from gvtzoo.images.normalization import NormalizationConfig
+    from gvtzoo.networks import PRESETS
+    from gvtzoo.packages.config import PackageConfig
+    from gvtzoo.prediction.model import Model
+    from gvtzoo.recipes.metadata import default_metadata
+
+    if name not in PRESETS:
+        return gvtzoo.load(name)
+    config = PackageConfig(
+        task="denoising",
+        network=PRESETS[name],
+        normalization=NormalizationConfig(),
+        metadata=default_metadata(name, "denoising"),
+    )
+    return Model(PRESETS[name].build(), config)
+
+
+def random_image(size: str) -> np.ndarray:
+    shape = tuple(map(int, size.split(",")))
+    return np.random.default_rng(0).poisson(20, shape).astype(np.uint16)
+
+
+def measured(run: Callable[[], Any], repeats: int = 2) -> dict:
+    """Best seconds after a first run, and the peak beyond what was there before, in bytes."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": min(seconds), "peak": 1024 * (peak - before)}
+
+
+def predict(name: str, size: str, engine: str, dtype: str, tiling: str, memory: str) -> dict:
+    """gvtzoo's prediction, in memory."""
+    model, image = model_of(name), random_image(size)
+    options = {"memory": int(memory)} if int(memory) else {}
+    return measured(
+        lambda: model.predict(
+            image, axes="ZYX", engine=engine, dtype=dtype, tiling=tiling, device="cpu", **options
+        )
+    )
+
+
+def files(name: str, size: str, memory: str) -> dict:
+    """From OME-Zarr to OME-Zarr."""
+    import xarray as xr
+
+    from gvtzoo.images.files import open_image, write_image
+    from gvtzoo.prediction.exact.out_of_core import Output, predict_large
+    from gvtzoo.prediction.settings import Settings
+
+    model = model_of(name)
+    settings = Settings(device="cpu", tiling="exact", memory=int(memory))
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.zarr", Path(folder) / "out.zarr"
+        write_image(source, xr.DataArray(random_image(size), dims=("z", "y", "x")))
+        output = Output(target, overwrite=True)
+        return measured(
+            lambda: predict_large(model, open_image(source), output, settings, identity="")
+        )
+
+
+def convolutions(name: str, size: str) -> dict:
+    """The network's convolutions, one after the other, by oneDNN with channels last."""
+    import torch
+    from torch import nn
+
+    network = model_of(name).network
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    calls: list[tuple[nn.Module, torch.Size]] = []
+    layers = [module for module in network.modules() if isinstance(module, kinds)]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given: calls.append((layer, given[0].shape)))
+        for layer in layers
+    ]
+    with torch.inference_mode():
+        network(torch.zeros(1, 1, *map(int, size.split(","))))
+        for hook in hooks:
+            hook.remove()
+        network.to(memory_format=torch.channels_last_3d)
+
+        def run() -> None:
+            for layer, shape in calls:
+                x = inputs[shape]
+                if isinstance(layer, nn.Conv3d):
+                    arguments = (layer.padding, layer.stride, layer.dilation, layer.groups)
+                    torch.mkldnn_convolution(x, layer.weight, layer.bias, *arguments)
+                else:
+                    layer(x)
+
+        inputs = {
+            shape: torch.randn(shape).to(memory_format=torch.channels_last_3d)
+            for shape in {shape for _, shape in calls}
+        }
+        return measured(run)
+
+
+def command(*arguments: str) -> dict:
+    """A command from its start to its end."""
+    module = arguments if arguments[0] == "-c" else ("-m", "gvtzoo", *arguments)
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *module], check=True, capture_output=True)
+    return {"seconds": time.perf_counter() - start, "peak": 0}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["worker"]:
+        workers = {f.__name__: f for f in (predict, files, convolutions, command)}
+        print(json.dumps(workers[sys.argv[2]](*sys.argv[3:]), default=float))
+    else:
+        main()

@@ -1,0 +1,214 @@
+"""Candidates of a fine-tuning, judged by what they make of held-out images.
+
+Not by the likelihood: it rises with a better σ while the prediction itself gets worse. The model
+that one started from is a candidate too, so that fine-tuning never ends with less than that.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gvtzoo.core.layered_yaml import merge
+from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.prediction.model import Model
+from gvtzoo.recipes.recipe import Recipe, build_recipe
+from gvtzoo.training.comparison import COLUMNS, predict
+from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.data.patches import PatchDataset
+from gvtzoo.training.losses import WITH_SIGMA, sigma_factor
+from gvtzoo.training.run_folder import read_metrics
+from gvtzoo.training.train import train_on
+
+if TYPE_CHECKING:
+    from gvtzoo.packages.config import PackageConfig
+
+RATES = (1.0, 0.25, 0.06)  # times the first training's
+TRIAL_STEPS = 40
+ALIKE = 0.5  # correlation of a prediction with the truth
+MARGIN = 0.01  # by how much (as a share) a candidate has to be better than the original
+SIGMA_PATCHES = 8
+SMALLEST = 1e-6  # of errors, so that there is a logarithm
+
+Progress = Callable[[int, int, float], None]
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Judges networks by their predictions of held-out images, against the original's.
+
+    Attributes
+    ----------
+    original : Model
+        What the fine-tuning starts from.
+    config : PackageConfig
+        Of the candidates.
+    images : sequence of TrainingImage
+        Held out.
+    device : str
+    truth : bool
+        Whether targets are the truth; else they are noisy, and SSIM, which noise lowers whatever
+        the prediction is, does not count.
+    """
+
+    original: Model
+    config: PackageConfig
+    images: Sequence[TrainingImage]
+    device: str = "auto"
+    truth: bool = True
+
+    def __call__(self, network: Any) -> float:
+        """The score of a network, lower is better; 0 is the original's.
+
+        The logarithms of NRMSE and of 1 − SSIM against the original's: the mean of both where
+        neither is worse, else the worse one. Where the prediction hardly resembles the truth, the
+        held-out images show nothing that could be judged by, and nothing is better.
+        """
+        rows = self.measure(Model(copy.deepcopy(network), self.config))
+        changes = [self._change(rows, lambda row: row["nrmse"] ** 2) / 2]
+        if self.truth:
+            changes.append(self._change(rows, lambda row: 1 - row["ssim"]))
+            if np.average([row["r"] for row in rows], weights=self.weights) < ALIKE:
+                return 1.0
+        worst = max(changes)
+        score = worst if worst > 0 else sum(changes) / len(changes)
+        return score + MARGIN if score else 0.0
+
+    def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
+        """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""
+        means = [
+            max(float(np.average([error(row) for row in found], weights=self.weights)), SMALLEST)
+            for found in (rows, self.start)
+        ]
+        return math.log(means[0] / means[1])
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """How much each image counts: by the variance of its target, in the units of its source.
+
+        Else images of empty background would count as much as those with something to see.
+        """
+        found = []
+        for number, image in enumerate(self.images):
+            _, target = image.raw(np.random.default_rng(number))
+            fitted = getattr(image, "target_normalization", None)
+            spread = float(np.std(target.astype(np.float64))) / (fitted.scale if fitted else 1.0)
+            source = getattr(image, "source_normalization", None)
+            found.append((spread * (source.scale if source else 1.0)) ** 2)
+        return found
+
+    @cached_property
+    def start(self) -> list[Metrics]:
+        """The original's metrics."""
+        return self.measure(self.original)
+
+    def measure(self, model: Model) -> list[Metrics]:
+        """Metrics of a model, of each image."""
+        found = []
+        for number, image in enumerate(self.images):
+            source, target = image.raw(np.random.default_rng(number))
+            prediction = predict(model, source, device=self.device)
+            found.append(evaluate_pair(target[0], prediction))
+        return found
+
+    def mean(self, model: Model) -> Metrics:
+        """Mean r, NRMSE, PSNR and SSIM of a model, weighted; without truth, r and NRMSE."""
+        rows = self.start if model is self.original else self.measure(model)
+        return {
+            label: float(np.average([row[key] for row in rows], weights=self.weights))
+            for key, label in COLUMNS.items()
+            if self.truth or key in ("r", "nrmse")
+        }
+
+
+def choose_rate(
+    recipe: Recipe,
+    training: Sequence[TrainingImage],
+    judge: Reconstruction,
+    weights: Path,
+    rates: Sequence[float],
+    *,
+    device: str,
+    progress: Progress | None = None,
+) -> tuple[float, list[dict[str, float]]]:
+    """The learning rate with the best short training, and the score of each.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the whole training.
+    training : sequence of TrainingImage
+    judge : Reconstruction
+    weights : Path
+        That all start from.
+    rates : sequence of float
+    device : str
+    progress : callable, optional
+        ``progress(step, steps, loss)``, of all trials together.
+    """
+    steps = min(TRIAL_STEPS, recipe.training.steps)
+    found = []
+    for number, rate in enumerate(rates):
+        short = {
+            "steps": steps,
+            "validate_every": max(1, steps // 2),
+            "early_stopping": None,
+            "learning_rate": rate,
+        }
+        trial = build_recipe(merge(recipe.model_dump(mode="json"), {"training": short}))
+        report = None if progress is None else _share(progress, number * steps, len(rates) * steps)
+        with TemporaryDirectory() as folder:
+            run = Path(folder) / "trial"
+            train_on(
+                trial,
+                training,
+                judge.images,
+                run,
+                device=device,
+                weights=weights,
+                judge=judge,
+                progress=report,
+            )
+            rows = read_metrics(run / "metrics.csv")
+        score = min(float(row["val_loss"]) for row in rows if int(row["step"]) > 0)
+        found.append({"rate": rate, "score": score})
+    return min(found, key=lambda row: row["score"])["rate"], found
+
+
+def _share(progress: Progress, before: int, total: int) -> Progress:
+    return lambda step, _, loss: progress(before + step, total, loss)
+
+
+def with_sigma_factor(recipe: Recipe, network: Any, images: Sequence[TrainingImage]) -> Recipe:
+    """The recipe with σ of the size of a network's errors on images that it is new to.
+
+    So that the first steps are not about σ. For losses without σ, the recipe as it is.
+    """
+    settings = recipe.training
+    if settings.loss not in WITH_SIGMA:
+        return recipe
+    patches = PatchDataset(
+        images, settings.patch, recipe.augmentation, settings.seed, 0, SIGMA_PATCHES
+    )
+    with torch.no_grad():
+        outputs = [
+            (*network.forward_with_sigma(torch.from_numpy(source)[None]), torch.from_numpy(target))
+            for source, target in (patches[number] for number in range(len(patches)))
+        ]
+    prediction, sigma, target = (
+        torch.cat([output[part].reshape(-1) for output in outputs]) for part in range(3)
+    )
+    known = torch.isfinite(target)
+    factor = sigma_factor(settings.loss, prediction[known], sigma[known], target[known])
+    change = {"training": {"sigma_factor": max(factor, SMALLEST)}}
+    return build_recipe(merge(recipe.model_dump(mode="json"), change))

@@ -1,0 +1,87 @@
+"""Blind spots hide what has to be predicted; frames are each other's targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.recipes.recipe import Recipe
+from gvtzoo.training.data.noisy import BlindSpotImage, neighbourhood_medians, read_noisy
+from gvtzoo.training.train import train
+
+RECIPE = {
+    "name": "tiny",
+    "task": "denoising",
+    "network": {"preset": "denoising", "dimensions": 2, "features": 2},
+    "training": {"patch": [16, 16], "steps": 2, "validate_every": 1, "batch_size": 1},
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (1, 8, 16, 16), (2, 16, 16)])
+def test_a_source_does_not_show_its_blind_spots(shape):
+    array = np.random.default_rng(0).normal(size=shape)
+    same = FittedNormalization(0, 1)
+    image = BlindSpotImage("noisy", {}, array, array, same, same)
+    box = tuple(slice(0, size) for size in shape[1:])
+    source, target = image.patch(box, np.random.default_rng(1))
+    spots = np.isfinite(target)
+    assert 0 < spots.mean() < 0.05
+    np.testing.assert_allclose(target[spots], array[spots], rtol=1e-6)
+    np.testing.assert_allclose(source[~spots], array[~spots], rtol=1e-6)
+    changed = array + 1000 * spots
+    other = BlindSpotImage("noisy", {}, changed, changed, same, same)
+    hidden, _ = other.patch(box, np.random.default_rng(1))
+    assert (np.abs(hidden[spots]) < 1000).mean() > 0.9  # but for spots beside each other
+
+
+def test_a_spot_becomes_the_median_of_its_neighbours():
+    image = np.arange(25, dtype=np.float32).reshape(1, 5, 5)
+    spots = np.zeros(image.shape, bool)
+    spots[0, 2, 2] = True
+    expected = np.median(np.delete(np.arange(25), 12))
+    assert neighbourhood_medians(image, spots) == [expected]
+
+
+def series(path, frames: int) -> None:
+    noisy = np.random.default_rng(0).poisson(50, (frames, 40, 40)).astype(np.uint16)
+    tifffile.imwrite(path, noisy, imagej=True, metadata={"axes": "TYX"})
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind", "training"), [(8, "frames", 10), (3, "frames", 4), (1, "blind_spots", 1)]
+)
+def test_what_is_learned_from(tmp_path, frames, kind, training):
+    series(tmp_path / "noisy.tif", frames)
+    recipe, images = read_noisy([tmp_path / "noisy.tif"], Recipe.model_validate(RECIPE))
+    assert recipe.data.without_truth == kind
+    assert recipe.training.loss == "mse"
+    assert len(images.training) == training
+    for image in images.judged:
+        source, target = image.raw(np.random.default_rng(0))
+        assert source.shape == target.shape
+        assert not np.array_equal(source, target)
+
+
+@pytest.mark.parametrize("frames", [6, 1])
+@pytest.mark.parametrize("architecture", ["gvtnet", "care_unet"])
+def test_training_from_the_beginning(tmp_path, frames, architecture):
+    series(tmp_path / "noisy.tif", frames)
+    network = {"architecture": architecture, "dimensions": 2, "depth": 2, "features": 2}
+    values = {**RECIPE, "network": network if architecture != "gvtnet" else RECIPE["network"]}
+    run = train(
+        Recipe.model_validate(values),
+        None,
+        tmp_path / "run",
+        noisy=[tmp_path / "noisy.tif"],
+        device="cpu",
+    )
+    assert (run / "best.safetensors").is_file()
+
+
+def test_other_tasks_need_pairs(tmp_path):
+    recipe = Recipe.model_validate({**RECIPE, "task": "label_free"})
+    with pytest.raises(GvtzooError, match="only a denoising network"):
+        read_noisy([tmp_path / "noisy.tif"], recipe)
