@@ -27,7 +27,8 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_generated", "_templates", "notes", "**.ipynb_checkpoints"]
-source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
+# autosummary writes its pages with the first suffix
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 myst_enable_extensions = ["attrs_inline", "dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
@@ -48,7 +49,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 # What every docstring on the reference page has to have: itself, a summary, a description of each
 # parameter that exists (and of none that does not), and of what is returned.
-numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "PR04", "RT01"}
+numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "RT01"}
 # Settings say what they hold under "Attributes", a projection in its text (its source is a part of
 # packages, byte for byte).
 _SETTINGS = (
