@@ -47,8 +47,8 @@ autodoc_typehints = "none"  # numpydoc has the types
 autodoc_class_signature = "separated"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-# What every docstring on the reference page has to have: itself, a summary, a description of each
-# parameter that exists (and of none that does not), and of what is returned.
+# What every docstring that the reference lists has to have: itself, a summary, a description of each
+# parameter that exists (and of none that does not), and of what is returned. Of methods, what users call.
 numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "RT01"}
 # Settings say what they hold under "Attributes", a projection in its text (its source is a part of
 # packages, byte for byte).
@@ -56,7 +56,10 @@ _SETTINGS = (
     "Settings|LazyImage|NetworkConfig|AttentionConfig|Recipe|DataConfig|TrainingConfig"
     "|AugmentationConfig|ModelMetadata|ProjectionGVTNet"
 )
-numpydoc_validation_exclude = {rf"\.({_SETTINGS})$"}
+numpydoc_validation_exclude = {
+    rf"\.({_SETTINGS})$",
+    r"\.(?!(Bioimageio)?Model\.predict$)[A-Z]\w*\.\w+$",
+}
 
 nb_execution_mode = "cache"
 nb_execution_in_temp = True  # what notebooks write does not belong here
