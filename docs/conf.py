@@ -29,13 +29,14 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "_generated", "_templates", "notes", "**.ipynb_checkpoints"]
 # autosummary writes its pages with the first suffix
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
-myst_enable_extensions = ["attrs_inline", "dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gvtzoo"
 html_theme_options = {
     "show_toc_level": 2,
+    "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -44,11 +45,10 @@ html_sidebars = {"index": []}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc has the types
-autodoc_class_signature = "separated"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 # What every docstring that the reference lists has to have: itself, a summary, a description of each
-# parameter that exists (and of none that does not), and of what is returned. Of methods, what users call.
+# parameter that exists (and of none that does not), and of what is returned.
 numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "RT01"}
 # Settings say what they hold under "Attributes", a projection in its text (its source is a part of
 # packages, byte for byte).
@@ -56,10 +56,7 @@ _SETTINGS = (
     "Settings|LazyImage|NetworkConfig|AttentionConfig|Recipe|DataConfig|TrainingConfig"
     "|AugmentationConfig|ModelMetadata|ProjectionGVTNet"
 )
-numpydoc_validation_exclude = {
-    rf"\.({_SETTINGS})$",
-    r"\.(?!(Bioimageio)?Model\.predict$)[A-Z]\w*\.\w+$",
-}
+numpydoc_validation_exclude = {rf"\.({_SETTINGS})$"}
 
 nb_execution_mode = "cache"
 nb_execution_in_temp = True  # what notebooks write does not belong here

@@ -60,8 +60,8 @@ def _pictures(entry: Entry, folder: Path) -> Iterator[str]:
     names = f"{entry.id}_input.png", f"{entry.id}_prediction.png"
     for name, content in zip(names, (pictures.before, pictures.after), strict=True):
         (folder / name).write_bytes(content)
-    yield f"![{entry.name}: the input]({names[0]}){{width=45%}}"
-    yield f"![{entry.name}: the prediction]({names[1]}){{width=45%}}\n"
+    yield f'![{entry.name}: the input]({names[0]}){{width="45%"}}'
+    yield f'![{entry.name}: the prediction]({names[1]}){{width="45%"}}\n'
     yield f"*{pictures.caption}*\n"
 
 
