@@ -47,7 +47,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc has the types
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-# What every docstring that the reference lists has to have: itself, a summary, a description of each
+# What a docstring that the reference lists has to have: itself, a summary, a description of each
 # parameter that exists (and of none that does not), and of what is returned.
 numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "RT01"}
 # Settings say what they hold under "Attributes", a projection in its text (its source is a part of
