@@ -11,10 +11,12 @@ import typer
 
 import gvtzoo
 from gvtzoo.cli.main import app
+from gvtzoo.hub.index import read_index
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
 PAGES = [page for page in PAGES if not {"_build", "_generated", "api"} & set(page.parts)]
+TOY = "gvtnet-denoising-toy"  # which CONTRIBUTING makes
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -42,6 +44,12 @@ def test_commands_and_options_exist(page):
             name, command, rest = command.resolve_command(context, rest)
         with command.make_context(name, rest, parent=context):
             pass
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_models_exist(page):
+    shown = {word for command in commands(page) for word in command if word.startswith("gvtnet-")}
+    assert shown - {TOY} <= set(read_index())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
