@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from gvtzoo.cli.options import next_step
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -22,4 +24,6 @@ def site(
     from gvtzoo.site.builder import build_site
     from gvtzoo.site.cards import zoo_cards
 
-    typer.echo(str(build_site(zoo_cards(), output)))
+    page = build_site(zoo_cards(), output)
+    typer.echo(str(page))
+    next_step(f"open {page}")
