@@ -1,4 +1,4 @@
-"""``gvtzoo data list``, ``gvtzoo data download``."""
+"""The commands ``gvtzoo data list`` and ``gvtzoo data download``: public data sets."""
 
 from __future__ import annotations
 

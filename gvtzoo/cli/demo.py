@@ -1,4 +1,4 @@
-"""``gvtzoo demo``."""
+"""The command ``gvtzoo demo``: a bundled stack, denoised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gvtzoo evaluate``."""
+"""The command ``gvtzoo evaluate``: models against truths, with a report."""
 
 from __future__ import annotations
 

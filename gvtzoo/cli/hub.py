@@ -1,4 +1,4 @@
-"""``gvtzoo download``, ``gvtzoo publish``."""
+"""The commands ``gvtzoo download`` and ``gvtzoo publish``: models from servers, and to one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gvtzoo list``, ``gvtzoo info``."""
+"""The commands ``gvtzoo list`` and ``gvtzoo info``: which models there are, and what for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gvtzoo package``, ``gvtzoo import-tf``, ``gvtzoo test``."""
+"""The commands ``gvtzoo package``, ``import-tf`` and ``test``: packages made and checked."""
 
 from __future__ import annotations
 

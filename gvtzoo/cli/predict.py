@@ -1,4 +1,4 @@
-"""``gvtzoo predict``."""
+"""The command ``gvtzoo predict``: images, or folders of them, through a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gvtzoo site``."""
+"""The command ``gvtzoo site``: the zoo as a web page."""
 
 from __future__ import annotations
 

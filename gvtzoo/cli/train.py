@@ -1,4 +1,4 @@
-"""``gvtzoo train``."""
+"""The commands ``gvtzoo train``, ``finetune`` and ``recipes``."""
 
 from __future__ import annotations
 

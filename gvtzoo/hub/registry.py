@@ -1,4 +1,4 @@
-"""From a model's name to its package.
+"""From a model's name, path or address to its package.
 
 A name is the first of these that fits:
 

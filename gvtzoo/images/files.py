@@ -43,6 +43,15 @@ def find_images(path: str | Path) -> list[Path]:
     An image that is stored in several files (a multi-file OME-TIFF) is there once, by the first of
     them (`image_of`); `files_of` gives all.
 
+    Parameters
+    ----------
+    path : path
+        A folder, or one image.
+
+    Returns
+    -------
+    list of Path
+
     Raises
     ------
     GvtzooError
@@ -86,6 +95,11 @@ def read_image(
     level: int | None = None,
 ) -> xr.DataArray:
     """`open_image`, and all of its values.
+
+    Parameters
+    ----------
+    path, axes, channel, keep_channels, series, level
+        As of `open_image`.
 
     Returns
     -------
@@ -131,6 +145,11 @@ def open_image(
         Number (from 0) or name of one of several images in the file.
     level : int, optional
         One of several resolutions, 0 being the finest, which is taken without it.
+
+    Returns
+    -------
+    LazyImage
+        In the file's order of axes and its type.
 
     Raises
     ------

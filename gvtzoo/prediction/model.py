@@ -201,6 +201,10 @@ class Model:
         **options
             memory, progress: as in `gvtzoo.prediction.fix_attention.constants_of`.
 
+        Returns
+        -------
+        Model
+
         Raises
         ------
         GvtzooError

@@ -475,6 +475,10 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     overrides : iterable of str
         ``key.sub=value`` settings that replace the file's; values are YAML.
 
+    Returns
+    -------
+    Recipe
+
     Raises
     ------
     GvtzooError
