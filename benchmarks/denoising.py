@@ -34,7 +34,6 @@ from gvtzoo.prediction.filters import (
     gaussian,
 )
 from gvtzoo.training.data.camera import relative_intensity, simulate_camera
-from gvtzoo.training.run import open_run
 
 PHOTONS = (6, 20, 60, 200)
 READ_NOISE, OFFSET = 2.0, 100.0
@@ -76,8 +75,8 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def open_model(path: str) -> Any:
-    """A run folder's model, or any other."""
-    return open_run(path) if (Path(path) / "recipe.yaml").is_file() else gvtzoo.load(path)
+    """A run folder, or whatever `gvtzoo predict` takes."""
+    return gvtzoo.load(path)
 
 
 def exposure(intensity: np.ndarray, photons: float) -> tuple[np.ndarray, np.ndarray]:

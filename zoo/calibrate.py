@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gvtzoo.hub.load import load_own
 from gvtzoo.recipes.recipe import Recipe, load_recipe
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.run import open_run
 
 PHOTONS = (3, 6, 12, 25, 50, 100, 200)
 
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = at_many_levels(load_recipe(arguments.run / "recipe.yaml"))
     images = load_images(arguments.data, "val", recipe)
-    found = calibrate_sigma(open_run(arguments.run), images)
+    found = calibrate_sigma(load_own(arguments.run), images)
     for noise, factor in zip(found.noise, found.factors, strict=True):
         print(f"noise {noise:.4f}\tfactor {factor:.3f}")
     print(*(f"{level:g}: {found.multiple(level):.3f} σ" for level in (0.5, 0.8, 0.9)), sep="\t")

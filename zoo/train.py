@@ -28,11 +28,16 @@ from gvtzoo.recipes.recipe import Recipe, load_recipe
 from gvtzoo.training.module import TrainingModule
 
 LARGE = ("generalist", "generalist_unet")
-SMALL = ("nuclei", "nuclei_unet")
+SMALL = ("nuclei_every_light", "nuclei_every_light_unet")
 # Of the time that is left after the step times are known; the rest is for starts, patches
 # and validation.
 SHARES = {LARGE: 0.55, SMALL: 0.15}
-LIMITS = {"generalist": 0.62, "generalist_unet": 0.5, "nuclei": 0.5, "nuclei_unet": 0.5}
+LIMITS = {
+    "generalist": 0.62,
+    "generalist_unet": 0.5,
+    "nuclei_every_light": 0.5,
+    "nuclei_every_light_unet": 0.5,
+}
 PRECISIONS = ("bf16-mixed", "16-mixed", "32")
 CLEARLY_FASTER = 0.6
 TIMED_STEPS = 6

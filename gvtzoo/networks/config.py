@@ -96,6 +96,7 @@ class NetworkConfig(BaseModel):
     uncertainty: bool = False
     sigma_input: Literal["features", "activated"] = "features"  # packages without it have this
     fixed_attention: bool = False
+    grain: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check_lengths(self) -> NetworkConfig:
@@ -145,6 +146,8 @@ class NetworkConfig(BaseModel):
                 f"add_input needs as many input_channels ({self.input_channels}) as "
                 f"output_channels ({self.output_channels})"
             )
+        if self.grain and not self.add_input:
+            raise ValueError(f"grain {self.grain:g} needs add_input: it is kept of the input")
         if self.architecture == "projection" and (self.dimensions, self.input_channels) != (3, 1):
             raise ValueError(
                 "architecture 'projection' takes stacks of one channel: "

@@ -29,6 +29,7 @@ from gvtzoo.networks.gvtnet import GVTNet
 from gvtzoo.networks.operators import (
     GVTO,
     InPlaneUpSamplingGVTO,
+    Interpolation,
     ResamplingGVTO,
     TransposedConvolution,
 )
@@ -139,7 +140,11 @@ def fix(
     for name, operator in found.items():
         for key, tensor in operator.activation.state_dict().items():
             state[f"{name}.activation.{key}"] = tensor
-        inner = "0.convolution" if isinstance(operator, InPlaneUpSamplingGVTO) else "convolution"
+        inner = "convolution"
+        if isinstance(operator, InPlaneUpSamplingGVTO):
+            inner = "0.convolution"
+        elif isinstance(operator.query, Interpolation):
+            inner = "convolution.convolution"
         weight, bias = folded(operator, matrices[name])
         state[f"{name}.convolution.{inner}.weight"] = weight
         state[f"{name}.convolution.{inner}.bias"] = bias
@@ -170,6 +175,8 @@ def folded(operator: GVTO, matrix: Tensor) -> tuple[Tensor, Tensor]:
         if shortcut is None:
             mixing = mixing + torch.eye(channels, dtype=torch.float64)
     query: Any = operator.query.convolution
+    if isinstance(operator.query, Interpolation):
+        query = query.convolution  # what it mixes may be mixed before it interpolates, too
     transposed = isinstance(operator.query, TransposedConvolution)
     pattern = "ok,ik...->io..." if transposed else "ok,ki...->oi..."
     weight = torch.einsum(pattern, mixing, query.weight.detach().double())

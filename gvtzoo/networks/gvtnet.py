@@ -18,6 +18,7 @@ from gvtzoo.networks.operators import (
     Convolution,
     DownSamplingGVTO,
     Interpolation,
+    KeepGrain,
     SizePreservingGVTO,
     TransposedConvolution,
     UpSamplingGVTO,
@@ -110,6 +111,9 @@ class GVTNet(nn.Module):
     fixed_attention : bool
         Whether the operators are convolutions, made for given matrices by
         `gvtzoo.networks.fixed_attention`.
+    grain : float
+        Of networks that add their input: standard deviation of the noise that truths have, in
+        units of the input (`gvtzoo.networks.operators.KeepGrain`).
 
     Examples
     --------
@@ -141,6 +145,7 @@ class GVTNet(nn.Module):
         uncertainty: bool = False,
         sigma_input: Literal["features", "activated"] = "features",
         fixed_attention: bool = False,
+        grain: float = 0.0,
     ) -> None:
         super().__init__()
         self.dimensions = dimensions
@@ -214,6 +219,7 @@ class GVTNet(nn.Module):
         self.sigma_convolution = (
             Convolution(dimensions, features, output_channels, 1) if uncertainty else None
         )
+        self.keep_grain = KeepGrain(grain) if grain else None
 
     @property
     def multiple(self) -> tuple[int, ...]:
@@ -256,6 +262,8 @@ class GVTNet(nn.Module):
     def output(self, activated: Tensor, x: Tensor) -> Tensor:
         """The image, from the activated last features and the network's input."""
         y = self.output_convolution(activated)
+        if self.keep_grain is not None:
+            y = self.keep_grain(y)
         return y + x if self.add_input else y
 
 
@@ -316,6 +324,8 @@ def up_sampling(
     if name == "interpolation":
         return Interpolation(dimensions, in_channels, out_channels)
     if name == "gvto_v2_interpolation":
+        if fixed:
+            return fixed_operator("interpolation", dimensions, in_channels, out_channels, **style)
         return UpSamplingGVTO(
             dimensions,
             in_channels,

@@ -97,6 +97,8 @@ def _gvtnet_layers(network: GVTNet) -> LAYERS_AND_SCALES:
         for layer in decoder.blocks:
             yield layer, scale(number)
     yield network.output_convolution, scale(0)
+    if network.keep_grain is not None:
+        yield network.keep_grain, scale(0)
 
 
 def _projection_layers(network: ProjectionNet) -> LAYERS_AND_SCALES:

@@ -121,7 +121,7 @@ class Simulation(Strict):
     anisotropy: Range = (0.7, 1.6)
     mix: float = Field(0.2, ge=0, le=1)
     halve: bool = True
-    grain: Range = (80.0, 5000.0)
+    grain: Range = (40.0, 1500.0)
     synthetic: float = Field(0.5, ge=0, le=1)
     synthetic_stacks: int = Field(60, ge=0, le=1000)
 

@@ -12,6 +12,7 @@ from gvtzoo.networks.operators import (
     DownSamplingGVTO,
     InPlaneUpSamplingGVTO,
     Interpolation,
+    KeepGrain,
     LinearAttention,
     SizePreservingGVTO,
     SoftmaxAttention,
@@ -176,3 +177,16 @@ def test_interpolation_is_linear_between_voxels():
     ramp = torch.arange(5.0).expand(1, 1, 5, 5)
     expected = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4])
     torch.testing.assert_close(layer(ramp)[0, 0, 3], expected)
+
+
+def test_grain_of_the_truth_is_given_back():
+    removed = torch.full((1, 1, 8, 8, 8), 0.02)
+    assert KeepGrain(0.02)(removed).flatten()[0] == pytest.approx(0.01)
+    noise = torch.randn(1, 1, 16, 16, 16)
+    little_light, much_light = (float(KeepGrain(0.02)(s * noise).std() / s) for s in (0.5, 0.005))
+    assert little_light > 0.99 * float(noise.std())
+    assert much_light < 0.1 * float(noise.std())
+
+
+def test_stacks_of_few_planes_keep_their_grain_too():
+    assert KeepGrain(0.02)(torch.zeros(1, 1, 4, 4, 4)).shape == (1, 1, 4, 4, 4)

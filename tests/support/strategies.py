@@ -26,16 +26,19 @@ def configs(draw) -> NetworkConfig:
     def names(*choices: str) -> st.SearchStrategy:
         return st.lists(st.sampled_from(choices), min_size=steps, max_size=steps)
 
+    channels = draw(st.integers(1, 2))
+    grain = draw(st.sampled_from([0.0, 0.5])) if channels == 2 else 0.0
+    ups = ("transposed_convolution", "interpolation", "gvto_v1", "gvto_v2", "gvto_v2_interpolation")
     return NetworkConfig(
         dimensions=draw(st.sampled_from([2, 3])),
         input_channels=2,
-        output_channels=draw(st.integers(1, 2)),
+        output_channels=channels,
         depth=depth,
         features=4,
         encoder_blocks=draw(st.lists(blocks, min_size=depth, max_size=depth)),
         downsampling=draw(names("convolution", "residual", "gvto_v1", "gvto_v2")),
         bottom=draw(st.lists(st.sampled_from(["gvto", "residual"]), max_size=2)),
-        upsampling=draw(names("transposed_convolution", "gvto_v1", "gvto_v2")),
+        upsampling=draw(names(*ups)),
         decoder_blocks=draw(st.lists(st.integers(least, 2), min_size=steps, max_size=steps)),
         skip=skip,
         activation=draw(st.sampled_from(["relu", "relu6"])),
@@ -43,4 +46,6 @@ def configs(draw) -> NetworkConfig:
         attention=AttentionConfigs(same=attention(), down=attention(), up=attention()),
         output_kernel_size=draw(st.sampled_from([1, 3])),
         uncertainty=True,
+        add_input=grain > 0,
+        grain=grain,
     )

@@ -545,7 +545,7 @@ def test_simulated_patches_train(tmp_path):
         "data.regions=null",
         "data.noise.photons=[20]",
     ]
-    nuclei = load_recipe("denoising/nuclei", settings)
+    nuclei = load_recipe("denoising/nuclei_every_light", settings)
     run = train(nuclei, tmp_path / "clean", tmp_path / "run", device="cpu")
     rows = read_metrics(run / "metrics.csv")
     assert [row["step"] for row in rows] == ["2", "4"]

@@ -38,6 +38,7 @@ from gvtzoo.prediction.exact.maps import (
     Sizes,
     joined_stage,
     local_stage,
+    per_axis,
     reach,
     resampling_stage,
     tiles,
@@ -329,9 +330,10 @@ def _write(
             return torch.cat(network.output_and_sigma(last, x), dim=1)
         return network.output(network.output_activation(last), x)
 
-    predicted = passes.runner.compiled(
-        joined_stage(outputs, features, image, margin=reach(network.output_convolution))
-    )
+    layers = [network.output_convolution, network.keep_grain or nn.Identity()]
+    reaches = [per_axis(reach(layer), network.dimensions) for layer in layers]
+    margin = tuple(map(sum, zip(*reaches, strict=True)))
+    predicted = passes.runner.compiled(joined_stage(outputs, features, image, margin=margin))
 
     def task(box: Box) -> Partial:
         parts = predicted.read(box)[0].float().cpu().numpy()

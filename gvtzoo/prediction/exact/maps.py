@@ -29,6 +29,7 @@ from gvtzoo.networks.operators import (
     FixedGVTO,
     InPlaneUpSamplingGVTO,
     Interpolation,
+    KeepGrain,
     Repeat,
     ResamplingGVTO,
     TransposedConvolution,
@@ -178,6 +179,11 @@ def _(layer: Convolution) -> Sizes | int:
         # The window of a coarse voxel starts at its first fine voxel and may end in the next.
         return 1 if max(layer.convolution.kernel_size) > 1 else 0
     return tuple(size // 2 for size in layer.convolution.kernel_size)
+
+
+@reach.register
+def _(layer: KeepGrain) -> Sizes | int:
+    return layer.passes
 
 
 @reach.register(TransposedConvolution)

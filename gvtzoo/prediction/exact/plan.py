@@ -268,6 +268,8 @@ def _gvtnet_levels(network: GVTNet) -> list[Level]:
     found[-1].decoder.extend(network.bottom)
     found[0].encoder.append(network.first_convolution)
     found[0].decoder.append(network.output_convolution)
+    if network.keep_grain is not None:
+        found[0].decoder.append(network.keep_grain)
     return found
 
 

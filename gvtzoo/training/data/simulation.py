@@ -30,7 +30,7 @@ BLUR_RADIUS = 2  # voxels
 STACK_BLUR = 1.0  # largest deviation, in voxels, of the blur that some patches get
 CONTRAST = 1.8  # largest exponent; its inverse is the smallest
 BACKGROUND = 0.5  # largest, as a share of the bright structures
-GRAINY = 0.6  # of patches have noise in their truth
+GRAINY = 0.8  # of patches have noise in their truth
 OWN_STATISTICS = 0.3  # of patches are normalized by themselves, as crops are
 HOT = 10.0  # brightness of the hottest pixels, in deviations of the noise
 
@@ -174,7 +174,9 @@ class PatchSimulator:
     def _grain(self, clean: Tensor, draw: _Draw) -> Tensor:
         """Some stacks with noise of their own, which belongs to what is to be restored."""
         photons = _over(draw.log_uniform(*self.settings.grain), clean)
-        grainy = torch.poisson(clean.clamp_min(0) * photons, generator=draw.generator) / photons
+        read_noise = _over(draw.log_uniform(*self.settings.read_noise), clean)
+        counts = torch.poisson(clean.clamp_min(0) * photons, generator=draw.generator)
+        grainy = (counts + read_noise * draw.normal_like(clean)).clamp_min(0) / photons
         return torch.where(_over(draw.chance(GRAINY), clean), grainy, clean)
 
     def _vary(self, clean: Tensor, sampled: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
