@@ -1,4 +1,4 @@
-"""``python -m gvtzoo``."""
+"""The command line as ``python -m gvtzoo``."""
 
 from gvtzoo.cli.main import main
 

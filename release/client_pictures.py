@@ -1,6 +1,6 @@
 """The picture of docs: what a prediction looks like in programs that cut images.
 
-    python release/client_pictures.py FOLDER --data FOLDER -o docs/notes/clients.png
+    python release/client_pictures.py FOLDER --data FOLDER -o docs/howto/clients.png
 
 FOLDER holds what `release/measure_clients.py` has made of gvtnet-denoising-exposures; the client
 package is made from the image shown. The programs are simulated (`gvtzoo.packages.clients`), not

@@ -1,7 +1,8 @@
 """What tests share: the reference implementation's cases, as models, and a browser.
 
-Tests that need the browser are marked ``browser``, and run only where that is asked for:
-``pytest -m browser``. They need Chromium, its driver, and selenium.
+Tests that need the browser are marked ``browser``, those that need a window of napari ``napari``,
+and run only where that is asked for: ``pytest -m browser`` (Chromium, its driver, and selenium),
+``pytest -m napari`` (napari, and a screen or Xvfb).
 """
 
 from __future__ import annotations
@@ -34,14 +35,18 @@ GOLDEN = Path(__file__).parent / "golden"
 pytest_plugins = ["package_fixtures"]
 
 
+ON_REQUEST = {"browser": "Chromium", "napari": "napari and a screen"}
+
+
 def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: needs Chromium; run with -m browser")
+    for marker, needed in ON_REQUEST.items():
+        config.addinivalue_line("markers", f"{marker}: needs {needed}; run with -m {marker}")
 
 
 def pytest_collection_modifyitems(config, items):
-    if "browser" in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker("browser")]
+    asked_for = config.option.markexpr
+    unasked = [marker for marker in ON_REQUEST if marker not in asked_for]
+    left_out = [item for item in items if any(map(item.get_closest_marker, unasked))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

@@ -1,1 +1,4 @@
-"""The command line: commands parse, call the library, and print."""
+"""The command line: commands parse, call the library, and print.
+
+Imports everything; nothing imports it.
+"""

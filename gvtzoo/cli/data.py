@@ -1,4 +1,4 @@
-"""``gvtzoo data list``, ``gvtzoo data download``."""
+"""The commands ``gvtzoo data list`` and ``gvtzoo data download``: public data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import download_bar
+from gvtzoo.cli.options import download_bar, next_step
 
 
 def register(app: typer.Typer) -> None:
@@ -46,3 +46,4 @@ def download(
         files = download_data_set(data_set, output, progress)
     for file in files:
         typer.echo(str(file))
+    next_step(f"gvtzoo recipes; gvtzoo train RECIPE --data {output} -o RUN")

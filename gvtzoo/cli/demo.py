@@ -1,4 +1,4 @@
-"""``gvtzoo demo``."""
+"""The command ``gvtzoo demo``: a bundled stack, denoised."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.options import Device, Overwrite, progress_bar
+from gvtzoo.cli.options import Device, Overwrite, next_step, progress_bar
 
 
 def register(app: typer.Typer) -> None:
@@ -34,3 +34,4 @@ def demo(
         typer.echo(f"{name:10}  {line}")
     for path in result.files:
         typer.echo(str(path))
+    next_step(f"open {output / 'demo.png'}; `gvtzoo list` shows the other models")

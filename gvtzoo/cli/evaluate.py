@@ -1,4 +1,4 @@
-"""``gvtzoo evaluate``."""
+"""The command ``gvtzoo evaluate``: models against truths, with a report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import AsJson, Device, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
 from gvtzoo.core.errors import GvtzooError
@@ -163,6 +163,7 @@ def evaluate(
         if row.metric in SHOWN and not row.structure:
             typer.echo(in_words(row))
     typer.echo(f"report: {report}", err=True)
+    next_step(f"open {report}")
 
 
 def _described(data: Path | None, noisy: list[Path] | None, recipe: str | None) -> str:

@@ -1,4 +1,4 @@
-"""``gvtzoo download``, ``gvtzoo publish``."""
+"""The commands ``gvtzoo download`` and ``gvtzoo publish``: models from servers, and to one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
+from gvtzoo.cli.options import next_step
 from gvtzoo.core.errors import GvtzooError
 
 
@@ -53,6 +54,7 @@ def download(
     absent = absent_entry(model)
     path = find_model(model) if absent is None else obtain(absent, assume_yes=yes)
     typer.echo(str(path))
+    next_step(f"gvtzoo predict {model} IMAGE -o OUT.tif")
 
 
 def _download_all(yes: bool) -> None:

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli import data, demo, evaluate, hub, models, packages, predict, site, studies, train
+from gvtzoo.cli import (
+    data,
+    demo,
+    evaluate,
+    hub,
+    models,
+    packages,
+    predict,
+    preview,
+    site,
+    studies,
+    train,
+)
 from gvtzoo.cli.interrupt import InterruptibleGroup
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.version import __version__
@@ -18,11 +30,10 @@ app = typer.Typer(
     cls=InterruptibleGroup,
     help="A model zoo for augmented microscopy: predict, train, package.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, models, predict, evaluate, studies, train, data, packages, hub, site):
+for module in (demo, models, preview, predict, evaluate, studies, train, data, packages, hub, site):
     module.register(app)
 
 

@@ -1,21 +1,26 @@
-"""``gvtzoo list``, ``gvtzoo info``."""
+"""The commands ``gvtzoo list`` and ``gvtzoo info``: which models there are, and what for."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from gvtzoo.cli.options import AsJson, ModelName
+from gvtzoo.cli.options import AsJson, ModelName, next_step
 from gvtzoo.core.errors import one_line
 
 if TYPE_CHECKING:
     from gvtzoo.hub.index import Entry
     from gvtzoo.packages.config import PackageConfig, TrainedOn
     from gvtzoo.recipes.metadata import DataSource, MetricRow, ModelMetadata
+
+LABEL = 14  # characters
 
 
 def register(app: typer.Typer) -> None:
@@ -66,13 +71,80 @@ def list_models(
     ]
     for line in table_lines(header, rows):
         typer.echo(line)
+    next_step("gvtzoo info MODEL says what one is for; gvtzoo preview MODEL IMAGE tries it")
 
 
-def info(model: ModelName, as_json: AsJson = False) -> None:
-    """Show what a model is for, what it takes, how good it is, and how to cite it.
+def info(
+    model: ModelName,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Show everything that was measured.")
+    ] = False,
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details", help="Show all: normalization, tiles, data, metrics, BibTeX entries."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show on one screen what a model is for, what it takes, and how good it is.
 
     That of a model of the zoo which is not here says how to obtain it; nothing is downloaded.
     """
+    if as_json or details:
+        _details(model, as_json)
+        return
+    from gvtzoo.hub.overview import overview_of_entry
+    from gvtzoo.hub.registry import absent_entry
+
+    entry = absent_entry(model)
+    if entry is not None:
+        _print(_metrics_lines(entry.metrics) if metrics else overview_of_entry(entry))
+        return
+    from gvtzoo.hub.registry import find_model
+
+    path = find_model(model)
+    config = _raw_config(path)
+    if config is None:
+        _foreign_info(path, as_json)
+        return
+    if metrics:
+        from gvtzoo.hub.listing import PackagedModel
+
+        _print(_metrics_lines(PackagedModel.model_validate(config).metrics))
+        return
+    from gvtzoo.hub.overview import overview_of_package
+
+    _print(overview_of_package(config, model))
+
+
+def _raw_config(path: Path) -> dict[str, Any] | None:
+    """``config.gvtzoo`` of a package or run folder; None of a package of others.
+
+    A zip is read without importing PyTorch, as long as nothing is wrong with it.
+    """
+    from pydantic import ValidationError
+
+    from gvtzoo.hub.overview import OverviewConfig
+    from gvtzoo.packages.reader import gvtzoo_config, open_package, read_description
+
+    if path.is_dir():
+        from gvtzoo.packages.run_folder import is_run, read_run_config
+
+        if is_run(path):
+            return read_run_config(path).model_dump(mode="json")
+    config = gvtzoo_config(read_description(path))
+    if config is None:
+        return None
+    try:
+        OverviewConfig.model_validate(config)
+    except ValidationError:
+        return open_package(path).config.model_dump(mode="json")  # which says what is wrong
+    return config
+
+
+def _details(model: str, as_json: bool) -> None:
+    """Everything that is known of a model."""
     from gvtzoo.hub.bibtex import bibtex
     from gvtzoo.hub.registry import absent_entry
 
@@ -116,9 +188,15 @@ def _foreign_info(path: Path, as_json: bool) -> None:
 
 
 def _print(lines: Iterable[tuple[str, str]]) -> None:
+    """A line for each, wrapped on a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for label, text in lines:
-        if text:
-            typer.echo(f"{label:14} {one_line(text)}")
+        line = one_line(text)
+        if not line:
+            continue
+        parts = [line] if width is None else textwrap.wrap(line, max(width - LABEL - 1, LABEL))
+        for number, part in enumerate(parts):
+            typer.echo(f"{'' if number else label:{LABEL}} {part}")
 
 
 def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:

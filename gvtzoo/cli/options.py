@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gvtzoo.cli.completion import complete_model
 from gvtzoo.core.progress import Report, download_bar, progress_bar
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Report",
     "Trust",
     "download_bar",
+    "next_step",
     "progress_bar",
 ]
 
@@ -25,6 +28,7 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        autocompletion=complete_model,
         help="The path of a package or a run folder; a name of `gvtzoo list`; "
         "ORG/NAME[@revision] on Hugging Face; an id or address of bioimage.io.",
     ),
@@ -38,4 +42,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", sho
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")
 ]
+SourceChannel = Annotated[
+    str | None,
+    typer.Option("--channel", help="Channel of the sources to take, by number (from 0) or name."),
+]
+TargetChannel = Annotated[
+    str | None,
+    typer.Option("--target-channel", help="Channel of the targets to take, by number or name."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def next_step(text: str) -> None:
+    """Say on a terminal what can be done now; scripts get nothing but the result."""
+    if sys.stderr.isatty():
+        typer.echo(f"next: {text}", err=True)

@@ -1,4 +1,4 @@
-"""``gvtzoo package``, ``gvtzoo import-tf``, ``gvtzoo test``."""
+"""The commands ``gvtzoo package``, ``import-tf`` and ``test``: packages made and checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, Report, Trust, progress_bar
+from gvtzoo.cli.options import ModelName, Overwrite, Report, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def package(
     if missing:
         typer.echo(f"gvtzoo: to publish {made}, package it with {', '.join(missing)}", err=True)
     typer.echo(str(made))
+    next_step(f"gvtzoo test {made}; gvtzoo predict {made} IMAGE -o OUT.tif")
 
 
 def _metric_rows(run: Path, report: Path) -> list[MetricRow]:
@@ -286,6 +287,7 @@ def import_tf(
         overwrite=overwrite,
     )
     typer.echo(str(made))
+    next_step(f"gvtzoo test {made}")
 
 
 def _import_all(save_dir: Path, folder: Path, overwrite: bool) -> None:
@@ -360,6 +362,7 @@ def test(
         typer.echo(f"{mark}  {result.name}{f': {result.detail}' if result.detail else ''}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)
+    next_step(f"gvtzoo predict {model} IMAGE -o OUT.tif; gvtzoo publish {model} ORG/NAME")
 
 
 def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> None:

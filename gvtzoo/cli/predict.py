@@ -1,4 +1,4 @@
-"""``gvtzoo predict``."""
+"""The command ``gvtzoo predict``: images, or folders of them, through a model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import numbered
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.images.ome_zarr_writer import ZarrOptions
+    from gvtzoo.images.zarr_stores import Place
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -30,6 +32,13 @@ class Tiling(StrEnum):
     whole = "whole"
     exact = "exact"
     blocks = "blocks"
+
+
+class Attention(StrEnum):
+    """Where a region's attention comes from."""
+
+    image = "image"
+    region = "region"
 
 
 class ZarrVersion(StrEnum):
@@ -62,7 +71,13 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     model: ModelName,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images or folders.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Images, folders, or addresses of OME-Zarr (https://…, s3://…).",
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A file for one image, a folder for several.")
     ],
@@ -95,6 +110,19 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write σ too, as OUT with _sigma.")
     ] = False,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z0:Z1,Y0:Y1,X0:X1", help="Predict this part only, in voxels; ':' for all."
+        ),
+    ] = None,
+    attention: Annotated[
+        Attention,
+        typer.Option(
+            help="With --region: of the whole image, which is read in full and gives exactly its "
+            "part, or of the region with a margin, which gives about the same."
+        ),
+    ] = Attention.image,
     pyramid: Annotated[
         bool, typer.Option("--pyramid", help="Write OME-Zarr at coarser resolutions too.")
     ] = False,
@@ -122,6 +150,10 @@ def predict(
             help="Resample to the pixel size of models whose training images were, and back.",
         ),
     ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say tiles, passes, time, memory and disk; write nothing."),
+    ] = False,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -131,7 +163,7 @@ def predict(
     is interrupted, the same command continues it.
     """
     from gvtzoo.hub.load import load
-    from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.images.ome_zarr_writer import ZarrOptions
     from gvtzoo.prediction.memory import within_memory
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
@@ -164,13 +196,23 @@ def predict(
     ):
         for source, target in jobs:
             try:
-                with within_memory(settings, exact=exact):
+                if dry_run:
+                    reading = {"axes": axes, "channel": channel, "series": series, "level": level}
+                    for text in _taken(loaded, source, settings, reading):
+                        typer.echo(f"{source}: {text}")
+                    continue
+                with (
+                    numbered(done + failures + 1, len(jobs)),
+                    within_memory(settings, exact=exact),
+                ):
                     written = predict_file(
                         loaded,
                         source,
                         target,
                         axes=axes,
                         channel=channel,
+                        region=region,
+                        attention=attention.value,
                         series=series,
                         level=level,
                         uncertainty=uncertainty,
@@ -189,9 +231,11 @@ def predict(
         if len(jobs) > 1:
             typer.echo(f"gvtzoo: {failures} of {len(jobs)} images failed", err=True)
         raise typer.Exit(1)
+    if not dry_run:
+        next_step(f"look at {jobs[0][1]} in Fiji or napari; gvtzoo evaluate says whether it helped")
 
 
-def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
+def _kept(jobs: list[tuple[Place, Path]], written: int) -> str:
     """What an interrupted prediction leaves, and how it goes on."""
     from gvtzoo.prediction.exact.out_of_core import PARTIAL
 
@@ -210,10 +254,24 @@ def _kept(jobs: list[tuple[Path, Path]], written: int) -> str:
     )
 
 
-def _named(source: Path, error: Exception) -> str:
+def _taken(
+    model: Model | BioimageioModel, source: Place, settings: Settings, reading: dict[str, Any]
+) -> list[str]:
+    """What the prediction of an image would take, one fact a line."""
+    from gvtzoo.bioimageio.model import BioimageioModel
+    from gvtzoo.images.files import open_image
+    from gvtzoo.prediction.estimate import estimate
+
+    if isinstance(model, BioimageioModel):
+        raise GvtzooError("--dry-run is for gvtzoo's own models")
+    keep = "c" in model.axes and reading["channel"] is None
+    return estimate(model, open_image(source, keep_channels=keep, **reading), settings).lines()
+
+
+def _named(source: Place, error: Exception) -> str:
     """What went wrong with an image, whose name is said once."""
     text = str(error)
-    return text if source.name in text else f"{source}: {text}"
+    return text if Path(source).name in text else f"{source}: {text}"
 
 
 def _check_foreign(
@@ -244,8 +302,8 @@ def _cluster(
     return cluster(scheduler, workers, settings.memory)
 
 
-def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
-    """Which file is predicted into which.
+def plan(images: list[str], output: Path) -> list[tuple[Place, Path]]:
+    """Which image is predicted into which file.
 
     Raises
     ------
@@ -257,31 +315,38 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
         WRITTEN_SUFFIXES,
         ZARR_SUFFIX,
         find_images,
-        is_zarr,
     )
+    from gvtzoo.images.ome_zarr import images_in
+    from gvtzoo.images.zarr_stores import is_url, is_zarr, name_of
 
-    kept = (*TIFF_SUFFIXES, ZARR_SUFFIX)
-    sources: list[Path] = []
-    for path in images:
-        sources += find_images(path) if path.is_dir() else [path]
+    sources: list[Place] = []
+    for image in images:
+        if is_url(image):
+            sources += images_in(image)
+        else:
+            sources += find_images(image) if Path(image).exists() else [Path(image)]
     a_zarr = output.suffix.lower() == ZARR_SUFFIX
     names_file = output.suffix.lower() in WRITTEN_SUFFIXES and (a_zarr or not output.is_dir())
-    single = len(images) == 1 and (is_zarr(images[0]) or not images[0].is_dir())
+    single = len(sources) == 1 and (is_zarr(images[0]) or not Path(images[0]).is_dir())
     if names_file and single:
         return [(sources[0], output)]
     if names_file:
         raise GvtzooError(
             f"{output} is one file, but there are {len(sources)} images: name a folder"
         )
-    if output.suffix and not output.is_dir() and len(images) == 1 and images[0].is_file():
+    if output.suffix and not output.is_dir() and len(images) == 1 and Path(images[0]).is_file():
         raise GvtzooError(
             f"{output}: {output.suffix} is not a format that can be written: "
             f"{', '.join(WRITTEN_SUFFIXES)} are"
         )
-    targets = [
-        output / (path.name if path.suffix.lower() in kept else f"{path.stem}.tif")
-        for path in sources
-    ]
+
+    def name(source: Place) -> str:
+        if is_zarr(source):
+            return f"{name_of(source)}{ZARR_SUFFIX}"
+        path = Path(source)
+        return path.name if path.suffix.lower() in TIFF_SUFFIXES else f"{path.stem}.tif"
+
+    targets = [output / name(source) for source in sources]
     twice = [target for target in targets if targets.count(target) > 1]
     if twice:
         raise GvtzooError(f"two of the images would be written to {twice[0]}: use two folders")
@@ -290,18 +355,20 @@ def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
 
 def predict_file(
     model: Model | BioimageioModel,
-    source: Path,
+    source: Place,
     target: Path,
     *,
     axes: str | None,
     channel: str | None,
-    series: str | None,
-    level: int | None,
     uncertainty: bool,
     settings: Settings,
     zarr: ZarrOptions,
     overwrite: bool,
     client: Client | None,
+    series: str | None = None,
+    level: int | None = None,
+    region: str | None = None,
+    attention: Literal["image", "region"] = "image",
 ) -> list[Path]:
     """Predict one file into another, and beside it σ and further outputs of the model.
 
@@ -312,6 +379,8 @@ def predict_file(
     """
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
+    from gvtzoo.images.zarr_stores import is_url
+    from gvtzoo.prediction.axes import tell_axes
     from gvtzoo.prediction.exact.out_of_core import (
         TILED_SUFFIXES,
         Output,
@@ -319,6 +388,7 @@ def predict_file(
         is_large,
         predict_large,
     )
+    from gvtzoo.prediction.resampling import with_pixel_size
 
     sigma_target = with_ending(target, "_sigma")
     targets = [target, sigma_target] if uncertainty else [target]
@@ -326,7 +396,7 @@ def predict_file(
         names = [re.sub(r"[^\w-]", "_", name) for name in model.outputs[1:]]
         targets += [target.with_name(f"{target.stem}_{name}{target.suffix}") for name in names]
     for path in targets:
-        if path.resolve() == source.resolve():
+        if not is_url(source) and path.resolve() == Path(source).resolve():
             raise GvtzooError("the output would replace the input: choose another name")
         check_writable(path, overwrite)
     own = None if isinstance(model, BioimageioModel) else model
@@ -339,9 +409,23 @@ def predict_file(
         series=series,
         level=level,
     )
+    cut: dict[str, Any] = {}
+    if region is not None:
+        if own is None:
+            raise GvtzooError("--region is for gvtzoo's own models: crop the image for others")
+        if is_url(source) and attention == "image":
+            typer.echo(
+                f"{source}: the attention of a region is that of the whole image, all of which is "
+                "fetched now; --attention region fetches the region and a margin only",
+                err=True,
+            )
+        image = with_pixel_size(image, settings)
+        placed = own.place(own.suit(image), region, attention)
+        image, cut = placed.image, {"region": placed.region}
     zarr = zarr.suited_to(source)
-    with progress_bar(source.name) as report:
+    with progress_bar(target.name) as report:
         shown = None if report is None else lambda done, total: report(done, total, "")
+        tell_axes(model, image, model.name)
         tiled = own is not None and (client is not None or is_large(own, image, settings))
         if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
             output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)
@@ -353,10 +437,11 @@ def predict_file(
                 identity=identity_of(source, axes, channel, series, level),
                 client=client,
                 progress=shown,
+                **cut,
             )
             return [target]
         results = model.predict(
-            image.load(), uncertainty=uncertainty, progress=shown, **vars(settings)
+            image.load(), uncertainty=uncertainty, progress=shown, **cut, **vars(settings)
         )
     given = list(results.values()) if isinstance(results, dict) else [results]
     for path, result in zip(targets, results if uncertainty else given, strict=True):

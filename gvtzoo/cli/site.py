@@ -1,4 +1,4 @@
-"""``gvtzoo site``."""
+"""The command ``gvtzoo site``: the zoo as a web page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from gvtzoo.cli.options import next_step
 
 
 def register(app: typer.Typer) -> None:
@@ -22,4 +24,6 @@ def site(
     from gvtzoo.site.builder import build_site
     from gvtzoo.site.cards import zoo_cards
 
-    typer.echo(str(build_site(zoo_cards(), output)))
+    page = build_site(zoo_cards(), output)
+    typer.echo(str(page))
+    next_step(f"open {page}")

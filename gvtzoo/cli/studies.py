@@ -10,7 +10,7 @@ import typer
 
 from gvtzoo.cli.evaluate import Memory, command_line, named, prediction_settings, predictions_kept
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, progress_bar
+from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
 from gvtzoo.core.errors import GvtzooError
@@ -86,6 +86,7 @@ def sweep(
     _save(sweep_curve(rows, "pearson_r"), output / "sweep_r.png")
     for line in _sweep_lines(rows):
         typer.echo(line)
+    typer.echo(sweep_sentence(rows), err=True)
     typer.echo(f"{len(pairs)} images; pictures and table in {output}", err=True)
     if package is not None:
         from gvtzoo.hub.registry import find_model
@@ -95,6 +96,7 @@ def sweep(
             find_model(model), tiling_hint(rows), package, overwrite=overwrite
         )
         typer.echo(f"package with this tiling hint: {written}", err=True)
+    next_step(f"open {output / 'sweep.png'}")
 
 
 def transfer(
@@ -165,6 +167,7 @@ def transfer(
         _save(figure, output / f"transfer_{metric}.png")
     report = write_result(output, found.evaluation)
     typer.echo(f"report: {report}", err=True)
+    next_step(f"open {report}")
 
 
 def _pairs(
@@ -215,6 +218,23 @@ def _sweep_lines(rows: Sequence[SweepRow]) -> Iterator[str]:
             for row in rows
         ],
     )
+
+
+def sweep_sentence(rows: Sequence[SweepRow]) -> str:
+    """What the table says: whether tiles lose anything against the whole image, and which least."""
+    whole = next(row for row in rows if row.tile is None).metrics["ssim"]
+    cut = [row for row in rows if row.tile is not None and row.method != "exact"]
+    start = f"The whole image, predicted at once or by exact tiles, has SSIM {whole:.4f}"
+    if not cut:
+        return f"{start}."
+    best, worst = (choose(cut, key=lambda row: row.metrics["ssim"]) for choose in (max, min))
+    names = {"halo": "tiles with a halo", "blocks": "averaged blocks"}
+    tile = "×".join(map(str, best.tile or ()))
+    what = f"{names[best.method]} of {tile} have {best.metrics['ssim']:.4f}"
+    lost = whole - worst.metrics["ssim"]
+    if best.metrics["ssim"] > whole:
+        return f"{start}; {what}: here, tiles do better than the whole image."
+    return f"{start}; {what}, the most of those that cut it, and the worst lose {lost:.4f}."
 
 
 def _sweep_csv(rows: Sequence[SweepRow]) -> str:

@@ -13,7 +13,7 @@ def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterato
     """The lines of a table.
 
     In a pipe, cells are separated by tabs. On a terminal that is too narrow for the columns, a
-    row's first cell has a line of its own, and the others follow on the next.
+    row's first cell has a line of its own, and the others follow on the next; so does the header's.
     """
     if not sys.stdout.isatty():
         yield from map("\t".join, (header, *rows))
@@ -24,6 +24,6 @@ def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterato
             cells = [cell.ljust(width + GAP) for cell, width in zip(row, widths, strict=True)]
             yield "".join(cells).rstrip()
         return
-    for row in rows:
+    for row in (header, *rows):
         yield row[0]
         yield f"  {', '.join(cell for cell in row[1:] if cell)}"

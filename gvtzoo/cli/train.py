@@ -1,4 +1,4 @@
-"""``gvtzoo train``."""
+"""The commands ``gvtzoo train``, ``finetune`` and ``recipes``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gvtzoo.cli.completion import complete_recipe
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, progress_bar
+from gvtzoo.cli.options import (
+    Device,
+    ModelName,
+    SourceChannel,
+    TargetChannel,
+    next_step,
+    progress_bar,
+)
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -51,7 +59,12 @@ def register(app: typer.Typer) -> None:
 
 def recipes(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe's name or a YAML file.")
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            autocompletion=complete_recipe,
+            help="A recipe's name or a YAML file.",
+        ),
     ] = None,
     settings: Settings = None,
 ) -> None:
@@ -64,6 +77,7 @@ def recipes(
         return
     for name in recipe_names():
         typer.echo(f"{name:32} {load_recipe(name).description}")
+    next_step("gvtzoo train RECIPE --data DIR -o RUN")
 
 
 def train(
@@ -72,12 +86,15 @@ def train(
         str | None,
         typer.Argument(
             metavar="RECIPE",
+            autocompletion=complete_recipe,
             help="A recipe's name or a YAML file; with --resume it may be left out.",
         ),
     ] = None,
     data: MaybeData = None,
     noisy: NoisyImages = None,
     settings: Settings = None,
+    channel: SourceChannel = None,
+    target_channel: TargetChannel = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue where it stopped, with the run's own recipe.")
     ] = False,
@@ -93,7 +110,8 @@ def train(
 
     What --set changes when a training is resumed is written into the run's changes.json.
     """
-    loaded = _recipe_of(recipe, output, settings or [], resume)
+    chosen = [*(settings or []), *_channels(channel, target_channel)]
+    loaded = _recipe_of(recipe, output, chosen, resume)
     with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
         from gvtzoo.training.train import train as run_training
 
@@ -109,6 +127,9 @@ def train(
             progress=shown,
         )
     typer.echo(str(run))
+    next_step(
+        f"gvtzoo evaluate {run} --input --data PAIRS -o REPORT; gvtzoo package {run} -o MODEL.zip"
+    )
 
 
 def _recipe_of(recipe: str | None, run: Path, settings: list[str], resume: bool) -> Recipe:
@@ -151,6 +172,18 @@ def _kept(run: Path) -> str:
     return "nothing was written yet: the same command begins again"
 
 
+def _channels(channel: str | None, target_channel: str | None) -> list[str]:
+    """The channels as settings of a recipe."""
+    import json
+
+    chosen = {"data.channel": channel, "data.target_channel": target_channel}
+    return [
+        f"{key}={value if value.isdigit() else json.dumps(value)}"
+        for key, value in chosen.items()
+        if value is not None
+    ]
+
+
 def finetune(
     model: ModelName,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
@@ -158,6 +191,8 @@ def finetune(
     noisy: NoisyImages = None,
     freeze: Annotated[Freeze, typer.Option(help="What keeps the model's weights.")] = Freeze.NONE,
     settings: Settings = None,
+    channel: SourceChannel = None,
+    target_channel: TargetChannel = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where it stopped.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -165,7 +200,11 @@ def finetune(
     _one_of(data, noisy)
     from gvtzoo.training.finetune import finetune as run_finetuning
 
-    chosen = [f"training.freeze={freeze.value}", *(settings or [])]
+    chosen = [
+        f"training.freeze={freeze.value}",
+        *(settings or []),
+        *_channels(channel, target_channel),
+    ]
     with interruptible(lambda: _kept(output)), _progress(f"fine-tuning {model}") as shown:
         result = run_finetuning(
             model,
@@ -188,6 +227,8 @@ def finetune(
             err=True,
         )
     typer.echo(str(result.run))
+    if result.helped:
+        next_step(f"open {result.picture}; gvtzoo package {result.run} -o MODEL.zip")
 
 
 def _one_of(data: Path | None, noisy: list[Path] | None) -> None:

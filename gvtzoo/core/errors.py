@@ -18,6 +18,10 @@ class GvtzooError(ValueError):
 
     Messages quote files that may come from strangers: what would break the line, or steer a
     terminal, is replaced by spaces, and what is endless is cut.
+
+    Parameters
+    ----------
+    message : str
     """
 
     def __init__(self, message: str) -> None:

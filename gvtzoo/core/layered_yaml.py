@@ -100,11 +100,13 @@ def describe(error: ValidationError, path: Path | None = None, within: tuple[str
     line = line_of(path, keys) if path is not None else None
     place = f"{where} (line {line})" if line else where
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+    unknown = first["type"] == "extra_forbidden"
+    if unknown:
         message = "is not a known setting"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     given = first.get("input")
-    value = f", not {given!r}" if isinstance(given, (str, int, float)) and where else ""
+    told = isinstance(given, str | int | float) and where and not unknown
+    value = f", not {given!r}" if told else ""
     return f"{place}: {message}{value}{more}".removeprefix(": ")
 
 

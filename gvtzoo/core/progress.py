@@ -1,33 +1,64 @@
-"""Progress on a terminal."""
+"""Progress: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 Report = Callable[[float, float, str], None]
 
 MEGABYTE = 10**6
+_place: ContextVar[str] = ContextVar("place", default="")
+INTERVAL = 30.0  # seconds between two lines where there is no terminal
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Report | None]:
-    """A bar on standard error, ``report(done, all, note)``; None where that is not a terminal."""
+    """A bar on standard error, ``report(done, all, note)``; in a pipe a line now and then."""
     if not sys.stderr.isatty():
-        yield None
+        yield lines_of(f"{_place.get()}{title}")
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None, note="")
+        task = progress.add_task(f"{_place.get()}{title}", total=None, note="")
 
         def report(done: float, total: float, note: str = "") -> None:
             progress.update(task, completed=done, total=total, note=note)
 
         yield report
+
+
+@contextmanager
+def numbered(number: int, total: int) -> Iterator[None]:
+    """Bars in it begin with ``2 of 5: ``, where there are several."""
+    token = _place.set(f"{number} of {total}: " if total > 1 else "")
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def lines_of(title: str, interval: float = INTERVAL) -> Report:
+    """A report that writes a line to standard error every `interval` seconds, none before."""
+    told = time.monotonic()
+
+    def report(done: float, total: float, note: str = "") -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < interval:
+            return
+        told = now
+        share = f"{100 * done / total:.0f} %" if total else f"{done:g}"
+        print(f"{title}: {', '.join(part for part in (share, note) if part)}", file=sys.stderr)
+        sys.stderr.flush()
+
+    return report
 
 
 @contextmanager

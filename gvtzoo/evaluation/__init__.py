@@ -1,1 +1,4 @@
-"""Metrics, classical denoisers to compare with, and what a camera does to a clean image."""
+"""Models against truths: pairs, runs, results, statistics, sweeps over tiles, transfer.
+
+Imports what lies below (`gvtzoo.training` and lower); everything from report up may import it.
+"""

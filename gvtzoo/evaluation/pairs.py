@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.files import find_images
+from gvtzoo.images.pair_lists import (
+    distinct_names,
+    is_table,
+    partners,
+    read_table,
+    without_repeats,
+)
 
 if TYPE_CHECKING:
     from gvtzoo.recipes.recipe import Recipe
@@ -94,14 +99,30 @@ def find_pairs(
         When there are no pairs, or files are missing or have no partner.
     """
     data = Path(data)
-    if data.suffix == ".csv":
-        pairs = list(_of_csv(data, conditions, structure))
+    if is_table(data):
+        pairs = list(_of_table(data, conditions, structure))
     else:
         pairs = list(_of_folder(_test_folder(data), conditions, structure))
     if not pairs:
         raise GvtzooError(f"{data} holds no pairs to evaluate on")
+    pairs = _named(pairs)
     check_places(pairs, data)
     return pairs
+
+
+def _named(pairs: Sequence[EvaluationPair]) -> list[EvaluationPair]:
+    """The pairs with names of their own, where files of several folders are called the same."""
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.structure, pair.condition), []).append(pair.source)
+    names = {
+        (*group, source): name
+        for group, sources in groups.items()
+        for source, name in zip(sources, distinct_names(sources), strict=True)
+    }
+    return [
+        replace(pair, name=names[pair.structure, pair.condition, pair.source]) for pair in pairs
+    ]
 
 
 def write_recipe_pairs(
@@ -221,55 +242,36 @@ def _of_condition(
 ) -> Iterator[EvaluationPair]:
     if not sources.is_dir():
         raise GvtzooError(f"there is no folder {sources} with source images")
-    for source in find_images(sources):
-        target = truths / source.name
-        if not target.exists():
-            raise GvtzooError(f"{source} has no partner {target}")
+    for source, target in partners(sources, truths, both=False):
         yield EvaluationPair(source.stem, source, target, condition, structure)
 
 
-def _of_csv(path: Path, conditions: Sequence[str], structure: str) -> Iterator[EvaluationPair]:
-    if not path.is_file():
-        raise GvtzooError(f"there is no file {path}")
-    columns, rows = _read_csv(path)
-    missing = {"source", "target"} - set(columns)
-    if missing:
-        raise GvtzooError(f"{path} lacks the column {min(missing)!r}: it needs source,target")
-    splits = {row.get("split") for row in rows}
+def _of_table(path: Path, conditions: Sequence[str], structure: str) -> Iterator[EvaluationPair]:
+    table = read_table(path)
+    table.require("source", "target")
+    splits = {row["split"].lower() for row in table.rows}
     split = next((name for name in SPLITS if name in splits), None)
-    rows = [row for row in rows if split is None or row.get("split") == split]
-    unknown = set(conditions) - {row.get("condition") for row in rows}
+    rows = [row for row in table.rows if split is None or row["split"].lower() == split]
+    unknown = set(conditions) - {row["condition"] for row in rows}
     if unknown:
         raise GvtzooError(f"{path} has no images in the condition {min(unknown)!r}")
+    pairs = []
     for row in rows:
-        condition = row.get("condition") or ""
-        if conditions and condition not in conditions:
+        if conditions and row["condition"] not in conditions:
             continue
-        if not row["source"] or not row["target"]:
-            raise GvtzooError(f"{path} has a row without source or target: fill in both")
-        source, target = (path.parent / row[kind] for kind in ("source", "target"))
-        absent = next((file for file in (source, target) if not file.exists()), None)
-        if absent is not None:
-            raise GvtzooError(f"{path} names {absent}, which is not there")
-        yield EvaluationPair(
-            source.stem,
-            source,
-            target,
-            condition,
-            row.get("structure") or structure,
-            row.get("channel") or None,
-            row.get("target_channel") or None,
+        source, target = (table.file(row, kind, path.parent) for kind in ("source", "target"))
+        pairs.append(
+            EvaluationPair(
+                source.stem,
+                source,
+                target,
+                row["condition"],
+                row["structure"] or structure,
+                row["channel"] or None,
+                row["target_channel"] or None,
+            )
         )
-
-
-def _read_csv(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
-    """Columns and rows, also as spreadsheet programs save them: with a byte order mark."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return reader.fieldnames or (), list(reader)
-    except UnicodeDecodeError as error:
-        raise GvtzooError(f"{path} is not text in UTF-8: save it as CSV UTF-8") from error
+    yield from without_repeats(pairs, lambda pair: (pair.source, pair.target))
 
 
 def _file_name(name: str) -> str:

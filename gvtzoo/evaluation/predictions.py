@@ -111,7 +111,7 @@ class PrecomputedPredictions:
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         parts = [part for part in (pair.structure, pair.condition) if part]
         for place in (self.folder.joinpath(*parts), self.folder / pair.place.parent, self.folder):
-            for stem in (pair.source.stem, pair.name, _without_ome(pair.source.stem)):
+            for stem in (pair.name, pair.source.stem, _without_ome(pair.source.stem)):
                 found = _image(place, stem)
                 if found is not None:
                     return Prediction(found, _image(place, f"{found.stem}{SIGMA}"))
@@ -240,7 +240,7 @@ class ModelPredictions:
     def _make_files(
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
     ) -> bool:
-        from gvtzoo.images.files import open_image, read_image, write_image
+        from gvtzoo.images.files import open_image, write_image
         from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
         from gvtzoo.prediction.model import Model
 
@@ -262,7 +262,7 @@ class ModelPredictions:
             )
             return uncertainty
         results = model.predict(
-            read_image(pair.source, **reading),
+            image.load(),
             uncertainty=uncertainty,
             progress=progress,
             **vars(self.settings),

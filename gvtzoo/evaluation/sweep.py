@@ -155,7 +155,8 @@ def sweep_pair(
     """`sweep_tiles` of image files with every method that the network has, over `tile_sizes`."""
     from gvtzoo.images.files import read_image
 
-    source = read_image(pair.source, channel=pair.channel, keep_channels="c" in model.axes)
+    several = "c" in model.axes and pair.channel is None
+    source = read_image(pair.source, channel=pair.channel, keep_channels=several)
     truth = read_image(pair.target, channel=pair.target_channel).to_numpy().squeeze()
     suited = model.suit(LazyImage.of(source))
     size = [suited.sizes[axis] for axis in model.axes if axis != "c"]

@@ -254,6 +254,10 @@ def read_index(folder: Path | None = None) -> dict[str, Entry]:
     folder : Path, optional
         The zoo; by default the one that comes with gvtzoo.
 
+    Returns
+    -------
+    dict of str to Entry
+
     Raises
     ------
     GvtzooError

@@ -79,6 +79,11 @@ def prepare(path: str | Path, repository: str) -> Publication:
     repository : str
         ``ORG/NAME``; the version is the package's.
 
+    Returns
+    -------
+    Publication
+        What `upload` uploads.
+
     Raises
     ------
     GvtzooError

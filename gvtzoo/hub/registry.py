@@ -1,4 +1,4 @@
-"""From a model's name to its package.
+"""From a model's name, path or address to its package.
 
 A name is the first of these that fits:
 
@@ -12,20 +12,19 @@ A name is the first of these that fits:
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.resources import zoo_folder
+from gvtzoo.core.suggest import nearest
 from gvtzoo.hub.index import PACKAGE_FILE, Entry, read_index
 from gvtzoo.hub.installed import installed_models
 
 ADDRESS = re.compile(r"https?://\S+")
 BIOIMAGEIO_ID = re.compile(r"[a-z]+-[a-z]+|10\.\d{4,9}/\S+")
 FILE_SUFFIXES = (".zip", ".yaml", ".yml")
-SHORTEST_PART = 3  # letters of a name by which it is suggested
 
 
 def bundled_models() -> dict[str, Path]:
@@ -119,7 +118,4 @@ def absent_entry(name: str) -> Entry | None:
 
 def suggestion(text: str, names: Iterable[str]) -> str:
     """The name that is nearly `text`'s last part, or has it in it; empty when there is none."""
-    part, known = text.partition("@")[0].rpartition("/")[2], list(names)
-    close = difflib.get_close_matches(part, known, n=1, cutoff=0.7)
-    inside = [name for name in known if part in name] if len(part) >= SHORTEST_PART else []
-    return next(iter([*close, *inside]), "")
+    return nearest(text.partition("@")[0].rpartition("/")[2], names)

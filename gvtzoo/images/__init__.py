@@ -1,4 +1,7 @@
-"""Images: reading and writing, checks, normalization, padding, patches."""
+"""Images: reading and writing, checks, normalization, padding, patches.
+
+Imports `gvtzoo.core` and `gvtzoo.networks`; everything from metrics up may import it.
+"""
 
 from gvtzoo.images.checks import check_image
 from gvtzoo.images.files import IMAGE_SUFFIXES, find_images, open_image, read_image, write_image

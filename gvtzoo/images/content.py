@@ -25,6 +25,8 @@ class Content:
         As in `gvtzoo.images.calibration`.
     channels : list of str
         Their names, or nothing.
+    origin : dict of str to float
+        Where the first voxel's centre lies, as `gvtzoo.images.lazy.LazyImage` has it.
     """
 
     array: Any
@@ -33,3 +35,4 @@ class Content:
     pixel_size: dict[str, float] = field(default_factory=dict)
     unit: str = ""
     channels: list[str] = field(default_factory=list)
+    origin: dict[str, float] = field(default_factory=dict)

@@ -24,21 +24,33 @@ from gvtzoo.images.ome_sets import TIFF_SUFFIXES, image_of, is_companion
 from gvtzoo.images.pictures import PICTURE_SUFFIXES, read_picture
 from gvtzoo.images.tiff import read_tiff
 from gvtzoo.images.tiff_writing import OME_ENDINGS, write_tiff
+from gvtzoo.images.zarr_stores import ZIP_SUFFIXES, Place, archive_of, is_url, is_zarr, name_of
 
 if TYPE_CHECKING:
-    from gvtzoo.images.ome_zarr import ZarrOptions
+    from gvtzoo.images.ome_zarr_writer import ZarrOptions
 
 ZARR_SUFFIX = ".zarr"
 WRITTEN_SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".npz", ZARR_SUFFIX)
-IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, *PICTURE_SUFFIXES, *MICROSCOPE_SUFFIXES)
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, *ZIP_SUFFIXES, *PICTURE_SUFFIXES, *MICROSCOPE_SUFFIXES)
 AXES = "tpczyx"
 
 
 def find_images(path: str | Path) -> list[Path]:
     """The images in a folder, sorted by name; a file gives itself.
 
+    A Zarr collection, such as a plate, is a folder of the images in it.
+
     An image that is stored in several files (a multi-file OME-TIFF) is there once, by the first of
     them (`image_of`); `files_of` gives all.
+
+    Parameters
+    ----------
+    path : path
+        A folder, or one image.
+
+    Returns
+    -------
+    list of Path
 
     Raises
     ------
@@ -46,14 +58,16 @@ def find_images(path: str | Path) -> list[Path]:
         When there is nothing, or the folder holds no image.
     """
     path = Path(path)
-    if path.is_file() or is_zarr(path):
+    if is_zarr(path) and (path.exists() or archive_of(path)):
+        return _zarr_images(path)
+    if path.is_file():
         return [path]
     if not path.is_dir():
         raise GvtzooError(f"there is no file or folder {path}")
     found = [
         file
         for file in path.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES
+        if file.name.lower().endswith(IMAGE_SUFFIXES)
         and not file.name.startswith(".")
         and (file.is_file() or is_zarr(file))
     ]
@@ -62,8 +76,17 @@ def find_images(path: str | Path) -> list[Path]:
     return sorted({image_of(file) for file in found})
 
 
+def _zarr_images(path: Path) -> list[Path]:
+    from gvtzoo.images.ome_zarr import images_in
+
+    try:
+        return [Path(image) for image in images_in(path)]
+    except GvtzooError:
+        return [path]  # reading it says what is wrong
+
+
 def read_image(
-    path: str | Path,
+    path: Place,
     *,
     axes: str | None = None,
     channel: int | str | None = None,
@@ -72,6 +95,11 @@ def read_image(
     level: int | None = None,
 ) -> xr.DataArray:
     """`open_image`, and all of its values.
+
+    Parameters
+    ----------
+    path, axes, channel, keep_channels, series, level
+        As of `open_image`.
 
     Returns
     -------
@@ -89,7 +117,7 @@ def read_image(
 
 
 def open_image(
-    path: str | Path,
+    path: Place,
     *,
     axes: str | None = None,
     channel: int | str | None = None,
@@ -105,6 +133,7 @@ def open_image(
     Parameters
     ----------
     path : path
+        Also the address of an OME-Zarr image on a server (https, s3).
     axes : str, optional
         Names of the axes, such as ``"ZYX"``, instead of the file's own. Without them, arrays of
         two axes are taken as YX, of three as ZYX.
@@ -117,34 +146,42 @@ def open_image(
     level : int, optional
         One of several resolutions, 0 being the finest, which is taken without it.
 
+    Returns
+    -------
+    LazyImage
+        In the file's order of axes and its type.
+
     Raises
     ------
     GvtzooError
         When the file cannot be opened, or axes, channel, series or level do not fit it. What is
         wrong with the values is found when they are read.
     """
-    path = Path(path)
-    _check_readable(path)
-    if is_companion(path):
-        path = image_of(path)
-    content = _read(path, series, level)
+    if is_zarr(path):
+        content, name = _read_zarr(path, series, level), name_of(path)
+        shown = str(path) if is_url(path) else Path(path).name
+    else:
+        path = Path(path)
+        _check_readable(path)
+        if is_companion(path):
+            path = image_of(path)
+        content, name, shown = _read(path, series, level), path.stem, path.name
     array = content.array
     if array.dtype.kind not in "buifc":
         raise GvtzooError(f"{path} holds values of type {array.dtype}, not numbers")
     if axes is not None:
-        names = _parse_axes(axes, array.shape, path.name)
+        names = _parse_axes(axes, array.shape, shown)
     else:
-        names = content.axes or _guess_axes(array.shape, path.name, content.stated_axes)
+        names = content.axes or _guess_axes(array.shape, shown, content.stated_axes)
     pixel_size = {axis: size for axis, size in content.pixel_size.items() if axis in names}
+    origin = {axis: at for axis, at in content.origin.items() if axis in names}
     image = LazyImage(
-        array, tuple(names), path.stem, pixel_size, content.unit, list(content.channels)
+        array, tuple(names), name, pixel_size, content.unit, list(content.channels), origin
     )
-    return image if keep_channels else _take_channel(image, channel, path.name)
+    return image if keep_channels else _take_channel(image, channel, shown)
 
 
 def _check_readable(path: Path) -> None:
-    if path.is_dir() and is_zarr(path):
-        return
     if path.is_dir():
         raise GvtzooError(f"{path} is a folder: name an image in it")
     if not path.is_file():
@@ -157,14 +194,7 @@ def _check_readable(path: Path) -> None:
         raise GvtzooError(f"{path} is an empty file")
 
 
-def is_zarr(path: Path) -> bool:
-    """Whether a path is that of an OME-Zarr image, or of a folder in one."""
-    return any(part.lower().endswith(ZARR_SUFFIX) for part in (path.name, *path.parts))
-
-
 def _read(path: Path, series: int | str | None, level: int | None) -> Content:
-    if is_zarr(path) and path.is_dir():
-        return _read_zarr(path)
     try:
         return _read_file(path, series, level)
     except GvtzooError as error:
@@ -193,18 +223,24 @@ def _read_file(path: Path, series: int | str | None, level: int | None) -> Conte
     return Content(open_npy(path) if suffix == ".npy" else open_npz(path))
 
 
-def _read_zarr(path: Path) -> Content:
+def _read_zarr(place: Place, series: int | str | None, level: int | None) -> Content:
     from gvtzoo.images.ome_zarr import open_ome_zarr
 
     try:
-        image = open_ome_zarr(path)
+        image = open_ome_zarr(place, level=level, series=series)
     except GvtzooError:
         raise
     except Exception as error:  # metadata that lie make zarr fail in every way
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise GvtzooError(f"{path} cannot be read, it seems damaged: {problem}") from error
+        raise GvtzooError(f"{place} cannot be read, it seems damaged: {problem}") from error
     return Content(
-        image.array, "".join(image.dims), "", image.pixel_size, image.unit, image.channels
+        image.array,
+        "".join(image.dims),
+        "",
+        image.pixel_size,
+        image.unit,
+        image.channels,
+        image.origin,
     )
 
 
@@ -326,8 +362,8 @@ def _write(temporary: Path, image: xr.DataArray, path: Path, zarr: ZarrOptions |
 
 
 def _write_zarr(path: Path, image: xr.DataArray, options: ZarrOptions | None) -> None:
-    from gvtzoo.images.ome_zarr import (
-        ORDER,
+    from gvtzoo.images.ome_zarr_metadata import ORDER
+    from gvtzoo.images.ome_zarr_writer import (
         ZarrOptions,
         add_pyramid,
         create_ome_zarr,

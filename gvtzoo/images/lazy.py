@@ -7,7 +7,7 @@ part at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -89,6 +89,42 @@ class View:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A box of an array, as an array of its own."""
+
+    array: Any
+    box: Box
+
+    @staticmethod
+    def of(array: Any, box: Box) -> Any:
+        """A box of any array; of a NumPy array, a view of it."""
+        return array[box] if isinstance(array, np.ndarray) else Part(array, box)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(part.stop - part.start for part in self.box)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return tuple(getattr(self.array, "chunks", None) or self.array.shape)
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        wanted = tuple(
+            slice(own.start + start, own.start + stop)
+            for own, (start, stop, _) in zip(
+                self.box,
+                (part.indices(size) for part, size in zip(box, self.shape, strict=True)),
+                strict=True,
+            )
+        )
+        return np.asarray(self.array[wanted])
+
+
+@dataclass(frozen=True)
 class LazyImage:
     """An image with named axes that stays where it is.
 
@@ -104,6 +140,9 @@ class LazyImage:
     unit : str
     channels : list of str
         Their names, or nothing.
+    origin : dict
+        Where the first voxel's centre lies along z, y and x, in `unit`, and t, in seconds; axes
+        along which it lies at 0 are left out.
     """
 
     array: Any
@@ -112,6 +151,7 @@ class LazyImage:
     pixel_size: dict[str, float] = field(default_factory=dict)
     unit: str = ""
     channels: list[str] = field(default_factory=list)
+    origin: dict[str, float] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -127,6 +167,7 @@ class LazyImage:
             dict(image.attrs.get("pixel_size") or {}),
             str(image.attrs.get("unit") or ""),
             [str(name) for name in image.coords["c"].values] if "c" in image.coords else [],
+            dict(image.attrs.get("origin") or {}),
         )
 
     def add_axis(self, axis: str, number: int) -> LazyImage:
@@ -141,7 +182,8 @@ class LazyImage:
         return replace(
             self,
             dims=tuple(name if dim == axis else dim for dim in self.dims),
-            pixel_size={key: size for key, size in self.pixel_size.items() if key != axis},
+            pixel_size=_without(self.pixel_size, axis),
+            origin=_without(self.origin, axis),
         )
 
     def take(self, axis: str, index: int) -> LazyImage:
@@ -152,9 +194,28 @@ class LazyImage:
             self,
             array=View(self.array, others, ((number, index),)),
             dims=tuple(self.dims[n] for n in others),
-            pixel_size={key: size for key, size in self.pixel_size.items() if key != axis},
+            pixel_size=_without(self.pixel_size, axis),
             channels=[] if axis == "c" else self.channels,
+            origin=_without(self.origin, axis),
         )
+
+    def crop(self, region: Mapping[str, slice]) -> LazyImage:
+        """The part of the image that lies between a start and a stop along some axes."""
+        box = tuple(region.get(axis, slice(0, size)) for axis, size in self.sizes.items())
+        return replace(self, array=Part.of(self.array, box), origin=self.origin_of(region))
+
+    def origin_of(self, region: Mapping[str, slice]) -> dict[str, float]:
+        """`origin` of a part of the image."""
+        shifts = {
+            axis: part.start * self.pixel_size.get(axis, 1.0)
+            for axis, part in region.items()
+            if axis in "tzyx"
+        }
+        moved = {
+            axis: self.origin.get(axis, 0.0) + shifts.get(axis, 0.0)
+            for axis in {**self.origin, **shifts}
+        }
+        return {axis: place for axis, place in moved.items() if place}
 
     def load(self) -> xr.DataArray:
         """All of it, in native byte order.
@@ -170,12 +231,18 @@ class LazyImage:
             raise GvtzooError(
                 f"{self.name} ({'×'.join(map(str, self.sizes.values()))}) does not fit the memory"
             ) from error
-        attributes = {"pixel_size": dict(self.pixel_size), "unit": self.unit}
+        attributes: dict[str, Any] = {"pixel_size": dict(self.pixel_size), "unit": self.unit}
+        if self.origin:
+            attributes["origin"] = dict(self.origin)
         image = xr.DataArray(values, dims=self.dims, name=self.name, attrs=attributes)
         labels = self.channels
         if labels and image.sizes.get("c") == len(labels) == len(set(labels)):
             image = image.assign_coords(c=labels)
         return image
+
+
+def _without(values: Mapping[str, float], axis: str) -> dict[str, float]:
+    return {key: value for key, value in values.items() if key != axis}
 
 
 def pieces(array: Any, voxels: int = PIECE) -> Iterator[np.ndarray]:

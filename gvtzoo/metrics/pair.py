@@ -19,6 +19,15 @@ CONSTANT_TARGET = "the target is constant: no metric is defined for it"
 def pearson_r(target: np.ndarray, prediction: np.ndarray) -> float:
     """Pearson's correlation of raw voxels, −1 to 1; 0 where the prediction is constant.
 
+    Parameters
+    ----------
+    target, prediction : ndarray
+        The same shape; units may differ.
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     GvtzooError
@@ -85,12 +94,36 @@ def r2(target: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def nrmse(target: np.ndarray, prediction: np.ndarray, *, data_range: float) -> float:
-    """Root of the mean squared error, as a share of `data_range`."""
+    """Root of the mean squared error, as a share of `data_range`.
+
+    Parameters
+    ----------
+    target, prediction : ndarray
+        The same shape, in the same units.
+    data_range : float
+        What the intensities span, in the same units.
+
+    Returns
+    -------
+    float
+    """
     return float(np.sqrt(mse(target, prediction)) / data_range)
 
 
 def psnr(target: np.ndarray, prediction: np.ndarray, *, data_range: float) -> float:
-    """Peak signal-to-noise ratio, in dB; infinite where the images are equal."""
+    """Peak signal-to-noise ratio, in dB; infinite where the images are equal.
+
+    Parameters
+    ----------
+    target, prediction : ndarray
+        The same shape, in the same units.
+    data_range : float
+        What the intensities span, in the same units.
+
+    Returns
+    -------
+    float
+    """
     from skimage.metrics import peak_signal_noise_ratio
 
     check_pair(target, prediction)
@@ -110,6 +143,11 @@ def ssim(target: np.ndarray, prediction: np.ndarray, *, data_range: float) -> fl
         (z,) y, x, the same shape.
     data_range : float
         What the intensities span, in units of the images.
+
+    Returns
+    -------
+    float
+        At most 1.
 
     Raises
     ------

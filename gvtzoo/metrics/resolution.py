@@ -75,7 +75,7 @@ def fourier_correlation(
 ) -> FourierCorrelation:
     """Correlate two images ring by ring, or shell by shell, of spatial frequency.
 
-    With F₁ and F₂ the Fourier transforms, and the sums over the frequencies q of a ring,
+    With F₁ and F₂ the Fourier transforms, and the sums over the frequencies q of a ring::
 
         FRC(ring) = Re Σ F₁(q) F₂*(q) / √(Σ |F₁(q)|² · Σ |F₂(q)|²)
 

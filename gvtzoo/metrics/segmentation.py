@@ -105,7 +105,9 @@ def evaluate_segmentation(
     ----------
     target, prediction : ndarray
         (z,) y, x, the same shape; units may differ.
-    smoothing, smallest
+    smoothing : float
+        As of `segment`.
+    smallest : int
         As of `segment`.
 
     Returns

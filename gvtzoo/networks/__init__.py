@@ -1,4 +1,7 @@
-"""The paper's networks and the baselines, as ``torch.nn.Module``s, and their configurations."""
+"""The paper's networks and the baselines, as ``torch.nn.Module``s, and their configurations.
+
+Imports `gvtzoo.core` only; everything from images up may import it.
+"""
 
 from gvtzoo.networks.baselines import Baseline, CAREProjection
 from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock

@@ -1,4 +1,7 @@
-"""Model packages in the BioImage.IO format: writing, opening, checking, importing."""
+"""Model packages in the BioImage.IO format: writing, opening, checking, importing.
+
+Imports what lies below (`gvtzoo.recipes` and lower); everything from prediction up may import it.
+"""
 
 import os
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gvtzoo.images.lazy import Box, View
+from gvtzoo.images.lazy import Box, View, whole
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.padding import padding_widths
 
@@ -28,11 +28,14 @@ class NormalizedInput:
     normalization : FittedNormalization
     multiple : tuple of int
         (z,) y, x that sizes are padded to multiples of.
+    wanted : tuple of slice, optional
+        What of the frame, (z,) y, x, is predicted; by default all.
     """
 
     frame: View
     normalization: FittedNormalization
     multiple: tuple[int, ...]
+    wanted: Box | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,10 +43,12 @@ class NormalizedInput:
 
     @property
     def crop(self) -> Box:
-        """The frame's place, (z,) y, x, in the padded image."""
+        """The place, (z,) y, x, of what is predicted in the padded image."""
         return tuple(
-            slice(before, before + size)
-            for size, (before, _) in zip(self.frame.shape[1:], self._widths[1:], strict=True)
+            slice(before + part.start, before + part.stop)
+            for part, (before, _) in zip(
+                self.wanted or whole(self.frame.shape[1:]), self._widths[1:], strict=True
+            )
         )
 
     def __getitem__(self, box: Box) -> np.ndarray:
@@ -77,9 +82,9 @@ class DenormalizedWriter:
     Attributes
     ----------
     target : Target or ndarray
-        For (channel, (z,) y, x) of the frame's size.
+        For (channel, (z,) y, x) of the region's size.
     region : tuple of slice
-        The frame's place in what the network sees.
+        The place of what is predicted, the frame or a part of it, in what the network sees.
     shape : tuple of int
         Of the network's output.
     normalization : FittedNormalization, optional
@@ -163,6 +168,46 @@ class Target:
         values = np.squeeze(values, axis=new)
         values = values.transpose(np.argsort(kept))
         self.array[tuple(place)] = np.expand_dims(values, tuple(n for n, _ in self.fixed))
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """A target of a frame's size, of which only the part that is wanted is kept.
+
+    Attributes
+    ----------
+    target : Target or ndarray
+        For (channel, (z,) y, x) of the region's size.
+    region : tuple of slice
+        The place of what is wanted in the frame.
+    size : tuple of int
+        Of the frame, (z,) y, x.
+    """
+
+    target: Any
+    region: Box
+    size: tuple[int, ...]
+
+    @staticmethod
+    def of(target: Any, wanted: Box, frame: View) -> Clipped:
+        """For a frame (channel, (z,) y, x); a projection's target has no z."""
+        axes = len(target.shape) - 1
+        return Clipped(target, wanted[-axes:], frame.shape[-axes:])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.target.shape[0], *self.size)
+
+    def __setitem__(self, box: Box, values: np.ndarray) -> None:
+        values = np.broadcast_to(values, tuple(b.stop - b.start for b in box))
+        part, place = [], []
+        for b, r in zip(box[1:], self.region, strict=True):
+            start, stop = max(b.start, r.start), min(b.stop, r.stop)
+            if start >= stop:
+                return
+            part.append(slice(start - b.start, stop - b.start))
+            place.append(slice(start - r.start, stop - r.start))
+        self.target[(box[0], *place)] = values[(slice(None), *part)]
 
 
 def frames_of(

@@ -17,13 +17,14 @@ import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.checks import BlankImageError, check_image
-from gvtzoo.images.lazy import LazyImage, View, whole
+from gvtzoo.images.lazy import Box, LazyImage, View, whole
 from gvtzoo.metrics.calibration import laplace_multiple
 from gvtzoo.metrics.noise import noise_level
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.engines import Engine, Engines, Results
 from gvtzoo.prediction.frames import (
+    Clipped,
     DenormalizedWriter,
     NormalizedInput,
     Target,
@@ -31,6 +32,7 @@ from gvtzoo.prediction.frames import (
     targets_of,
 )
 from gvtzoo.prediction.memory import available_memory, whole_image_memory, within_memory
+from gvtzoo.prediction.region import Attention, RegionOfImage, place_region
 from gvtzoo.prediction.resampling import (
     Resampling,
     choose_resampling,
@@ -95,6 +97,8 @@ class Model:
         axes: str | None = None,
         *,
         uncertainty: bool = False,
+        region: Mapping[str, slice] | str | None = None,
+        attention: Attention = "image",
         progress: Progress | None = None,
         **options: Any,
     ) -> Any:
@@ -109,6 +113,12 @@ class Model:
             axes as the network's input is taken to have the same.
         uncertainty : bool
             Whether σ is wanted too.
+        region : mapping of str to slice, or str, optional
+            Predict a part only: slices along z, y and x, or ``"z0:z1,y0:y1,x0:x1"``, in voxels.
+        attention : {"image", "region"}
+            Where a region's attention and normalization come from: the image, of which the result
+            is then a part as any other; or the region with a margin, which is quicker and only
+            about the same (`gvtzoo.prediction.region`).
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
@@ -131,12 +141,14 @@ class Model:
             raise GvtzooError(f"{self.name} has no uncertainty head: predict without uncertainty")
         described = as_data_array(image, axes, self.axes)
         calibrated = with_pixel_size(LazyImage.of(described), settings)
-        array = self.suit(calibrated)
+        placed = self.place(self.suit(calibrated), region, attention)
+        array = placed.image
         resampling = choose_resampling(self.config, array, settings)
         tell(self.config, array, settings, resampling)
         engine = self.engines.of(self.network, settings)
         frames = self.frames(array.array, array.dims)
-        names, shape = self.output(array.dims, array.array.shape)
+        names, whole_shape = self.output(array.dims, array.array.shape)
+        shape, wanted = placed.shape(names, whole_shape), placed.box(self.axes)
         outputs = [np.empty(shape, np.float32) for _ in range(2 if uncertainty else 1)]
         targets = [self.targets(output, names) for output in outputs]
         blank = []
@@ -146,13 +158,21 @@ class Model:
                 places = [output[number] for output in targets]
                 try:
                     self.predict_frame(
-                        engine, frame, places, settings, report, resampling=resampling
+                        engine,
+                        frame,
+                        places,
+                        settings,
+                        report,
+                        resampling=resampling,
+                        wanted=wanted,
                     )
                 except BlankImageError as error:
                     self.leave_blank(places, error.value)
                     blank.append(number)
         self.tell_blank(blank, array.dims, array.array.shape)
         attributes = dict(described.attrs)
+        if placed.origin:
+            attributes["origin"] = {key: at for key, at in placed.origin.items() if key in names}
         if settings.pixel_size is not None:
             attributes |= {"pixel_size": calibrated.pixel_size, "unit": calibrated.unit}
         if "pixel_size" in attributes:
@@ -181,6 +201,10 @@ class Model:
         **options
             memory, progress: as in `gvtzoo.prediction.fix_attention.constants_of`.
 
+        Returns
+        -------
+        Model
+
         Raises
         ------
         GvtzooError
@@ -191,6 +215,15 @@ class Model:
         several = [images] if isinstance(images, (np.ndarray, xr.DataArray)) else images
         described = [LazyImage.of(as_data_array(image, axes, self.axes)) for image in several]
         return fix_attention(self, described, **options)
+
+    def place(
+        self, image: LazyImage, region: Mapping[str, slice] | str | None, attention: Attention
+    ) -> RegionOfImage:
+        """What has to be read of an image, as from `suit`, and predicted, for a region or all."""
+        if region is None:
+            return RegionOfImage.all_of(image)
+        self._check_axes(image.dims, dict(zip(image.dims, image.array.shape, strict=True)))
+        return place_region(image, region, attention, self.axes, self.output_axes)
 
     def suit(self, image: LazyImage) -> LazyImage:
         """The image with the axes that the network sees.
@@ -221,7 +254,12 @@ class Model:
             )
         channels = self.config.network.input_channels
         if channels > 1 and sizes["c"] != channels:
-            raise GvtzooError(f"the image has {sizes['c']} channels, {self.name} takes {channels}")
+            planes = sizes.get("z") == channels
+            hint = f": choose one of them, such as --channel 0, for its {channels} planes"
+            raise GvtzooError(
+                f"the image has {sizes['c']} channels, {self.name} takes {channels}"
+                f"{hint if planes else ''}"
+            )
 
     def _check_planes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
         """Refuse images that have not as many planes as a network takes as channels."""
@@ -317,10 +355,17 @@ class Model:
         progress: Progress | None = None,
         *,
         resampling: Resampling | None = None,
+        wanted: Box | None = None,
     ) -> None:
-        """Predict one of `frames` into its `targets`: the prediction, and σ if there are two."""
+        """Predict one of `frames` into its `targets`: the prediction, and σ if there are two.
+
+        With `wanted`, (z,) y, x, only that part of the frame, of which targets have the size.
+        """
+        if resampling is not None and wanted is not None:
+            targets, wanted = [Clipped.of(target, wanted, frame) for target in targets], None
         with in_network_pixels(frame, targets, resampling) as (seen, places):
-            self._predict_seen(engine, self.prepare_frame(frame, seen), places, settings, progress)
+            prepared = self.prepare_frame(frame, seen, wanted)
+            self._predict_seen(engine, prepared, places, settings, progress)
 
     def _predict_seen(
         self,
@@ -359,7 +404,9 @@ class Model:
         for place, result in zip(finished, results, strict=True):
             place[whole(result.shape)] = result
 
-    def prepare_frame(self, frame: View, seen: View | None = None) -> NormalizedInput:
+    def prepare_frame(
+        self, frame: View, seen: View | None = None, wanted: Box | None = None
+    ) -> NormalizedInput:
         """A frame as the network sees it.
 
         Parameters
@@ -368,6 +415,8 @@ class Model:
             (channel, (z,) y, x).
         seen : View, optional
             The same, resampled to the network's pixel size.
+        wanted : tuple of slice, optional
+            What of it, (z,) y, x, is predicted.
 
         Raises
         ------
@@ -388,7 +437,7 @@ class Model:
                 "%.0f %% of the image are a mask around it (0 or NaN): left out of its statistics",
                 100 * fitted.masked,
             )
-        return NormalizedInput(seen, fitted, tuple(self.config.network.multiple))
+        return NormalizedInput(seen, fitted, tuple(self.config.network.multiple), wanted)
 
     def finish_frame(
         self, prepared: NormalizedInput, targets: Sequence[Any]

@@ -96,12 +96,15 @@ def export(module: Any, examples: Sequence[Any]) -> bytes:
     Parameters
     ----------
     module : torch.nn.Module
-        In evaluation mode, on the CPU, in float32.
+        On the CPU, in float32; it is switched to evaluation.
     examples : sequence of Tensor
         Inputs (batch, channel, (z,) y, x), of sizes that the module takes.
     """
     import torch
 
+    # Afterwards PyTorch gives all parts the mode that the outermost had: a network inside a new
+    # module would be left in training, with dropout and without its batch statistics.
+    module.eval()
     names = [f"{INPUT}{number}" for number in range(len(examples))]
     spatial = {0: "batch"} | {axis: "zyx"[axis - 2] for axis in range(2, 5)}
     axes = {

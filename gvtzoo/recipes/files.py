@@ -8,6 +8,7 @@ from typing import Any
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.layered_yaml import read_layered
 from gvtzoo.core.resources import recipes_folder
+from gvtzoo.core.suggest import nearest
 from gvtzoo.recipes.layers import layer
 
 
@@ -19,8 +20,14 @@ def find_recipe(name: str | Path) -> Path:
     bundled = recipes_folder() / f"{name}.yaml"
     if bundled.is_file():
         return bundled
-    known = ", ".join(recipe_names())
-    raise GvtzooError(f"no recipe {str(name)!r}: give a YAML file or one of {known}")
+    known = recipe_names()
+    near = nearest(str(name), known)
+    if near:
+        raise GvtzooError(f"no recipe {str(name)!r}: did you mean {near}?")
+    alike = [other for other in known if other.startswith(f"{str(name).partition('/')[0]}/")]
+    raise GvtzooError(
+        f"no recipe {str(name)!r}: give a YAML file or one of {', '.join(alike or known)}"
+    )
 
 
 def recipe_names() -> list[str]:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.layered_yaml import describe, merge
 from gvtzoo.core.strict import Strict
+from gvtzoo.core.suggest import nearest
 from gvtzoo.core.yaml import DEEPEST, read_yaml
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import BASELINES, AnyNetworkConfig
@@ -474,6 +475,10 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     overrides : iterable of str
         ``key.sub=value`` settings that replace the file's; values are YAML.
 
+    Returns
+    -------
+    Recipe
+
     Raises
     ------
     GvtzooError
@@ -483,7 +488,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     try:
         return build_recipe(read_recipe(path), overrides)
     except ValidationError as error:
-        raise GvtzooError(f"{path}: {describe(error, path)}") from error
+        raise GvtzooError(f"{path}: {describe(error, path)}{_meant(error)}") from error
 
 
 def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
@@ -494,11 +499,46 @@ def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Re
     pydantic.ValidationError
         When a value is wrong.
     GvtzooError
-        When a setting is not of that form.
+        When a setting is not of that form, or is what is wrong.
     """
-    for override in overrides:
-        values = layer(values, parse_override(override))
-    return Recipe.model_validate(values)
+    changed, typed = values, list(overrides)
+    for override in typed:
+        changed = layer(changed, parse_override(override))
+    try:
+        return Recipe.model_validate(changed)
+    except ValidationError as error:
+        wrong = _wrong_settings(error, values, typed)
+        if not wrong:
+            raise
+        raise GvtzooError(f"--set {wrong}: {describe(error)}{_meant(error)}") from error
+
+
+def _wrong_settings(error: ValidationError, values: Mapping[str, Any], typed: list[str]) -> str:
+    """What was typed that is wrong; nothing where it is the values."""
+    place = [str(key) for key in error.errors()[0]["loc"]]
+    for text in reversed(typed):  # the last one holds
+        keys = iter(place)
+        if place and all(key in keys for key in text.partition("=")[0].strip().split(".")):
+            return text
+    if not typed:
+        return ""
+    try:
+        Recipe.model_validate(values)
+    except ValidationError:
+        return ""
+    return " ".join(typed)
+
+
+def _meant(error: ValidationError) -> str:
+    """The setting that an unknown one may have been meant to be."""
+    first = error.errors()[0]
+    if first["type"] != "extra_forbidden":
+        return ""
+    schema = Recipe.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    known = {name for part in parts for name in part.get("properties", {})}
+    near = nearest(str(first["loc"][-1]), sorted(known))
+    return f"; did you mean {near}?" if near else ""
 
 
 def to_yaml(recipe: Recipe) -> str:

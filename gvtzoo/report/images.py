@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.evaluation.predictions import INPUT
 from gvtzoo.evaluation.results import Evaluation, ImageResult
 from gvtzoo.metrics.metric_info import describe
 
@@ -82,7 +83,8 @@ def read_pair(rows: Sequence[ImageResult], folder: Path) -> PairImages:
         raise GvtzooError("the evaluation names no files of the source and the truth")
     truth = _read(folder / target, choose_plane=False)
     predictions, sigmas = {}, {}
-    for row in rows:
+    # The source is shown anyway; as a "prediction" only where there is no other.
+    for row in [row for row in rows if row.model != INPUT] or rows:
         prediction = _read_if_there(row.prediction, folder)
         if prediction is None or prediction.shape != truth.shape:
             continue

@@ -170,7 +170,7 @@ def image_panel(
     inputs = grid.cell(0, 0, "input", source)
     for axes, part in inputs:
         _show(axes, part, "gray", low, high)
-    _scale_bar(inputs[0][0], sizes.get("x"), unit)
+    scale_bar(inputs[0][0], sizes.get("x"), unit)
     for axes, part in grid.cell(0, 1, "truth", target):
         _show(axes, truth(part), "gray", 0, 1)
 
@@ -300,7 +300,7 @@ def _show(axes: Axes, part: np.ndarray, colors: str, low: float, high: float):  
     )
 
 
-def _scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
+def scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
     """A white bar of a round length in the lower left corner."""
     if not pixel_size or not unit:
         return

@@ -117,6 +117,10 @@ def finetune(
     progress : callable, optional
         ``progress(step, steps, loss)`` after every step.
 
+    Returns
+    -------
+    FineTuning
+
     Raises
     ------
     GvtzooError

@@ -36,6 +36,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.padding import pad_to_multiple
+from gvtzoo.images.pair_lists import is_table
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.run_folder import (
     PARENT,
@@ -50,11 +51,15 @@ from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWrite
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.images import NoisyImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
+from gvtzoo.training.data.pairs import has_own_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.held_out import hold_out
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import check_same_images, continue_run
 from gvtzoo.training.run_folder import describe_run, write_json
 from gvtzoo.training.units import settle_units
+
+log = logging.getLogger(__name__)
 
 # Lightning's own messages (hardware it did not find, advertisements) say nothing of the training.
 for name in ("lightning.pytorch", "lightning.fabric"):
@@ -135,10 +140,17 @@ def _images(
     if data is None:
         raise GvtzooError("there is nothing to learn from: name a data folder, or noisy images")
     settings = recipe.training
-    training_images = load_images(data, "train", recipe, cache)
-    validation_images = load_images(data, "val", recipe, cache) if settings.validation else []
+    training_images: Sequence[TrainingImage] = load_images(data, "train", recipe, cache)
+    validation_images: Sequence[TrainingImage] = (
+        load_images(data, "val", recipe, cache) if settings.validation else []
+    )
     if not training_images:
         raise GvtzooError(f"{data} holds no training images")
+    if settings.validation and not validation_images and _is_flat(data, recipe):
+        training_images, validation_images, what = hold_out(
+            training_images, recipe.network.multiple
+        )
+        log.info("%s holds no val/: %s", data, what)
     if settings.validation and not validation_images:
         raise GvtzooError(
             f"{data} holds no validation images: put some pairs in a folder val/, beside train/, "
@@ -147,6 +159,14 @@ def _images(
     if Processes.of_environment().rank == 0:
         check_images(training_images)
     return settle_units(recipe, training_images, validation_images)
+
+
+def _is_flat(data: str | Path, recipe: Recipe) -> bool:
+    """Whether these are somebody's own pairs that nobody has divided."""
+    if recipe.data.noise is not None or recipe.data.regions is not None:
+        return False
+    path = Path(data)
+    return has_own_pairs(path, recipe.data) and (is_table(path) or (path / "source").is_dir())
 
 
 def train_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,10 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.hub.overview import best_score
+from gvtzoo.hub.registry import find_model
+from gvtzoo.packages.reader import gvtzoo_config, read_description
+from gvtzoo.recipes.metadata import MetricRow
 
 BUNDLED = "gvtnet-denoising-nuclei"
 PUBLISHED = "gvtnet-projection-flywing"
@@ -79,6 +84,8 @@ def test_a_narrow_terminal_gets_two_lines_a_model(columns):
     chosen = ["--task", "projection", "--structure", "cell membranes"]
     lines = on_a_terminal(columns, "list", *chosen)
     assert lines == [
+        "MODEL",
+        "  TASK, STRUCTURE, AXES, SIZE, LICENSE, WHERE",
         PUBLISHED,
         "  projection, cell membranes, 3D, 6.5 MB, GPL-3.0-only, to download",
     ]
@@ -109,9 +116,10 @@ def test_json_has_everything():
     assert bundled["path"].endswith("model.zip")
 
 
-def test_list_imports_nothing_heavy():
+@pytest.mark.parametrize("command", [["list"], ["info", BUNDLED], ["info", PUBLISHED]])
+def test_list_and_info_import_nothing_heavy(command):
     code = (
-        "import sys; sys.argv = ['gvtzoo', 'list']\n"
+        f"import sys; sys.argv = ['gvtzoo', *{command}]\n"
         "from gvtzoo.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'bioimageio', 'lightning', 'matplotlib', 'skimage', 'xarray', 'numpy'}\n"
@@ -121,9 +129,22 @@ def test_list_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_info_of_a_bundled_model():
-    text = output_of("info", BUNDLED)
+def test_info_is_one_screen():
+    config = gvtzoo_config(read_description(find_model(BUNDLED)))
+    lines = on_a_terminal(80, "info", BUNDLED)
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert config["metadata"]["intended_use"] in text
+    assert config["metadata"]["limitations"] in text
+    assert f"z {config['pixel_size']['z']:g}, y " in text
+    assert re.search(r"SSIM 0\.\d{3} against 0\.\d{3} by the best simple filter, \w", text)
     assert "BSD-3-Clause (weights)" in text
+    assert f"gvtzoo predict {BUNDLED} IMAGE -o OUT.tif" in text
+
+
+def test_details_of_a_bundled_model():
+    text = output_of("info", BUNDLED, "--details")
     assert "blocks of (32, 32, 64), halo (28, 28, 28)" in text
     assert "5 photons, GVTNet: r 0.9399" in text
     assert "@misc{wang2021,\n" in text
@@ -132,19 +153,51 @@ def test_info_of_a_bundled_model():
     assert content["bibtex"].startswith("@misc{wang2021,")
 
 
+def test_metrics_of_a_bundled_model():
+    rows = gvtzoo_config(read_description(find_model(BUNDLED)))["metrics"]
+    lines = output_of("info", BUNDLED, "--metrics").splitlines()
+    assert len(lines) == len(rows)
+    assert all(row["method"] in line for row, line in zip(rows, lines, strict=True))
+
+
 def test_info_of_a_model_that_is_not_here_says_how_to_obtain_it():
     text = output_of("info", PUBLISHED)
     assert "GPL-3.0-only (weights)" in text
     assert "ZYX → YX" in text
-    assert "26 for test" in text
     assert "not yet measured" in text
-    assert "44000" in text
     assert f"gvtzoo download {PUBLISHED}" in text
-    assert "gvtzoo import-tf GVTNets/save_dir/care_projection/flywing/models/" in text
-    assert "@misc{weigert2018,\n" in text
+    details = output_of("info", PUBLISHED, "--details")
+    assert "26 for test" in details
+    assert "44000" in details
+    assert "gvtzoo import-tf GVTNets/save_dir/care_projection/flywing/models/" in details
+    assert "@misc{weigert2018,\n" in details
     content = json.loads(output_of("info", PUBLISHED, "--json"))
     assert content["recipe"] == "projection/flywing"
     assert content["bibtex"].startswith("@misc{wang2021,")
+
+
+def row(method, condition="", **values):
+    return MetricRow(data="cells", condition=condition, method=method, **values)
+
+
+def test_the_score_is_that_of_the_same_images():
+    rows = [
+        row("GVTNet", "dim", SSIM=0.6),
+        row("Gaussian", "dim", SSIM=0.5),
+        row("median", "dim", SSIM=0.55),
+        row("plain U-Net of the same size", "dim", SSIM=0.58),
+        row("GVTNet", "bright", SSIM=0.4),
+        row("Gaussian", "bright", SSIM=0.9),
+    ]
+    found = best_score(rows)
+    assert (found.value, found.rival, found.rival_value) == (0.6, "median", 0.55)
+    assert "dim" in found.text
+
+
+def test_a_filter_that_is_better_is_named():
+    found = best_score([row("GVTNet", r=0.5), row("Gaussian", r=0.6)])
+    assert "the filter is not worse" in found.text
+    assert best_score([row("input", r=0.5)]) is None
 
 
 def test_info_of_a_misspelt_model():

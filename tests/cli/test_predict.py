@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from ome_zarr_files import write_plate, zipped
 from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
@@ -151,6 +152,24 @@ def test_version():
     assert invoke("--version").stdout.strip() == f"gvtzoo {gvtzoo.__version__}"
 
 
+def test_a_plate_is_predicted_image_by_image(package, tmp_path):
+    """Or one of its images by the path, in a zip file as in a folder."""
+    image = np.load(GOLDEN / "pipeline.npz")["image"]
+    plate = write_plate(tmp_path / "plate.zarr", {"A/1": [image], "B/2": [image]}, dims="zyx")
+    done = invoke("predict", package, plate, "-o", tmp_path / "out", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    names = ["plate_A_1_0.zarr", "plate_B_2_0.zarr"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    first, second = (read_image(tmp_path / "out" / name) for name in names)
+    np.testing.assert_array_equal(first, second)
+    archive = zipped(plate, tmp_path / "plate.ozx")
+    done = invoke("predict", package, archive / "B/2/0", "-o", tmp_path / "one.zarr")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(read_image(tmp_path / "one.zarr"), second)
+    done = invoke("predict", package, plate, "-o", tmp_path / "all.zarr")
+    assert "is one file, but there are 2 images" in str(done.exception)
+
+
 def test_a_set_of_files_in_a_folder_is_predicted_once(tmp_path):
     from ome_sets import write_set
 
@@ -187,3 +206,14 @@ def test_a_channel_a_series_and_a_level_are_chosen(package, tmp_path):
     assert refused.exit_code == 1
     assert refused.output.count("a.ome.tif") == 1
     assert "there is no level 2, its levels are: 0 " in refused.output
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path):
+    image = tmp_path / "stack.npy"
+    np.save(image, np.random.default_rng(0).poisson(20, (8, 24, 24)).astype(np.uint16))
+    arguments = ["predict", "gvtnet-denoising-nuclei", str(image), "-o", str(tmp_path / "out.tif")]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    for word in ("how: at once", "time: about", "memory: about", "disk: about"):
+        assert f"{image}: {word}" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stack.npy"]

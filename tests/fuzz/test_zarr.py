@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gvtzoo.images.files import read_image
 from gvtzoo.images.lazy import LazyImage
-from gvtzoo.images.ome_zarr import create_ome_zarr
+from gvtzoo.images.ome_zarr_writer import create_ome_zarr
 
 SHAPE = (4, 12, 10)
 FILES = {

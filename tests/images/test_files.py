@@ -424,7 +424,7 @@ def test_what_is_not_there_or_not_readable_is_refused(tmp_path):
     assert "there is no file" in one_line(tmp_path / "a.tif")
     assert "is a folder" in one_line(tmp_path)
     (tmp_path / "a.bmp").write_bytes(b"x")
-    assert ".tif, .tiff, .npy, .npz, .zarr, .png, .jpg, .jpeg, .czi, .nd2, .lif are" in one_line(
+    assert ".zarr, .ozx, .zarr.zip, .png, .jpg, .jpeg, .czi, .nd2, .lif are" in one_line(
         tmp_path / "a.bmp"
     )
     (tmp_path / "a.tif").touch()

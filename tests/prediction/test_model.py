@@ -15,7 +15,7 @@ from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.memory import parse_memory, whole_image_memory
 from gvtzoo.prediction.model import Model
-from gvtzoo.prediction.settings import choose_device
+from gvtzoo.prediction.settings import Settings, choose_device
 from gvtzoo.recipes.metadata import default_metadata
 
 SMALL = {
@@ -217,3 +217,14 @@ def test_planes_of_a_stack_are_the_channels_of_a_network_that_has_as_many():
     np.testing.assert_array_equal(prediction, model.predict(image, axes="ZYX"))
     with pytest.raises(GvtzooError, match="takes CYX"):
         model.predict(stack[:4])
+
+
+def test_an_export_leaves_the_network_in_evaluation():
+    """Exports switch a module's mode and back: in training, dropout would change what follows."""
+    own = make_model(uncertainty=True)
+    image = random_image(8, 16, 16)
+    settings = Settings(device="cpu")
+    engine = own.engines.of(own.network, settings)
+    own.predict(image, uncertainty=True, tiling="whole", device="cpu")
+    assert own.engines.of(own.network, settings) is engine
+    assert not any(part.training for part in engine.network.modules())

@@ -20,7 +20,7 @@ from gvtzoo.images.normalization import (
     PercentileNormalization,
     ZScoreNormalization,
 )
-from gvtzoo.images.ome_zarr import ZarrOptions
+from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.networks.config import LABEL_FREE
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.exact.out_of_core import Output, is_large, predict_large
@@ -258,3 +258,23 @@ def test_the_command_line_writes_the_given_size(tmp_path):
     assert found.attrs["pixel_size"] == pytest.approx({"y": 0.1, "x": 0.1})
     expected = model().predict(image()).to_numpy()
     assert np.abs(found.to_numpy() - expected).max() < 1e-4 * np.ptp(expected)
+
+
+@pytest.mark.parametrize("region", [":,20:61,8:40", "1:3,0:30,50:80"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_region_is_the_part_of_the_whole(tmp_path, region, tiled):
+    own, pixels = model(), image()
+    box = dict(zip("zyx", (slice(*(int(n) if n else None for n in part.split(":")))
+                           for part in region.split(",")), strict=True))  # fmt: skip
+    expected = own.predict(pixels).isel(box)
+    if tiled:
+        settings = Settings(device="cpu", tiling="exact", memory=10**7)
+        output = Output(tmp_path / "b.zarr")
+        predict_large(own, LazyImage.of(pixels), output, settings, identity="", region=region)
+        found = read_image(tmp_path / "b.zarr")
+    else:
+        found = own.predict(pixels, region=region)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.ptp(expected.to_numpy()))
+    assert found.attrs["origin"]["y" if "20" in region else "x"] == pytest.approx(
+        2.0 if "20" in region else 5.0
+    )

@@ -216,7 +216,7 @@ def test_another_architecture_is_another_model():
         (["network=fnet", "network.bottom=[residual]"], "bottom is not a setting of fnet"),
         (["network=ce_net", "training.freeze=encoder"], "is for GVTNets: ce_net is trained as"),
         (["network=fnet"], r"z has to be a multiple of 16 \(depth 5\), not 8"),
-        (["network=ce_net", "network.depth=5"], r"network\.depth .*less than or equal to 4"),
+        (["network=ce_net", "network.depth=5"], r"network\.depth.*less than or equal to 4"),
         (["network=care_unet", "training.loss=mae_with_uncertainty"], "needs network.uncertainty"),
     ],
 )
@@ -224,3 +224,24 @@ def test_mistakes_with_baselines_are_named(recipe_file, overrides, message):
     with pytest.raises(GvtzooError, match=message) as caught:
         load_recipe(recipe_file, overrides)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.learningrate=3", "did you mean learning_rate"),
+        ("training.steps=abc", "valid integer.*'abc'"),
+        ("network.feature=16", "did you mean features"),
+        ("training.patch=[3,3,3]", "patch"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_it_was_typed(setting, message):
+    with pytest.raises(GvtzooError, match=message) as caught:
+        load_recipe("denoising/nuclei", ["training.steps=5", setting])
+    assert setting in str(caught.value)
+    assert ".yaml" not in str(caught.value)
+
+
+def test_a_misspelt_recipe_is_suggested():
+    with pytest.raises(GvtzooError, match=r"did you mean denoising/nuclei\?"):
+        load_recipe("denoising/nucle")

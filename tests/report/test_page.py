@@ -358,3 +358,12 @@ def test_counts_have_no_winner(brief, tmp_path):
     cells = report_of(found, tmp_path).text.partition("All comparisons")[2].partition("Boxes")[0]
     assert "SSIM" in cells
     assert "Objects" not in cells
+
+
+def test_the_input_has_no_second_column(tmp_path):
+    from gvtzoo.report.images import read_pair
+
+    found = make_evaluation(tmp_path, models=("m", "input"), images=("a",), shape=(20, 16))
+    assert list(read_pair(found.results, tmp_path).predictions) == ["m"]
+    alone = make_evaluation(tmp_path, models=("input",), images=("a",), shape=(20, 16))
+    assert list(read_pair(alone.results, tmp_path).predictions) == ["input"]

@@ -7,7 +7,8 @@
 - `CENet`: Gu et al., IEEE TMI (2019): dilated convolutions and multi-kernel pooling.
 
 They are made from the papers' descriptions; no weights of theirs are used. In a recipe, each stands
-under its name in `gvtzoo.networks.baseline_config`.
+under its name in `gvtzoo.networks.baseline_config`. A part of `gvtzoo.networks`: whoever may import
+that may import this.
 """
 
 from gvtzoo.networks.baselines.base import Baseline

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gvtzoo.images.ome_zarr import largest_divisor
+from gvtzoo.images.ome_zarr_writer import largest_divisor
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Sizes
 

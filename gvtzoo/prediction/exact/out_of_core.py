@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,19 +26,22 @@ from gvtzoo.core.files import move_in_place, write_atomically
 from gvtzoo.core.version import __version__
 from gvtzoo.images.checks import BlankImageError
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
-from gvtzoo.images.lazy import LazyImage, View
+from gvtzoo.images.lazy import Box, LazyImage, View
 from gvtzoo.images.normalization import FittedNormalization
 from gvtzoo.images.npy import open_npy
 from gvtzoo.images.ome_sets import files_of
-from gvtzoo.images.ome_zarr import Version, ZarrOptions
+from gvtzoo.images.ome_zarr_metadata import Version
+from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.images.padding import padding_widths
+from gvtzoo.images.zarr_stores import Place, archive_of, is_url
 from gvtzoo.prediction.engines import Engine, make_engine
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
-from gvtzoo.prediction.frames import NormalizedInput
+from gvtzoo.prediction.frames import Clipped, NormalizedInput
 from gvtzoo.prediction.model import Model, budget_of, choose_tiling
+from gvtzoo.prediction.region import Attention, RegionOfImage
 from gvtzoo.prediction.resampling import (
     Resampling,
     choose_resampling,
@@ -95,6 +98,8 @@ def predict_large(
     identity: str,
     client: Client | None = None,
     progress: Progress | None = None,
+    region: Mapping[str, slice] | str | None = None,
+    attention: Attention = "image",
 ) -> None:
     """Predict an image of any size exactly, from file to file.
 
@@ -112,6 +117,8 @@ def predict_large(
         it is done here.
     progress : callable, optional
         ``progress(done, all)``.
+    region, attention
+        As of `Model.predict`.
 
     Raises
     ------
@@ -124,7 +131,8 @@ def predict_large(
         _check_suffix(path)
     if output.sigma is not None and not model.config.uncertainty:
         raise GvtzooError(f"{model.name} has no uncertainty head: predict without uncertainty")
-    image = model.suit(with_pixel_size(image, settings))
+    placed = model.place(model.suit(with_pixel_size(image, settings)), region, attention)
+    image = placed.image
     resampling = choose_resampling(model.config, image, settings)
     tell(model.config, image, settings, resampling)
     if resampling is not None and client is not None:
@@ -136,15 +144,15 @@ def predict_large(
     if client is not None:
         settings = _for_workers(client, output, settings)
     model.frames(image.array, image.dims)
-    described = _describe(model, image, output)
+    described = _describe(model, placed, output)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
     engine = make_engine(as_gvtnet(model.network), settings)
     who = _Who(client, device, engine)
     with _told(output.path, partial), _alone(partial):
-        _take_up(partial, output.path.name, _fingerprint(model, image, output, settings, identity))
+        _take_up(partial, output.path.name, _fingerprint(model, placed, output, settings, identity))
         try:
             _predict_into(
-                partial, model, image, output, described, settings, who, progress, resampling
+                partial, model, placed, output, described, settings, who, progress, resampling
             )
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -155,7 +163,7 @@ def predict_large(
                     _remove(path)
             settings = replace(settings, memory=budget_of(engine.network, settings) // 4)
             _predict_into(
-                partial, model, image, output, described, settings, who, progress, resampling
+                partial, model, placed, output, described, settings, who, progress, resampling
             )
         shutil.rmtree(partial)
 
@@ -183,7 +191,7 @@ class _Who:
 def _predict_into(
     partial: Path,
     model: Model,
-    image: LazyImage,
+    placed: RegionOfImage,
     output: Output,
     described: LazyImage,
     settings: Settings,
@@ -192,6 +200,7 @@ def _predict_into(
     resampling: Resampling | None,
 ) -> None:
     """Predict all frames, in a folder where some may be done, and give the output its name."""
+    image = placed.image
     frames = model.frames(image.array, image.dims)
     plans = _planned(
         partial, model, who.engine.network, _seen_shape(frames[0], resampling), settings
@@ -203,10 +212,14 @@ def _predict_into(
         if (folder / "done").exists():
             continue
         folder.mkdir(exist_ok=True)
-        places = [of_all[number] for of_all in targets]
+        places: list[Any] = [of_all[number] for of_all in targets]
         try:
+            wanted = placed.box(model.axes)
+            if resampling is not None and wanted is not None:
+                places = [Clipped.of(place, wanted, frame) for place in places]
+                wanted = None
             with in_network_pixels(frame, places, resampling, folder) as (seen, results_of_seen):
-                prepared = _prepared(folder, model, frame, seen)
+                prepared = _prepared(folder, model, frame, seen, wanted)
                 predict_exact(
                     who.engine.network,
                     prepared,
@@ -265,18 +278,28 @@ def _padded(model: Model, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size + sum(width) for size, width in zip(shape, widths, strict=True))
 
 
-def identity_of(path: Path, *choices: object) -> str:
+def identity_of(place: Place, *choices: object) -> str:
     """What tells an image from others: its files' places, sizes and times, and what is chosen.
+
+    Of a folder, such as OME-Zarr, all files count, for a chunk that is written anew leaves the
+    folder's own time as it is. Of an image on a server only its address is known.
 
     Parameters
     ----------
-    path : Path
+    place : path
     *choices
         Such as the channel, of an image that has several.
     """
-    files = [(file.resolve(), file.stat()) for file in files_of(path)]
-    told = [f"{place} {stat.st_size} {stat.st_mtime_ns}" for place, stat in files]
-    return " ".join([*told, *map(str, choices)])
+    if is_url(place):
+        return " ".join(map(str, (place, *choices)))
+    path = Path(place)
+    top = archive_of(path) or path
+    files = sorted(top.rglob("*")) if top.is_dir() else files_of(top)
+    digest = hashlib.sha256(f"{path.resolve()} {choices}".encode())
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -314,12 +337,13 @@ def _check_suffix(path: Path) -> None:
 
 def _fingerprint(
     model: Model,
-    image: LazyImage,
+    placed: RegionOfImage,
     output: Output,
     settings: Settings,
     identity: str,
 ) -> str:
     """What has to be the same for a prediction to be continued."""
+    image = placed.image
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
@@ -329,6 +353,8 @@ def _fingerprint(
         "model": model.config.model_dump(mode="json"),
         "weights": digest.hexdigest(),
         "image": [identity, image.dims, list(image.array.shape), str(image.array.dtype)],
+        "region": [[axis, part.start, part.stop] for axis, part in placed.region.items()],
+        "origin": placed.origin,
         "sigma": output.sigma is not None,
         "output": [output.path.suffix, output.zarr.version],
         "dtype": settings.dtype,
@@ -371,13 +397,16 @@ def _planned(
     ]
 
 
-def _prepared(folder: Path, model: Model, frame: View, seen: View) -> NormalizedInput:
+def _prepared(
+    folder: Path, model: Model, frame: View, seen: View, wanted: Box | None
+) -> NormalizedInput:
     """The frame with its normalization, whose statistics are taken once."""
     note = folder / "normalization.json"
     multiple = tuple(model.config.network.multiple)
     if note.is_file():
-        return NormalizedInput(seen, FittedNormalization(**json.loads(note.read_text())), multiple)
-    prepared = model.prepare_frame(frame, seen)
+        fitted = FittedNormalization(**json.loads(note.read_text()))
+        return NormalizedInput(seen, fitted, multiple, wanted)
+    prepared = model.prepare_frame(frame, seen, wanted)
     with write_atomically(note) as temporary:
         temporary.write_text(json.dumps(asdict(prepared.normalization)))
     return prepared
@@ -405,16 +434,18 @@ class _Results:
         for path in self.output.paths:
             finished = self.partial / path.name
             if finished.suffix == ZARR_SUFFIX and self.output.zarr.pyramid:
-                from gvtzoo.images.ome_zarr import add_pyramid
+                from gvtzoo.images.ome_zarr_writer import add_pyramid
 
                 add_pyramid(finished, self.described)
             check_writable(path, self.output.overwrite)
             move_in_place(finished, path)
 
 
-def _describe(model: Model, image: LazyImage, output: Output) -> LazyImage:
+def _describe(model: Model, placed: RegionOfImage, output: Output) -> LazyImage:
     """What the output will look like."""
-    names, shape = model.output(image.dims, image.array.shape)
+    image = placed.image
+    names, whole_shape = model.output(image.dims, image.array.shape)
+    shape = placed.shape(names, whole_shape)
     suffix = output.path.suffix.lower()
     if suffix in (ZARR_SUFFIX, *TIFF_SUFFIXES):
         order = "tczyx" if suffix == ZARR_SUFFIX else "tzcyx"
@@ -434,6 +465,7 @@ def _describe(model: Model, image: LazyImage, output: Output) -> LazyImage:
         name=output.path.stem,
         pixel_size={axis: size for axis, size in image.pixel_size.items() if axis in names},
         channels=[],
+        origin={axis: at for axis, at in placed.origin.items() if axis in names},
     )
 
 
@@ -457,7 +489,7 @@ def _create(path: Path, described: LazyImage, version: Version | None, tile: Seq
     """A new file that has room for an output."""
     shape = described.array.shape
     if path.suffix.lower() == ZARR_SUFFIX:
-        from gvtzoo.images.ome_zarr import create_ome_zarr, suited_chunks
+        from gvtzoo.images.ome_zarr_writer import create_ome_zarr, suited_chunks
 
         chunks = suited_chunks(described.dims, shape, tile)
         create_ome_zarr(path, described, chunks=chunks, version=version)

@@ -22,6 +22,7 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import find_images, read_image
 from gvtzoo.images.npy import map_npz_member
+from gvtzoo.images.pair_lists import partners
 from gvtzoo.training.data.images import RAW, PairedImage, TrainingImage
 from gvtzoo.training.data.pairs import Pair, Split
 from gvtzoo.training.data.reading import pair_images, read_pair
@@ -136,8 +137,5 @@ def _test_images(folder: Path, recipe: Recipe) -> Iterator[PairedImage]:
 
 
 def _condition(sources: Path, targets: Path, recipe: Recipe) -> Iterator[PairedImage]:
-    for source in find_images(sources):
-        target = targets / source.name
-        if not target.is_file():
-            raise GvtzooError(f"{source} has no partner in {targets}")
+    for source, target in partners(sources, targets, both=False):
         yield read_pair(Pair(source, target), "test", recipe)

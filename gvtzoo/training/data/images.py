@@ -51,7 +51,7 @@ class TrainingImage(Protocol):
         """Source and target inside `box` (spatial slices), normalized, float32, (channel, …)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairedImage:
     """A source image and a target image from files."""
 
@@ -84,7 +84,7 @@ def target_box(box: Box, target: np.ndarray) -> Box:
     return box[len(box) - (target.ndim - 1) :]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoisyImage:
     """A clean image that gets fresh camera noise of one level whenever it is read.
 

@@ -1,16 +1,22 @@
-"""Which files a training reads: folders, CSV files, and a recipe's own lists."""
+"""Which files a training reads: folders, lists of pairs, and a recipe's own lists."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.resources import recipes_folder
-from gvtzoo.images.files import find_images
+from gvtzoo.images.pair_lists import (
+    Row,
+    Table,
+    distinct_names,
+    is_table,
+    partners,
+    read_table,
+    without_repeats,
+)
 
 if TYPE_CHECKING:
     from gvtzoo.recipes.recipe import DataConfig
@@ -18,19 +24,22 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-ALLEN_COLUMNS = ("path_czi", "channel_signal", "channel_target")
 # Conversions of an Allen CZI file that are taken in its place.
 CONVERTED = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Files of a source image and its target, which may be two channels of one file."""
+    """Files of a source image and its target, which may be two channels of one file.
+
+    `name` is the image's, where it is not that of the source's file.
+    """
 
     source: Path
     target: Path
     channel: int | str | None = None
     target_channel: int | str | None = None
+    name: str = ""
 
 
 def find_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]:
@@ -40,10 +49,10 @@ def find_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]
     ----------
     folder : path
         ``source/`` and ``target/`` with the same file names, optionally below ``train/``,
-        ``val/`` and ``test/``; or a CSV file with columns ``source``, ``target`` and optionally
-        ``split``, ``channel`` and ``target_channel``, or the Allen Institute's ``path_czi``,
-        ``channel_signal`` and ``channel_target``; or the folder that the lists of the recipe
-        (``data.files``) are about.
+        ``val/`` and ``test/``; or a table (`gvtzoo.images.pair_lists`) with columns ``source``,
+        ``target`` and optionally ``split``, ``channel`` and ``target_channel``, or the Allen
+        Institute's ``path_czi``, ``channel_signal`` and ``channel_target``; or the folder that the
+        lists of the recipe (``data.files``) are about.
     split : {"train", "val", "test"}
     data : DataConfig
 
@@ -52,18 +61,37 @@ def find_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]
     GvtzooError
         When files are missing or have no partner.
     """
-    folder = Path(folder)
-    if folder.suffix == ".csv":
-        return _pairs_of_csv(folder, folder.parent, split, data)
+    return _named(_find_pairs(Path(folder), split, data))
+
+
+def _named(pairs: list[Pair]) -> list[Pair]:
+    """The pairs with names of their own, where files of several folders are called the same."""
+    names = distinct_names([pair.source for pair in pairs])
+    return [
+        pair if name == pair.source.stem else replace(pair, name=name)
+        for name, pair in zip(names, pairs, strict=True)
+    ]
+
+
+def _find_pairs(folder: Path, split: Split, data: DataConfig) -> list[Pair]:
+    if is_table(folder):
+        return _pairs_of_table(read_table(folder), folder.parent, split, data)
     if not folder.is_dir():
         raise GvtzooError(f"no data folder at {folder}: it needs source/ and target/, or a CSV")
     divided = any((folder / name / "source").is_dir() for name in SPLITS)
+    own = divided or (folder / "source").is_dir()
     # A recipe's lists are about its own data set; users have other files.
-    if data.files is not None and (not divided or _has_listed(folder, data)):
+    if data.files is not None and (not own or _has_listed(folder, data)):
         return _pairs_of_list(folder, split, data)
     if divided:
         return _pairs_of_folder(folder / split, data)
     return _pairs_of_folder(folder, data) if split == "train" else []
+
+
+def has_own_pairs(folder: str | Path, data: DataConfig) -> bool:
+    """Whether a data folder or table is the user's, not the set that a recipe lists."""
+    folder = Path(folder)
+    return is_table(folder) or data.files is None or not _has_listed(folder, data)
 
 
 def _pairs_of_folder(root: Path, data: DataConfig) -> list[Pair]:
@@ -73,22 +101,15 @@ def _pairs_of_folder(root: Path, data: DataConfig) -> list[Pair]:
     for name in names:
         if not (root / name).is_dir():
             raise GvtzooError(f"{root} has no folder {name}/: put the {name} images there")
-    sources, targets = ({path.name: path for path in find_images(root / name)} for name in names)
-    lonely = sorted(set(sources) ^ set(targets))
-    if lonely:
-        where = data.target_folder if lonely[0] in sources else "source"
-        raise GvtzooError(
-            f"{root}: {lonely[0]} has no partner in {where}/ ({len(lonely)} such files)"
-        )
-    return [_pair(sources[name], targets[name], data) for name in sorted(sources)]
+    found = partners(*(root / name for name in names), both=True)
+    return [_pair(source, target, data) for source, target in found]
 
 
 def _has_listed(folder: Path, data: DataConfig) -> bool:
     """Whether the folder holds the first image of the recipe's lists."""
     for name in (data.files or {}).values():
-        with _list(folder, name).open(newline="", encoding="utf-8") as file:
-            row = next(csv.DictReader(file), {})
-        listed = row.get("source") or row.get("path_czi") or ""
+        rows = read_table(_list(folder, name)).rows
+        listed = (rows[0]["source"] or rows[0]["path_czi"]) if rows else ""
         return (folder / listed).is_file()
     return False
 
@@ -111,63 +132,42 @@ def _pairs_of_list(folder: Path, split: Split, data: DataConfig) -> list[Pair]:
     name = (data.files or {}).get(split)
     if name is None:
         return []
-    return _pairs_of_csv(_list(folder, name), folder, split, data)
+    return _pairs_of_table(read_table(_list(folder, name)), folder, split, data)
 
 
-def _pairs_of_csv(path: Path, folder: Path, split: Split, data: DataConfig) -> list[Pair]:
-    """Rows of a CSV file whose paths are relative to `folder`."""
-    if not path.is_file():
-        raise GvtzooError(f"there is no file {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = set(rows[0] if rows else ())
-    listed = [row for row in rows if (row.get("split") or split) == split]
-    if "split" not in columns and data.files is None and split != "train":
+def _pairs_of_table(table: Table, folder: Path, split: Split, data: DataConfig) -> list[Pair]:
+    """Rows of a table whose paths are relative to `folder`."""
+    if "split" not in table.columns and data.files is None and split != "train":
         return []
-    if "path_czi" in columns:
-        return [_allen_pair(row, folder, data) for row in listed]
-    missing = {"source", "target"} - columns
-    if missing:
-        raise GvtzooError(f"{path} lacks the column {min(missing)!r}: it needs source,target")
-    return [
+    listed = [row for row in table.rows if (row["split"].lower() or split) == split]
+    if "path_czi" in table.columns:
+        return [_allen_pair(table, row, folder, data) for row in listed]
+    table.require("source", "target")
+    pairs = [
         _pair(
-            _existing(folder / row["source"]),
-            _existing(folder / row["target"]),
+            table.file(row, "source", folder, CONVERTED),
+            table.file(row, "target", folder, CONVERTED),
             data,
-            row.get("channel"),
-            row.get("target_channel"),
+            row["channel"],
+            row["target_channel"],
         )
         for row in listed
     ]
+    return without_repeats(pairs, lambda pair: (pair.source, pair.target))
 
 
-def _allen_pair(row: Mapping[str, str], folder: Path, data: DataConfig) -> Pair:
-    path = _existing(folder / row["path_czi"])
-    return _pair(path, path, data, row.get("channel_signal"), row.get("channel_target"))
+def _allen_pair(table: Table, row: Row, folder: Path, data: DataConfig) -> Pair:
+    path = table.file(row, "path_czi", folder, CONVERTED)
+    return _pair(path, path, data, row["channel_signal"], row["channel_target"])
 
 
 def _pair(
-    source: Path,
-    target: Path,
-    data: DataConfig,
-    channel: str | None = None,
-    target_channel: str | None = None,
+    source: Path, target: Path, data: DataConfig, channel: str = "", target_channel: str = ""
 ) -> Pair:
     """Channels of the list where it names them, else the recipe's."""
-    return Pair(source, target, channel or data.channel, target_channel or data.target_channel)
-
-
-def _existing(path: Path) -> Path:
-    """The file, or its conversion to TIFF.
-
-    Raises
-    ------
-    GvtzooError
-    """
-    candidates = [path, *(path.with_name(path.stem + suffix) for suffix in CONVERTED)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise GvtzooError(
-        f"there is no file {path}: download the data, or name the folder that its paths start from"
+    return Pair(
+        source,
+        target,
+        data.channel if channel == "" else channel,
+        data.target_channel if target_channel == "" else target_channel,
     )

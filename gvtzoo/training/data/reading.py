@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,14 +12,19 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import MICROMETER
+from gvtzoo.images.calibration import MICROMETER, micrometers
 from gvtzoo.images.checks import check_image
-from gvtzoo.images.files import read_image
+from gvtzoo.images.files import open_image
 from gvtzoo.images.normalization import FittedNormalization, NormalizationConfig, TargetUnits
+from gvtzoo.images.ome_sets import files_of
 from gvtzoo.images.resampling import resample_in_plane
 from gvtzoo.metrics.units import fit_units
 from gvtzoo.training.data.images import Box, PairedImage
 from gvtzoo.training.data.pairs import Pair, Split
+
+log = logging.getLogger(__name__)
+
+SAME = 0.01  # relative; smaller differences of voxel sizes are rounding in the files
 
 if TYPE_CHECKING:
     from gvtzoo.recipes.recipe import DataConfig, Recipe, Region
@@ -32,15 +39,26 @@ def read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:
         When a file cannot be read or learned from, or the two do not fit each other.
     """
     network = recipe.network
-    source = _read(pair.source, pair.channel, network.input_channels)
-    target = _read(pair.target, pair.target_channel, network.output_channels)
-    files = (pair.source, pair.target) if pair.target != pair.source else (pair.source,)
-    return pair_images(pair.source.stem, source, target, split, recipe, files)
+    planes = recipe.data.planes_as_channels
+    with _called("source"):
+        source = _read(pair.source, pair.channel, network.input_channels, planes)
+    try:
+        target = _read(pair.target, pair.target_channel, network.output_channels, False)
+    except GvtzooError as error:
+        advice = str(error).replace("--channel", "--target-channel")
+        raise GvtzooError(f"target {advice}") from error
+    files = dict.fromkeys(file for image in (pair.source, pair.target) for file in files_of(image))
+    name = pair.name or pair.source.stem
+    return pair_images(name, source, target, split, recipe, tuple(files))
 
 
-def _read(path: Path, channel: int | str | None, channels: int) -> xr.DataArray:
+def _read(path: Path, channel: int | str | None, channels: int, planes: bool) -> xr.DataArray:
     """One channel of a file, or all of them for a network that takes several."""
-    return read_image(path, channel=channel, keep_channels=channels > 1 and channel is None)
+    several = channels > 1 and channel is None
+    image = open_image(path, channel=channel, keep_channels=several)
+    if several and planes and {"c", "z"} <= set(image.dims):
+        image = open_image(path)  # the planes are the network's channels: one of the file's, then
+    return image.load()
 
 
 def pair_images(
@@ -70,11 +88,15 @@ def pair_images(
         When an image cannot be learned from, or the two do not fit each other.
     """
     data, network = recipe.data, recipe.network
-    named_source = with_axes(
-        source, network.input_channels, network.dimensions, data.planes_as_channels
-    )
-    named_target = with_axes(target, network.output_channels, network.output_dimensions)
-    inputs, outputs = (resampled(image, data) for image in (named_source, named_target))
+    with _called("source"):
+        named_source = with_axes(
+            source, network.input_channels, network.dimensions, data.planes_as_channels
+        )
+        inputs = resampled(named_source, data)
+    with _called("target"):
+        named_target = with_axes(target, network.output_channels, network.output_dimensions)
+        outputs = resampled(named_target, data)
+    check_voxel_sizes(name, source, target)
     spatial = inputs.shape[1:]
     if outputs.shape[1:] != spatial[len(spatial) - (outputs.ndim - 1) :]:
         raise GvtzooError(f"{name}: source {spatial} and target {outputs.shape[1:]} differ in size")
@@ -95,6 +117,40 @@ def pair_images(
     )
 
 
+@contextmanager
+def _called(role: str) -> Iterator[None]:
+    """Say of which of the two images a message is."""
+    try:
+        yield
+    except GvtzooError as error:
+        raise GvtzooError(f"{role} {error}") from error
+
+
+def check_voxel_sizes(name: str, source: xr.DataArray, target: xr.DataArray) -> None:
+    """Warn of a source and a target that say that their voxels are not of the same size."""
+    first, second = (_sizes(image) for image in (source, target))
+    for axis in sorted(first.keys() & second.keys()):
+        if abs(first[axis] / second[axis] - 1) > SAME:
+            log.warning(
+                "%s: along %s the source's voxels measure %.4g µm and the target's %.4g µm: they "
+                "are taken for the same places, voxel by voxel; is the target another image?",
+                name,
+                axis,
+                first[axis],
+                second[axis],
+            )
+            return
+
+
+def _sizes(image: xr.DataArray) -> dict[str, float]:
+    """Voxel sizes along z, y and x in µm, as far as they are known."""
+    factor = micrometers(image.attrs.get("unit"))
+    if factor is None:
+        return {}
+    known = image.attrs.get("pixel_size") or {}
+    return {axis: size * factor for axis, size in known.items() if axis in "zyx"}
+
+
 def calibration(image: xr.DataArray, data: DataConfig) -> dict[str, Any]:
     """Pixel size and unit, as the network sees the image."""
     known = {key: image.attrs.get(key) for key in ("pixel_size", "unit")}
@@ -108,6 +164,8 @@ def as_channels(
     image: xr.DataArray, channels: int, dimensions: int, *, data: DataConfig
 ) -> np.ndarray:
     """An image as (channel, (z,) y, x) with the recipe's pixel size.
+
+    `role`, such as "source ", stands before its name in messages.
 
     Raises
     ------

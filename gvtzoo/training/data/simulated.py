@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gvtzoo.images.files import find_images, read_image
+from gvtzoo.images.ome_sets import files_of
 from gvtzoo.training.data.camera import relative_intensity
 from gvtzoo.training.data.images import RAW, NoisyImage
 from gvtzoo.training.data.pairs import SPLITS, Split
@@ -71,7 +72,8 @@ def _clean_images(folder: Path, recipe: Recipe) -> Iterator[CleanImage]:
     for path in find_images(folder):
         image = read_image(path, channel=data.channel)
         intensity = relative_intensity(as_channels(image, 1, dimensions, data=data))
-        yield path.stem, calibration(image, data), intensity, intensity, (path,)
+        files = tuple(files_of(path))
+        yield path.stem, calibration(image, data), intensity, intensity, files
 
 
 def _surface_image(folder: Path, surface: Surface, recipe: Recipe) -> CleanImage:

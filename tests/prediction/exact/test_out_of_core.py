@@ -21,7 +21,8 @@ from gvtzoo.demo import demo_images
 from gvtzoo.hub.load import load
 from gvtzoo.images.files import open_image, read_image, write_image
 from gvtzoo.images.lazy import LazyImage
-from gvtzoo.images.ome_zarr import ZarrOptions, version_of
+from gvtzoo.images.ome_zarr import written_version
+from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.networks import PRESETS
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.importing import reference_normalization
@@ -115,7 +116,7 @@ def test_versions_and_pyramids(tmp_path, model, stack, expected, version):
     write_image(tmp_path / "a.zarr", wide)
     options = ZarrOptions(version, pyramid=True)
     predict(model, tmp_path / "a.zarr", Output(tmp_path / "b.zarr", zarr=options))
-    assert version_of(tmp_path / "b.zarr") == version
+    assert written_version(tmp_path / "b.zarr") == version
     assert ZarrOptions().suited_to(tmp_path / "b.zarr").version == version
     group = zarr.open_group(tmp_path / "b.zarr", mode="r")
     assert group["1"].shape[1:] == (31, 135)
@@ -286,6 +287,23 @@ def test_the_command_reads_and_writes_zarr(tmp_path, stack, expected):
         command = ["predict", MODEL, str(tmp_path / "a.zarr"), "-o", str(target), "--uncertainty"]
         result = CliRunner().invoke(app, [*command, "--device", "cpu", *more])
         assert result.exit_code == 0, result.output
-        assert version_of(target) == "0.4"
+        assert written_version(target) == "0.4"
         assert_close(read_image(target), expected[0])
         assert_close(read_image(tmp_path / f"{name}_sigma.zarr"), expected[1])
+
+
+@pytest.mark.parametrize("kind", ["changed", "new", "gone"])
+def test_an_image_whose_chunks_change_is_another_one(tmp_path, stack, kind):
+    """Its folder stays as it is."""
+    path = tmp_path / "a.zarr"
+    write_image(path, stack)
+    before = identity_of(path)
+    assert identity_of(path) == before
+    chunk = next(file for file in sorted((path / "0" / "c").rglob("*")) if file.is_file())
+    if kind == "changed":
+        os.utime(chunk, ns=(1, 1))
+    elif kind == "new":
+        chunk.with_name("another").write_bytes(b"")
+    else:
+        chunk.unlink()
+    assert identity_of(path) != before

@@ -1,0 +1,1 @@
+"""The napari plugin; what needs no window is in files of its own (`layers`, `work`, `choices`)."""
