@@ -100,7 +100,7 @@ def more_configs(draw) -> NetworkConfig:
         ("down", config.downsampling),
         ("up", config.upsampling),
     ):
-        if "gvto_v2" not in names:
+        if not any(name.startswith("gvto_v2") for name in names):
             ratio = {"key_ratio": draw(st.sampled_from([1, 2]))}
             changed = getattr(attention, place).model_copy(update=ratio)
             attention = attention.model_copy(update={place: changed})
@@ -108,7 +108,8 @@ def more_configs(draw) -> NetworkConfig:
         {
             **config.model_dump(),
             "attention": attention.model_dump(),
-            "add_input": config.output_channels == config.input_channels and draw(st.booleans()),
+            "add_input": config.add_input
+            or (config.output_channels == config.input_channels and draw(st.booleans())),
             "output_kernel_size": draw(st.sampled_from([1, 3, 5])),
         }
     )
