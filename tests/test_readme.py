@@ -92,7 +92,7 @@ def in_this_process(arguments: list[str]) -> tuple[int, str, str]:
 
 def test_other_commands_are_how_ci_runs_them():
     others = [command for command in commands() if command[0] != "gvtzoo"]
-    assert others == [["pip", "install", ".[test]"], ["pytest"]]
+    assert others == [["pip", "install", ".[test]"], ["pytest", "-n", "auto"]]
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=["predict"])
