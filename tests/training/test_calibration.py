@@ -27,6 +27,8 @@ NETWORK = NetworkConfig(dimensions=2, depth=1, encoder_blocks=(1,), downsampling
 class TooSure(nn.Module):
     """Predicts its input, with a σ of a third of the first column's values."""
 
+    multiple = (1, 1)
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
