@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.networks import ProjectionGVTNet
 from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.packages.code import architecture_digest, code_of, is_own_architecture, strangers_code
 from gvtzoo.packages.exports import architecture_source
 from gvtzoo.packages.reader import open_files
 
 ZOO = Path(__file__).parents[2] / "zoo"
-NETWORKS = [None, *(config().network_class() for config in BASELINES.values())]
+NETWORKS = [None, ProjectionGVTNet, *(config().network_class() for config in BASELINES.values())]
 
 
 def test_the_architectures_that_are_written_now_are_known():
