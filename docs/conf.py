@@ -26,7 +26,14 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_generated", "_templates", ".jupyter_cache", "jupyter_execute"]
+exclude_patterns = [
+    "_build",
+    "notes",
+    "_generated",
+    "_templates",
+    ".jupyter_cache",
+    "jupyter_execute",
+]
 # autosummary writes its pages with the first suffix
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]

@@ -35,7 +35,8 @@ from gvtzoo.recipes.metadata import default_metadata
 
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=8_000_000)
-TOLERANCE = 1e-5  # of the output's range
+# Of the range; σ varies less than what it is computed from, and graphs of other sizes round otherwise.
+TOLERANCE = 2.5e-5
 
 
 @pytest.fixture(scope="module")
