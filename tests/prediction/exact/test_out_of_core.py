@@ -35,7 +35,7 @@ from gvtzoo.recipes.metadata import default_metadata
 
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=8_000_000)
-# Of the range; σ varies less than what it is computed from, and graphs of other sizes round otherwise.
+# Of the range. Graphs of other sizes round otherwise, and σ varies less than what makes it.
 TOLERANCE = 2.5e-5
 
 
