@@ -49,11 +49,11 @@ from gvtzoo.packages.run_folder import (
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
 from gvtzoo.training.data.checks import check_images
+from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import NoisyImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.pairs import has_own_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
-from gvtzoo.training.held_out import hold_out
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import check_same_images, continue_run
 from gvtzoo.training.run_folder import describe_run, write_json
