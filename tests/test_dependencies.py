@@ -14,7 +14,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Whose optional imports are of their extra, which is not installed everywhere.
-OPTIONAL = {"bioio", "bioio_base", "cloudpickle", "dask", "distributed"}
+OPTIONAL = {
+    *("bioio", "bioio_base", "botocore", "cloudpickle", "dask", "distributed"),
+    *("napari", "qtpy", "s3fs"),
+}
 # Modules of a namespace that several distributions share.
 SHARED = {"bioimageio": {"bioimageio-core", "bioimageio-spec"}}
 
