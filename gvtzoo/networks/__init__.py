@@ -3,6 +3,7 @@
 Imports `gvtzoo.core` only; everything from images up may import it.
 """
 
+from gvtzoo.networks import gvtnet, projection
 from gvtzoo.networks.baselines import Baseline, CAREProjection
 from gvtzoo.networks.blocks import DownSamplingResidualBlock, ResidualBlock
 from gvtzoo.networks.config import (
@@ -14,7 +15,6 @@ from gvtzoo.networks.config import (
     AttentionConfigs,
     NetworkConfig,
 )
-from gvtzoo.networks.gvtnet import GVTNet
 from gvtzoo.networks.operators import (
     GVTO,
     DownSamplingGVTO,
@@ -22,9 +22,10 @@ from gvtzoo.networks.operators import (
     SizePreservingGVTO,
     UpSamplingGVTO,
 )
-from gvtzoo.networks.projection import ProjectionGVTNet, ProjectionNet
+from gvtzoo.networks.pretrained import GVTNet, ProjectionGVTNet
+from gvtzoo.networks.projection import ProjectionNet
 
-Network = GVTNet | ProjectionGVTNet | Baseline | CAREProjection
+Network = gvtnet.GVTNet | projection.ProjectionGVTNet | Baseline | CAREProjection
 """Whatever recipes train and packages carry."""
 
 __all__ = [

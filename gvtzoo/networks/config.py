@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
-    from gvtzoo.networks.gvtnet import GVTNet
-    from gvtzoo.networks.projection import ProjectionGVTNet
+    from gvtzoo.networks.pretrained import GVTNet, ProjectionGVTNet
 
 DownSampling = Literal["convolution", "residual", "gvto_v1", "gvto_v2"]
 UpSampling = Literal[
@@ -229,10 +228,10 @@ class NetworkConfig(BaseModel):
     def network_class(self) -> type[GVTNet] | type[ProjectionGVTNet]:
         """The network's class."""
         if self.architecture == "projection":
-            from gvtzoo.networks.projection import ProjectionGVTNet
+            from gvtzoo.networks.pretrained import ProjectionGVTNet
 
             return ProjectionGVTNet
-        from gvtzoo.networks.gvtnet import GVTNet
+        from gvtzoo.networks.pretrained import GVTNet
 
         return GVTNet
 

@@ -159,7 +159,7 @@ def architecture_source(network_class: type[nn.Module] | None = None) -> str:
 def _architecture(network_class: type[nn.Module] | None) -> tuple[str, tuple[str, ...]]:
     """What the architecture is called, and the modules that it is made of."""
     own = "" if network_class is None else network_class.__module__.partition("networks.")[2]
-    if network_class is None or own in GVTNET_MODULES:
+    if network_class is None or own in (*GVTNET_MODULES, "pretrained"):
         return "GVTNet", (*GVTNET_MODULES, "any_size")
     return network_class.__name__, (*BASELINE_MODULES, own, "any_size")
 

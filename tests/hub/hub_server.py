@@ -470,7 +470,7 @@ def card_problems(card: str) -> list[str]:
         return ["there is no metadata"]
     data = yaml.safe_load(match[1])
     problems = []
-    if data.get("license") not in LICENSES:
+    if data.get("license", "other") not in LICENSES:
         problems.append(f'"license" must be one of {LICENSES}')
     if data.get("license") == "other" and not data.get("license_name"):
         problems.append('"license_name" is needed')

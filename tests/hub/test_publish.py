@@ -219,3 +219,25 @@ def test_a_card_that_the_hub_does_not_accept(hub, publication):
     with pytest.raises(GvtzooError, match='"license" must be one of') as caught:
         upload(replace(publication, files=files))
     assert "\n" not in str(caught.value)
+
+
+AS_USERS_OF_THE_HUB = """
+from gvtzoo.networks import GVTNet
+
+network = GVTNet.from_pretrained("alice/tiny", revision="1.0.0")
+network.push_to_hub("alice/network")
+again = GVTNet.from_pretrained("alice/network")
+assert all(map(lambda a, b: (a == b).all(), network.parameters(), again.parameters()))
+print("equal", len(list(again.parameters())))
+"""
+
+
+def test_its_network_alone(published, elsewhere):
+    done = elsewhere("-c", AS_USERS_OF_THE_HUB, HF_TOKEN="hf_alice")
+    assert "equal" in done.stdout, done.stderr
+    assert (
+        "config.json"
+        in published.repositories["alice/network"].commits[
+            published.repositories["alice/network"].resolve("main")
+        ]
+    )
