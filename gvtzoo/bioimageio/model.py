@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,13 @@ class BioimageioModel:
         self._outputs = self._usable_outputs()
         self._adapters: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        axes, output_axes = ("".join(axes).upper() for axes in (self.axes, self.output_axes))
+        return (
+            f"<{type(self).__name__} {self.name}: made by another program, {axes} → {output_axes}, "
+            f"its own normalization, {self.weights} weights>"
+        )
+
     def _usable_outputs(self) -> list[_Output]:
         """The outputs that are images; what is left out is said."""
         found, problems = [], []
@@ -129,7 +137,7 @@ class BioimageioModel:
 
     def predict(
         self,
-        image: np.ndarray | xr.DataArray,
+        image: str | Path | np.ndarray | xr.DataArray,
         axes: str | None = None,
         *,
         uncertainty: bool = False,
@@ -140,8 +148,8 @@ class BioimageioModel:
 
         Parameters
         ----------
-        image : ndarray or DataArray
-            Axes t, p and z that the network does not have are looped over.
+        image : ndarray, DataArray, str or path
+            In memory, or a file. Axes t, p and z that the network does not have are looped over.
         axes : str, optional
             Names of an array's axes, such as ``"TZYX"``; without it, an array that has as many
             axes as the network's input is taken to have the same.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.options import Device, Overwrite, next_step, progress_bar
+from gvtzoo.cli.options import Device, Overwrite, next_step, progress_bar, shown
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +26,7 @@ def demo(
     from gvtzoo.demo import WHAT, run_demo
 
     with progress_bar("denoising") as report:
-        shown = None if report is None else lambda done, total: report(done, total, "")
-        result = run_demo(output, device=device, overwrite=overwrite, progress=shown)
+        result = run_demo(output, device=device, overwrite=overwrite, progress=shown(report))
     typer.echo(WHAT)
     for name, numbers in result.metrics.items():
         line = "  ".join(f"{key} {value:.4f}" for key, value in numbers.items())

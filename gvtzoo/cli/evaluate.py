@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -93,65 +93,38 @@ def evaluate(
     The report's folder holds index.html, tables, and the predictions, which are not made again as
     long as model, image and settings are the same.
     """
-    from gvtzoo.evaluation import folder as report_folder
-    from gvtzoo.evaluation.measure import Options
-    from gvtzoo.evaluation.pairs import find_pairs, write_recipe_pairs
-    from gvtzoo.evaluation.predictions import (
-        Candidate,
-        IdentityBaseline,
-        check_names,
-        open_candidate,
-    )
-    from gvtzoo.evaluation.run import evaluate as run_evaluation
-    from gvtzoo.recipes.recipe import load_recipe
-    from gvtzoo.report.page import write_result
+    from gvtzoo.api.evaluate import check_choices
+    from gvtzoo.api.evaluate import evaluate as run_evaluation
+    from gvtzoo.evaluation.folder import PREDICTIONS
+    from gvtzoo.report.page import PAGE
 
-    if (data is None) == (not noisy):
-        raise typer.BadParameter("name either pairs with --data, or noisy images with --noisy")
-    if noisy and (recipe is not None or conditions is not None or resolution or segmentation):
-        raise typer.BadParameter(
-            "--recipe, --conditions, --resolution and --segmentation need a truth: leave them out"
-        )
-    if recipe is not None and conditions is not None:
-        raise typer.BadParameter("a recipe has its own conditions: leave out --conditions")
-    settings = prediction_settings(tiling, memory, device)
     chosen = [name.strip() for name in (conditions or "").split(",") if name.strip()]
-    pairs = [] if recipe is not None or data is None else find_pairs(data, conditions=chosen)
-    kept = output / report_folder.PREDICTIONS
-    candidates: list[Candidate] = [
-        open_candidate(text, kept, settings, trust=trust) for text in models
-    ]
-    if with_input:
-        candidates.append(IdentityBaseline())
-    check_names([candidate.name for candidate in candidates])
-    loaded = None if recipe is None else load_recipe(recipe)
-    identity: dict[str, Any] = {
-        "models": {candidate.name: candidate.identity for candidate in candidates},
-        "data": str(data.resolve()) if data else [str(path.resolve()) for path in noisy or ()],
-        "conditions": chosen,
-        "recipe": recipe,
-        "resolution": resolution,
-        "segmentation": segmentation,
-    }
-    report_folder.claim(output, identity, overwrite=overwrite)
-    if noisy:
-        from gvtzoo.evaluation.without_truth import BestGaussian, write_noisy_pairs
-
-        pairs = write_noisy_pairs(noisy, output / report_folder.IMAGES)
-        candidates.append(BestGaussian(pairs, kept / "best_gaussian"))
-    elif loaded is not None and data is not None:
-        pairs = write_recipe_pairs(loaded, data, output / report_folder.IMAGES)
-    with interruptible(lambda: predictions_kept(kept)), progress_bar("evaluating") as shown:
+    settings = prediction_settings(tiling, memory, device)
+    try:
+        check_choices(data, noisy or (), chosen, recipe, needs_truth=resolution or segmentation)
+    except GvtzooError as error:
+        raise typer.BadParameter(str(error)) from error
+    with (
+        interruptible(lambda: predictions_kept(output / PREDICTIONS)),
+        progress_bar("evaluating") as report,
+    ):
         evaluation = run_evaluation(
-            candidates,
-            pairs,
+            models,
+            data,
             output,
-            Options(resolution, segmentation, truth=not noisy),
-            data=_described(data, noisy, recipe),
+            noisy=noisy or (),
+            conditions=chosen,
+            recipe=recipe,
+            resolution=resolution,
+            segmentation=segmentation,
+            with_input=with_input,
+            trust=trust,
+            overwrite=overwrite,
             command=command_line(),
-            progress=shown,
+            progress=report,
+            **vars(settings),
         )
-    report = write_result(output, evaluation)
+    page = output / PAGE
     if as_json:
         typer.echo(evaluation.model_dump_json(indent=1))
         return
@@ -162,18 +135,8 @@ def evaluate(
     for row in evaluation.comparisons:
         if row.metric in SHOWN and not row.structure:
             typer.echo(in_words(row))
-    typer.echo(f"report: {report}", err=True)
-    next_step(f"open {report}")
-
-
-def _described(data: Path | None, noisy: list[Path] | None, recipe: str | None) -> str:
-    if noisy:
-        names = ", ".join(path.name for path in noisy)
-        return (
-            f"{names}, without truth: each recording against another one, whose noise is "
-            "independent; r is below 1 for the best prediction, too"
-        )
-    return str(data) if recipe is None else f"{data}, test images of {recipe}"
+    typer.echo(f"report: {page}", err=True)
+    next_step(f"open {page}")
 
 
 def predictions_kept(folder: Path) -> str:

@@ -38,29 +38,23 @@ def download(
     The paper's published models come from the authors' repository, under its licence, and become
     packages here.
     """
-    from gvtzoo.hub.fetch import obtain
-    from gvtzoo.hub.registry import absent_entry, find_model
+    from gvtzoo.hub.download import download as download_model
 
     if download_all == (model is not None):
         raise typer.BadParameter("name a model, or give --all")
     if model is None:
         _download_all(yes)
         return
-    if client:
-        from gvtzoo.hub.client import client_package
-
-        typer.echo(str(client_package(model, overwrite=True)))
-        return
-    absent = absent_entry(model)
-    path = find_model(model) if absent is None else obtain(absent, assume_yes=yes)
-    typer.echo(str(path))
-    next_step(f"gvtzoo predict {model} IMAGE -o OUT.tif")
+    typer.echo(str(download_model(model, client=client, assume_yes=yes)))
+    if not client:
+        next_step(f"gvtzoo predict {model} IMAGE -o OUT.tif")
 
 
 def _download_all(yes: bool) -> None:
     """Every published model that is not here; one that fails does not stop the others."""
     from gvtzoo.hub.agreement import agree
-    from gvtzoo.hub.fetch import missing, obtain, total_announcement
+    from gvtzoo.hub.download import download as download_model
+    from gvtzoo.hub.fetch import missing, total_announcement
     from gvtzoo.hub.published import published_models
 
     absent = missing(list(published_models().values()))
@@ -70,7 +64,7 @@ def _download_all(yes: bool) -> None:
     failed = 0
     for entry in absent:
         try:
-            typer.echo(str(obtain(entry, assume_yes=True)))
+            typer.echo(str(download_model(entry.id, assume_yes=True)))
         except (GvtzooError, OSError) as error:
             failed += 1
             typer.echo(f"gvtzoo: {error}", err=True)
@@ -90,13 +84,14 @@ def publish(
     ] = False,
 ) -> None:
     """Check a package and publish it on Hugging Face, where anyone loads it by ORG/NAME."""
-    from gvtzoo.hub.publish import prepare, upload
+    from gvtzoo.hub.publish import prepare
+    from gvtzoo.hub.publish import publish as publish_package
 
-    publication = prepare(package, repository)
     if not dry_run:
         with interruptible(lambda: "the same command completes what was uploaded"):
-            typer.echo(upload(publication, private=private))
+            typer.echo(publish_package(package, repository, private=private))
         return
+    publication = prepare(package, repository)
     typer.echo(publication.address)
     for name, content in publication.files.items():
         typer.echo(f"{len(content):>12,}  {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ __all__ = [
     "download_bar",
     "next_step",
     "progress_bar",
+    "shown",
 ]
 
 ModelName = Annotated[
@@ -51,6 +53,11 @@ TargetChannel = Annotated[
     typer.Option("--target-channel", help="Channel of the targets to take, by number or name."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def shown(report: Report | None) -> Callable[[float, float], None] | None:
+    """A bar's report as the library calls it: ``progress(done, all)``."""
+    return None if report is None else lambda done, total: report(done, total, "")
 
 
 def next_step(text: str) -> None:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, Report, Trust, next_step, progress_bar
+from gvtzoo.cli.options import ModelName, Overwrite, Trust, next_step, progress_bar, shown
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from gvtzoo.images.lazy import LazyImage
     from gvtzoo.packages.config import ClientLoss
-    from gvtzoo.prediction.model import Model
-    from gvtzoo.recipes.metadata import MetricRow
 
-DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
 Axes = Annotated[
     str | None, typer.Option(help="Axes of the images, such as ZYX, where files do not tell.")
 ]
@@ -107,17 +100,17 @@ def package(
         images = [*attention_from, *(more or [])]
         _package_with_attention(model, images, output, tile, sigma, axes, overwrite)
         return
-    if sigma or not _is_run(model):
-        from gvtzoo.hub.registry import find_model
-        from gvtzoo.packages.client_package import repackage
+    from gvtzoo.api.package import is_run_folder
+    from gvtzoo.api.package import package as make_package
 
-        typer.echo(str(repackage(find_model(model), output, sigma=sigma, overwrite=overwrite)))
+    if sigma or not is_run_folder(model):
+        typer.echo(str(make_package(model, output, sigma=sigma, overwrite=overwrite)))
         return
     run = Path(model)
     from gvtzoo.cli import identity
     from gvtzoo.packages.identity import Identity
     from gvtzoo.packages.run_folder import read_run_config
-    from gvtzoo.training.run import check_complete, package_run, run_metadata
+    from gvtzoo.training.run import check_complete, run_metadata
 
     check_complete(run)
     given = identity.with_defaults(
@@ -137,35 +130,15 @@ def package(
         )
     )
     given = identity.ask(given, run_metadata(run, output.stem, given))
-    metadata = run_metadata(run, output.stem, given)
-    rows = None if metrics is None else _metric_rows(run, metrics)
-    made = package_run(run, output, overwrite=overwrite, metadata=metadata, metrics=rows)
-    missing = [identity.WANTED[key] for key in identity.lacking(metadata)]
-    if rows is None and not read_run_config(run).metrics:
+    made = make_package(run, output, metrics=metrics, overwrite=overwrite, **vars(given))
+    lacking = identity.lacking(run_metadata(run, output.stem, given))
+    missing = [identity.WANTED[key] for key in lacking]
+    if metrics is None and not read_run_config(run).metrics:
         missing.append("--metrics")
     if missing:
         typer.echo(f"gvtzoo: to publish {made}, package it with {', '.join(missing)}", err=True)
     typer.echo(str(made))
     next_step(f"gvtzoo test {made}; gvtzoo predict {made} IMAGE -o OUT.tif")
-
-
-def _metric_rows(run: Path, report: Path) -> list[MetricRow]:
-    """What an evaluation found of a run."""
-    from gvtzoo.core.files import sha256_of
-    from gvtzoo.evaluation.folder import read_result
-    from gvtzoo.evaluation.rows import metric_rows
-    from gvtzoo.packages.run_folder import RECIPE, WEIGHTS
-    from gvtzoo.recipes.metadata import ORIGINS
-    from gvtzoo.recipes.recipe import load_recipe
-
-    title = ORIGINS[load_recipe(run / RECIPE).network.architecture].title
-    return metric_rows(read_result(report), sha256_of(run / WEIGHTS), title)
-
-
-def _is_run(name: str) -> bool:
-    """Whether a folder is a run, complete or not, and no package."""
-    folder = Path(name)
-    return folder.is_dir() and not any((folder / file).exists() for file in DESCRIPTIONS)
 
 
 def _package_with_attention(
@@ -177,31 +150,23 @@ def _package_with_attention(
     axes: str | None,
     overwrite: bool,
 ) -> None:
-    from gvtzoo.hub.load import load_own
+    from gvtzoo.api.package import package as make_package
     from gvtzoo.images.files import find_images
-    from gvtzoo.packages.client_package import check_output, with_options
-    from gvtzoo.packages.writer import write_package
-    from gvtzoo.prediction.fix_attention import fix_attention
 
-    check_output(output, overwrite)
-    model = load_own(name)
-    files = [file for path in images for file in find_images(path)]
-    opened = [_opened(file, axes) for file in files]
     with progress_bar("looking at the images") as report:
-        fixed = fix_attention(model, opened, progress=_shown(report))
-    config = with_options(fixed.config, _tile_of(tile), sigma)
-    example = _first_frame(model, opened[0])
-    made = write_package(
-        output, network=fixed.network, config=config, example=example, overwrite=overwrite
-    )
+        made = make_package(
+            name,
+            output,
+            attention_from=images,
+            tile=_tile_of(tile),
+            sigma=sigma,
+            axes=axes,
+            overwrite=overwrite,
+            progress=shown(report),
+        )
     typer.echo(str(made))
-    typer.echo(
-        f"gvtzoo: what programs lose with it: gvtzoo test {made} --image {files[0]}", err=True
-    )
-
-
-def _shown(report: Report | None) -> Callable[[float, float], None] | None:
-    return None if report is None else lambda done, of: report(done, of, "")
+    image = find_images(images[0])[0]
+    typer.echo(f"gvtzoo: what programs lose with it: gvtzoo test {made} --image {image}", err=True)
 
 
 def _tile_of(text: str | None) -> tuple[int, ...] | None:
@@ -211,21 +176,6 @@ def _tile_of(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.replace("x", ",").split(","))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no size of tiles: such as 32,128,128") from error
-
-
-def _opened(path: Path, axes: str | None) -> LazyImage:
-    from dataclasses import replace
-
-    from gvtzoo.images.files import open_image
-
-    image = open_image(path, axes=axes)
-    return replace(image, name=path.name)
-
-
-def _first_frame(model: Model, image: LazyImage) -> np.ndarray:
-    """The first time and position, (channel, (z,) y, x), as the network gets it, raw."""
-    suited = model.suit(image)
-    return model.frames(suited.array, suited.dims)[0].load()
 
 
 def import_tf(
@@ -367,6 +317,7 @@ def test(
 
 def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> None:
     """The table of losses on standard output, and in the package where it is a file of the user."""
+    from gvtzoo.api.package import first_frame, open_named
     from gvtzoo.hub.load import load_own
     from gvtzoo.hub.registry import local_models
     from gvtzoo.packages.checks import measure_clients, whole_in_units_of
@@ -374,7 +325,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
     from gvtzoo.packages.tiling_hint import with_clients
 
     package = open_package(path)
-    frame = _first_frame(load_own(path), _opened(image, axes))[None]
+    frame = first_frame(load_own(path), open_named(image, axes))[None]
     fixed = package.config.fixed
     original = None if fixed is None else local_models().get(fixed.model)
     whole = None
@@ -387,7 +338,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
             err=True,
         )
     with progress_bar("measuring") as report:
-        rows = measure_clients(package, frame, image.name, whole, _shown(report))
+        rows = measure_clients(package, frame, image.name, whole, shown(report))
     for row in rows:
         typer.echo("\t".join(_loss_cells(row)))
     if write and path.is_file():

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gvtzoo.cli.interrupt import interruptible
-from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, next_step, progress_bar
+from gvtzoo.cli.options import (
+    Device,
+    ModelName,
+    Overwrite,
+    Trust,
+    next_step,
+    progress_bar,
+    shown,
+)
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.progress import numbered
 
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
     from dask.distributed import Client
 
     from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.ome_zarr_writer import ZarrOptions
     from gvtzoo.images.zarr_stores import Place
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
@@ -162,10 +168,9 @@ def predict(
     An image that does not fit the memory is predicted tile by tile, with the same result; when that
     is interrupted, the same command continues it.
     """
+    from gvtzoo.api.predict import predict as predict_image
     from gvtzoo.hub.load import load
     from gvtzoo.images.ome_zarr_writer import ZarrOptions
-    from gvtzoo.prediction.memory import within_memory
-    from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
     try:
@@ -188,8 +193,7 @@ def predict(
     _check_foreign(
         loaded, settings, uncertainty, several=scheduler is not None or workers is not None
     )
-    done, exact = 0, isinstance(loaded, Model) and loaded.config.exact
-    failures = 0
+    done = failures = 0
     with (
         interruptible(lambda: _kept(jobs, done)),
         _cluster(scheduler, workers, settings) as client,
@@ -203,9 +207,9 @@ def predict(
                     continue
                 with (
                     numbered(done + failures + 1, len(jobs)),
-                    within_memory(settings, exact=exact),
+                    progress_bar(target.name) as report,
                 ):
-                    written = predict_file(
+                    written = predict_image(
                         loaded,
                         source,
                         target,
@@ -216,10 +220,11 @@ def predict(
                         series=series,
                         level=level,
                         uncertainty=uncertainty,
-                        settings=settings,
                         zarr=zarr,
                         overwrite=overwrite,
                         client=client,
+                        progress=shown(report),
+                        **vars(settings),
                     )
                 done += 1
                 for path in written:
@@ -351,99 +356,3 @@ def plan(images: list[str], output: Path) -> list[tuple[Place, Path]]:
     if twice:
         raise GvtzooError(f"two of the images would be written to {twice[0]}: use two folders")
     return list(zip(sources, targets, strict=True))
-
-
-def predict_file(
-    model: Model | BioimageioModel,
-    source: Place,
-    target: Path,
-    *,
-    axes: str | None,
-    channel: str | None,
-    uncertainty: bool,
-    settings: Settings,
-    zarr: ZarrOptions,
-    overwrite: bool,
-    client: Client | None,
-    series: str | None = None,
-    level: int | None = None,
-    region: str | None = None,
-    attention: Literal["image", "region"] = "image",
-) -> list[Path]:
-    """Predict one file into another, and beside it σ and further outputs of the model.
-
-    Returns
-    -------
-    list of Path
-        The files of the outputs; not that of σ.
-    """
-    from gvtzoo.bioimageio.model import BioimageioModel
-    from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
-    from gvtzoo.images.zarr_stores import is_url
-    from gvtzoo.prediction.axes import tell_axes
-    from gvtzoo.prediction.exact.out_of_core import (
-        TILED_SUFFIXES,
-        Output,
-        identity_of,
-        is_large,
-        predict_large,
-    )
-    from gvtzoo.prediction.resampling import with_pixel_size
-
-    sigma_target = with_ending(target, "_sigma")
-    targets = [target, sigma_target] if uncertainty else [target]
-    if isinstance(model, BioimageioModel):
-        names = [re.sub(r"[^\w-]", "_", name) for name in model.outputs[1:]]
-        targets += [target.with_name(f"{target.stem}_{name}{target.suffix}") for name in names]
-    for path in targets:
-        if not is_url(source) and path.resolve() == Path(source).resolve():
-            raise GvtzooError("the output would replace the input: choose another name")
-        check_writable(path, overwrite)
-    own = None if isinstance(model, BioimageioModel) else model
-    image = open_image(
-        source,
-        axes=axes,
-        channel=channel,
-        # A network of planes as channels takes these from one channel of the image.
-        keep_channels="c" in model.axes and channel is None,
-        series=series,
-        level=level,
-    )
-    cut: dict[str, Any] = {}
-    if region is not None:
-        if own is None:
-            raise GvtzooError("--region is for gvtzoo's own models: crop the image for others")
-        if is_url(source) and attention == "image":
-            typer.echo(
-                f"{source}: the attention of a region is that of the whole image, all of which is "
-                "fetched now; --attention region fetches the region and a margin only",
-                err=True,
-            )
-        image = with_pixel_size(image, settings)
-        placed = own.place(own.suit(image), region, attention)
-        image, cut = placed.image, {"region": placed.region}
-    zarr = zarr.suited_to(source)
-    with progress_bar(target.name) as report:
-        shown = None if report is None else lambda done, total: report(done, total, "")
-        tell_axes(model, image, model.name)
-        tiled = own is not None and (client is not None or is_large(own, image, settings))
-        if own is not None and tiled and target.suffix.lower() in TILED_SUFFIXES:
-            output = Output(target, sigma_target if uncertainty else None, overwrite, zarr)
-            predict_large(
-                own,
-                image,
-                output,
-                settings,
-                identity=identity_of(source, axes, channel, series, level),
-                client=client,
-                progress=shown,
-                **cut,
-            )
-            return [target]
-        results = model.predict(
-            image.load(), uncertainty=uncertainty, progress=shown, **cut, **vars(settings)
-        )
-    given = list(results.values()) if isinstance(results, dict) else [results]
-    for path, result in zip(targets, results if uncertainty else given, strict=True):
-        write_image(path, result, overwrite=overwrite, zarr=zarr)
-    return [target] if uncertainty else targets

@@ -20,10 +20,9 @@ from gvtzoo.cli.options import (
     next_step,
     progress_bar,
 )
-from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
-    from gvtzoo.recipes.recipe import Recipe
+    pass
 
 NoisyImages = Annotated[
     list[Path] | None,
@@ -111,7 +110,11 @@ def train(
     What --set changes when a training is resumed is written into the run's changes.json.
     """
     chosen = [*(settings or []), *_channels(channel, target_channel)]
-    loaded = _recipe_of(recipe, output, chosen, resume)
+    if recipe is None and not resume:
+        raise typer.BadParameter("name a RECIPE: `gvtzoo recipes` lists them")
+    from gvtzoo.training.resume import chosen_recipe
+
+    loaded = chosen_recipe(recipe, output, chosen, resume=resume)
     with interruptible(lambda: _kept(output)), _progress(loaded.name) as shown:
         from gvtzoo.training.train import train as run_training
 
@@ -130,37 +133,6 @@ def train(
     next_step(
         f"gvtzoo evaluate {run} --input --data PAIRS -o REPORT; gvtzoo package {run} -o MODEL.zip"
     )
-
-
-def _recipe_of(recipe: str | None, run: Path, settings: list[str], resume: bool) -> Recipe:
-    """The recipe to train by: when resuming that of the run, whatever RECIPE has become."""
-    from gvtzoo.recipes.recipe import load_recipe
-
-    if not resume:
-        if recipe is None:
-            raise typer.BadParameter("name a RECIPE: `gvtzoo recipes` lists them")
-        return load_recipe(recipe, settings)
-    from gvtzoo.training.resume import differences, resumed_recipe
-
-    own = resumed_recipe(run, settings)
-    if recipe is None:
-        return own
-    named = load_recipe(recipe)
-    if named.name != own.name:
-        raise GvtzooError(f"{run} is a training by {own.name}, not by {named.name}: leave it out")
-    others = [key for key in differences(own, named) if not _is_set(key, settings)]
-    if others:
-        typer.echo(
-            f"gvtzoo: {run} goes on with its own recipe, which differs from {recipe} in "
-            f"{', '.join(others)}",
-            err=True,
-        )
-    return own
-
-
-def _is_set(key: str, settings: list[str]) -> bool:
-    names = [text.partition("=")[0].strip() for text in settings]
-    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _kept(run: Path) -> str:

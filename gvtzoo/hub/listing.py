@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -114,7 +114,24 @@ def list_models(
         Only 2D or 3D images.
     local : bool
         Only models that are on this computer.
+
+    Returns
+    -------
+    list of ListedModel
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such task.
+
+    Examples
+    --------
+    >>> import gvtzoo
+    >>> "gvtnet-denoising-nuclei" in [m.name for m in gvtzoo.list_models(task="denoising")]
+    True
     """
+    if task not in (None, *get_args(Task)):
+        raise GvtzooError(f"there is no task {task!r}: choose one of {', '.join(get_args(Task))}")
     models = sorted(_all_models(), key=lambda model: model.path is None)  # the order is kept
     return [
         model

@@ -69,6 +69,38 @@ class Publication:
         return self.files["README.md"].decode()
 
 
+def publish(package: str | Path, repository: str, *, private: bool = False) -> str:
+    """Check a package and publish it on Hugging Face, where anyone loads it by ``ORG/NAME``.
+
+    When it was interrupted, the same call completes it.
+
+    Parameters
+    ----------
+    package : path
+    repository : str
+        ``ORG/NAME``, which is created where there is none; the version is the package's.
+    private : bool
+        Whether a new repository is private.
+
+    Returns
+    -------
+    str
+        The repository's address.
+
+    Raises
+    ------
+    GvtzooError
+        When the package is not ready (`prepare`), or the Hub refuses (`upload`).
+
+    Examples
+    --------
+    >>> import gvtzoo
+    >>> gvtzoo.publish("model.zip", "ORG/NAME")  # doctest: +SKIP
+    'https://huggingface.co/ORG/NAME'
+    """
+    return upload(prepare(package, repository), private=private)
+
+
 def prepare(path: str | Path, repository: str) -> Publication:
     """Check a package, and lay out its repository. Nothing is uploaded.
 

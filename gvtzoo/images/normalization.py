@@ -185,6 +185,14 @@ class NormalizationConfig(Strict):
             raise ValueError("target_units needs target: as_source")
         return self
 
+    @property
+    def text(self) -> str:
+        """In a line, such as ``percentile (low 2, high 99.8), undone in predictions``."""
+        settings = self.source.model_dump(exclude={"kind"})
+        numbers = ", ".join(f"{key} {value:g}" for key, value in settings.items())
+        undone = "undone in predictions" if self.undo else "predictions stay in its units"
+        return f"{self.source.kind}{f' ({numbers})' if numbers else ''}, {undone}"
+
     def of_prediction(self, source: FittedNormalization) -> FittedNormalization:
         """What brings a prediction from the network's units to those that are promised for it.
 

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -79,6 +80,14 @@ class Model:
         self.engines = Engines()
         self._told_mask = False
 
+    def __repr__(self) -> str:
+        axes, output_axes = ("".join(axes).upper() for axes in (self.axes, self.output_axes))
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return (
+            f"<{type(self).__name__} {self.name}: {self.config.task}, {axes} → {output_axes}, "
+            f"{self.config.normalization.text}, {parameters:,} parameters>"
+        )
+
     @property
     def axes(self) -> tuple[str, ...]:
         """Axes of the network's input, without batch."""
@@ -93,7 +102,7 @@ class Model:
 
     def predict(
         self,
-        image: np.ndarray | xr.DataArray,
+        image: str | Path | np.ndarray | xr.DataArray,
         axes: str | None = None,
         *,
         uncertainty: bool = False,
@@ -106,8 +115,9 @@ class Model:
 
         Parameters
         ----------
-        image : ndarray or DataArray
-            Axes t, p (and z, for a 2D network) are looped over.
+        image : ndarray, DataArray, str or path
+            In memory, or a file (`gvtzoo.predict` chooses among channels and series of one, and
+            writes files). Axes t, p (and z, for a 2D network) are looped over.
         axes : str, optional
             Names of an array's axes, such as ``"TZYX"``; without it, an array that has as many
             axes as the network's input is taken to have the same.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.files import read_image
 from gvtzoo.prediction.memory import parse_memory
 
 Tiling = Literal["auto", "whole", "exact", "blocks"]
@@ -108,15 +110,17 @@ def _read_sizes(name: str, value: Any, smallest: int) -> tuple[int, ...] | None:
 
 
 def as_data_array(
-    image: np.ndarray | xr.DataArray, axes: str | None, expected: Sequence[str]
+    image: str | Path | np.ndarray | xr.DataArray, axes: str | None, expected: Sequence[str]
 ) -> xr.DataArray:
-    """An image with named axes: those given, else its own, else the expected ones.
+    """An image, or that of a file, with named axes: those given, else its own, else the expected.
 
     Raises
     ------
     GvtzooError
-        When there are not as many names as axes.
+        When there are not as many names as axes, or the file cannot be read.
     """
+    if isinstance(image, (str, Path)):
+        return read_image(image, axes=axes, keep_channels="c" in expected)
     own = image.dims if isinstance(image, xr.DataArray) else expected
     names = tuple(str(axis).lower() for axis in own) if axes is None else tuple(axes.lower())
     if len(names) != len(image.shape) or len(set(names)) < len(names):

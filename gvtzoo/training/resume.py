@@ -55,6 +55,60 @@ def resumed_recipe(run: str | Path, settings: Iterable[str] = ()) -> Recipe:
     return load_recipe(path, settings)
 
 
+def chosen_recipe(
+    recipe: str | Path | Recipe | None,
+    run: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    resume: bool = False,
+) -> Recipe:
+    """The recipe to train by: when resuming that of the run, whatever the named one has become.
+
+    Parameters
+    ----------
+    recipe : str, path or Recipe, optional
+        A name or file; a `Recipe` is taken as it is. May be left out when resuming.
+    run : path
+        The run folder.
+    settings : iterable of str
+        ``key.sub=value``, changes to a recipe that is named.
+    resume : bool
+        Whether the run goes on.
+
+    Raises
+    ------
+    GvtzooError
+        When there is no such recipe, or the run was begun by another one.
+    """
+    settings = list(settings)
+    if isinstance(recipe, Recipe):
+        return recipe
+    if not resume:
+        if recipe is None:
+            raise GvtzooError("name a recipe: `gvtzoo recipes` lists them")
+        return load_recipe(recipe, settings)
+    own = resumed_recipe(run, settings)
+    if recipe is None:
+        return own
+    named = load_recipe(recipe)
+    if named.name != own.name:
+        raise GvtzooError(f"{run} is a training by {own.name}, not by {named.name}: leave it out")
+    others = [key for key in differences(own, named) if not _is_set(key, settings)]
+    if others:
+        log.warning(
+            "%s goes on with its own recipe, which differs from %s in %s",
+            run,
+            recipe,
+            ", ".join(others),
+        )
+    return own
+
+
+def _is_set(key: str, settings: Sequence[str]) -> bool:
+    names = [text.partition("=")[0].strip() for text in settings]
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
 def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
     """Settings in which two recipes differ, ``key.sub``, with both values.
 

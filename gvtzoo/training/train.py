@@ -24,7 +24,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.pairs import has_own_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
-from gvtzoo.training.resume import check_same_images, continue_run
+from gvtzoo.training.resume import check_same_images, chosen_recipe, continue_run
 from gvtzoo.training.run_folder import describe_run, write_json
 from gvtzoo.training.units import settle_units
 
@@ -68,10 +68,11 @@ warnings.filterwarnings("ignore", module=r"lightning\.")
 
 
 def train(
-    recipe: Recipe,
+    recipe: str | Path | Recipe | None,
     data: str | Path | None,
     run: str | Path,
     *,
+    settings: Iterable[str] = (),
     noisy: Sequence[str | Path] = (),
     resume: bool = False,
     device: str = "auto",
@@ -79,17 +80,21 @@ def train(
     cache: str | Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Path:
-    """Train a recipe.
+    """Train a network by a recipe, on its data, on yours, or on noisy images without truth.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : str, path or Recipe
+        The name of a recipe, as ``gvtzoo recipes`` lists them, or a YAML file. With `resume` it
+        may be None: then it is the run's own.
     data : path, optional
         Folder or CSV, as in `gvtzoo.training.data.patches.load_images`.
     noisy : sequence of path
         In place of data, images without truth (`gvtzoo.training.data.noisy`).
     run : path
         The run folder; has to be new or empty, or, with `resume`, an interrupted run's.
+    settings : iterable of str
+        ``key.sub=value``, changes to a recipe that is named.
     resume : bool
         Continue from ``last.ckpt`` on the same images, with the run's own recipe
         (`gvtzoo.training.resume.resumed_recipe`); a few settings may be changed, which is written
@@ -112,11 +117,21 @@ def train(
     Raises
     ------
     GvtzooError
-        When the data cannot be used, the run folder is taken, or the loss is no longer finite.
+        When the recipe or the data cannot be used, the run folder is taken, or the loss is no
+        longer finite.
+
+    Examples
+    --------
+    >>> import gvtzoo
+    >>> gvtzoo.train(
+    ...     "denoising/nuclei", "clean/", "run/", settings=["training.steps=1000"]
+    ... )  # doctest: +SKIP
+    PosixPath('run')
     """
-    recipe, training_images, validation_images = _images(recipe, data, noisy, cache)
+    chosen = chosen_recipe(recipe, run, settings, resume=resume)
+    suited, training_images, validation_images = _images(chosen, data, noisy, cache)
     return train_on(
-        recipe,
+        suited,
         training_images,
         validation_images,
         run,

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from scipy.ndimage import zoom
 
-from gvtzoo.cli.predict import predict_file
+from gvtzoo.api.predict import predict
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import open_image, read_image, write_image
 from gvtzoo.images.lazy import LazyImage
@@ -20,7 +20,6 @@ from gvtzoo.images.normalization import (
     PercentileNormalization,
     ZScoreNormalization,
 )
-from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.networks.config import LABEL_FREE
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.exact.out_of_core import Output, is_large, predict_large
@@ -240,20 +239,9 @@ def test_memory_is_judged_by_the_size_that_the_network_sees():
     assert is_large(own, pixels, Settings(memory=budget, resample=False))
 
 
-def test_the_command_line_writes_the_given_size(tmp_path):
+def test_the_given_size_is_written(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", image().to_numpy())
-    predict_file(
-        model(),
-        tmp_path / "plain.tif",
-        tmp_path / "out.tif",
-        axes="ZYX",
-        channel=None,
-        uncertainty=False,
-        settings=Settings(pixel_size=0.1),
-        zarr=ZarrOptions(),
-        overwrite=False,
-        client=None,
-    )
+    predict(model(), tmp_path / "plain.tif", tmp_path / "out.tif", axes="ZYX", pixel_size=0.1)
     found = read_image(tmp_path / "out.tif")
     assert found.attrs["pixel_size"] == pytest.approx({"y": 0.1, "x": 0.1})
     expected = model().predict(image()).to_numpy()
