@@ -19,7 +19,6 @@ from gvtzoo.hub.listing import PackagedModel
 from gvtzoo.hub.overview import OverviewConfig, overview_of_entry, overview_of_package
 from gvtzoo.hub.registry import absent_entry, find_model
 from gvtzoo.packages.reader import gvtzoo_config, open_package, read_description
-from gvtzoo.packages.run_folder import is_run, read_run_config
 
 if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig, TrainedOn
@@ -96,9 +95,17 @@ def info(model: str | Path) -> ModelInfo:
     if entry is not None:
         return _OfTheZoo(entry.id, entry)
     path = find_model(model)
-    if not is_run(path) and gvtzoo_config(read_description(path)) is None:
+    if not _is_run(path) and gvtzoo_config(read_description(path)) is None:
         return _OfOthers(str(model), path)
     return _OfOurs(str(model), path)
+
+
+def _is_run(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    from gvtzoo.packages.run_folder import is_run  # which imports PyTorch
+
+    return is_run(path)
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,7 +156,7 @@ class _OfOurs(ModelInfo):
     @cached_property
     def _raw(self) -> dict[str, Any]:
         """``config.gvtzoo``, without importing PyTorch as long as nothing is wrong with it."""
-        if not is_run(self.path):
+        if not _is_run(self.path):
             config = gvtzoo_config(read_description(self.path))
             try:
                 OverviewConfig.model_validate(config)
@@ -160,7 +167,11 @@ class _OfOurs(ModelInfo):
 
     @cached_property
     def _config(self) -> PackageConfig:
-        return read_run_config(self.path) if is_run(self.path) else open_package(self.path).config
+        if not _is_run(self.path):
+            return open_package(self.path).config
+        from gvtzoo.packages.run_folder import read_run_config
+
+        return read_run_config(self.path)
 
 
 @dataclass(frozen=True, repr=False)
