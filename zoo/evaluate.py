@@ -14,11 +14,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
+from gvtzoo.evaluation.sweep import sweep_tiles, tiling_hint
 from gvtzoo.hub.load import load_own
-from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.prediction.model import Model
-from gvtzoo.prediction.tiling import measure_tiling
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.comparison import compare, predict
 from gvtzoo.training.data.patches import load_images
@@ -49,7 +49,7 @@ def main() -> None:
         print(row["condition"], row["method"], *numbers, sep="\t")
     write(arguments.run / "metrics.json", json.dumps(rows, indent=1))
     source, _ = images[-1].raw(np.random.default_rng(SEED))
-    if recipe.network.architecture != "projection":
+    if recipe.network.output_dimensions == recipe.network.dimensions:
         hint = tiling(models["GVTNet"], source)
         print("tiling", hint)
         write(arguments.run / "tiling.json", hint)
@@ -59,10 +59,9 @@ def main() -> None:
 
 def tiling(model: Model, source: np.ndarray) -> str:
     """What tiles cost on a test image, as JSON."""
-    normalized = model.config.normalization.source.fit(source).apply(source)
-    padded, _ = pad_to_multiple(normalized, (1, *model.config.network.multiple))
-    tile = TILES[model.config.network.dimensions]
-    return measure_tiling(model.network, padded, tile).model_dump_json(indent=1)
+    image = xr.DataArray(source, dims=("c", *"zyx"[-(source.ndim - 1) :]))
+    rows = sweep_tiles(model, image, [TILES[model.config.network.dimensions]])
+    return tiling_hint(rows).model_dump_json(indent=1)
 
 
 def draw(path: Path, models: dict[str, Model], images: list) -> None:

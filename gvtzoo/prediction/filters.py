@@ -146,30 +146,3 @@ def best_results(results: Iterable[ClassicalResult], *, score: Score) -> list[Cl
         if sign * result.metrics[score] > sign * known.metrics[score]:
             best[result.name] = result
     return list(best.values())
-
-
-def best_classical(
-    noisy: np.ndarray, target: np.ndarray, *, score: Score = "ssim"
-) -> list[ClassicalResult]:
-    """Each denoiser of `CLASSICAL` at its best setting for one metric.
-
-    The setting is chosen by the truth of this very image, which no user has: this favours the
-    classical methods. For several metrics, use `evaluate_classical` once and `best_results`.
-
-    Parameters
-    ----------
-    noisy, target : ndarray
-        (z,) y, x, the same shape.
-    score : {"r", "nrmse", "psnr", "ssim"}
-
-    Returns
-    -------
-    list of ClassicalResult
-        One row for each denoiser, in the order of `CLASSICAL`.
-
-    Raises
-    ------
-    GvtzooError
-        When shapes differ, or the target is constant.
-    """
-    return best_results(evaluate_classical(noisy, target), score=score)

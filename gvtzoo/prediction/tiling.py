@@ -8,8 +8,8 @@ result, however wide the halo; packages say how far off it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +18,13 @@ from torch import Tensor, nn
 from gvtzoo.images.lazy import boxes
 from gvtzoo.networks import Network
 from gvtzoo.networks.baselines import Baseline, CAREProjection
-from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
-from gvtzoo.networks.projection import POOLING, ProjectionGVTNet, ProjectionNet
-from gvtzoo.packages.config import TilingHint
-from gvtzoo.prediction.exact.maps import Sizes, per_axis, reach
+from gvtzoo.prediction.exact.maps import Sizes, per_axis
+from gvtzoo.prediction.exact.plan import receptive_radius_of_passes
 
 LAYERS_WITH_KERNELS = (
     *(nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     *(nn.MaxPool2d, nn.MaxPool3d),
 )
-LAYERS_AND_SCALES = Iterator[tuple[nn.Module, Sizes]]
 
 
 def receptive_radius(network: Network) -> Sizes:
@@ -37,18 +34,7 @@ def receptive_radius(network: Network) -> Sizes:
     """
     if isinstance(network, (Baseline, CAREProjection)):
         return _reach_of_layers(network)
-    layers: list[tuple[nn.Module, Sizes]] = []
-    if isinstance(network, ProjectionGVTNet):
-        layers += _projection_layers(network.projection)
-        layers += [(layer, (1, *scale)) for layer, scale in _gvtnet_layers(network.network)]
-    else:
-        layers += _gvtnet_layers(network)
-    total = np.zeros(len(layers[0][1]), int)
-    for layer, scale in layers:
-        own = per_axis(reach(layer), len(scale))
-        # The 2D network behind a projection does not reach along z.
-        total += np.array((0, *own) if len(own) < len(scale) else own) * scale
-    return tuple(map(int, total))
+    return receptive_radius_of_passes(network)
 
 
 def _reach_of_layers(network: Baseline | CAREProjection) -> Sizes:
@@ -77,45 +63,6 @@ def _per_axis(layer: Any, name: str) -> Sizes:
     value: Sizes | int = getattr(layer, name)
     dimensions = 3 if "3d" in type(layer).__name__ else 2
     return per_axis(value, dimensions)
-
-
-def _gvtnet_layers(network: GVTNet) -> LAYERS_AND_SCALES:
-    def scale(level: int) -> Sizes:
-        return (2**level,) * network.dimensions
-
-    yield network.first_convolution, scale(0)
-    for number, encoder in enumerate(network.encoder):
-        encoder = cast(EncoderLevel, encoder)
-        for layer in (encoder.downsampling, *encoder.blocks):
-            yield layer, scale(number)
-    for layer in network.bottom:
-        yield layer, scale(network.depth - 1)
-    for step, decoder in enumerate(network.decoder):
-        decoder = cast(DecoderLevel, decoder)
-        number = network.depth - 2 - step
-        yield decoder.upsampling, scale(number + 1)
-        for layer in decoder.blocks:
-            yield layer, scale(number)
-    yield network.output_convolution, scale(0)
-    if network.keep_grain is not None:
-        yield network.keep_grain, scale(0)
-
-
-def _projection_layers(network: ProjectionNet) -> LAYERS_AND_SCALES:
-    def scale(level: int) -> Sizes:
-        return (1, POOLING**level, POOLING**level)
-
-    deepest = len(network.down)
-    for number, down in enumerate(network.down):
-        for layer in cast(nn.Sequential, down):
-            yield layer, scale(number)
-    for convolution in network.bottom_convolutions:
-        for layer in cast(nn.Sequential, convolution):
-            yield layer, scale(deepest)
-    for number, up in enumerate(network.up, start=1):
-        for layer in cast(nn.Sequential, up):
-            yield layer, scale(deepest - number)
-    yield network.output_convolution, scale(0)
 
 
 def predict_with_halo(
@@ -148,36 +95,3 @@ def predict_with_halo(
         result[(slice(None), *box[-kept:])] = part[(slice(None), *inner[-kept:])]
     assert result is not None
     return result
-
-
-def measure_tiling(network: Network, image: np.ndarray, tile: Sizes) -> TilingHint:
-    """Compare tiles, with a halo as wide as the convolutions reach, with the whole image.
-
-    Parameters
-    ----------
-    network : Network
-        In evaluation mode.
-    image : ndarray
-        (channel, (z,) y, x), normalized and padded; larger than a tile.
-    tile : tuple of int
-        (z,) y, x, multiples of ``network.multiple``.
-    """
-    from gvtzoo.metrics.pair import pearson_r
-    from gvtzoo.prediction.engines import run_network
-
-    def predict(part: np.ndarray) -> np.ndarray:
-        return run_network(network, part, uncertainty=False)[0]
-
-    halo = tuple(
-        -(-r // m) * m for r, m in zip(receptive_radius(network), network.multiple, strict=True)
-    )
-    if isinstance(network, (ProjectionGVTNet, CAREProjection)):
-        # The surface may be anywhere in the stack: only tiles with all of z make sense.
-        tile = (image.shape[1], *tile[1:])
-    whole, tiled = predict(image), predict_with_halo(predict, image, tile, halo)
-    return TilingHint(
-        tile=tile,
-        halo=halo,
-        pearson_r=pearson_r(whole, tiled),
-        max_difference=float(np.abs(tiled - whole).max() / np.ptp(whole)),
-    )

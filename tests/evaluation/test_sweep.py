@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import small_package
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
@@ -18,6 +19,9 @@ from gvtzoo.evaluation.sweep import (
 )
 from gvtzoo.hub.load import load
 from gvtzoo.metrics.pair import evaluate_pair
+from gvtzoo.networks import PROJECTION
+from gvtzoo.networks.baseline_config import CAREProjectionConfig
+from gvtzoo.prediction.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +104,20 @@ def test_what_makes_no_sense_is_refused(sweep):
         sweep_tiles(model, noisy, [(64, 64)], device="cpu")
     with pytest.raises(GvtzooError, match="2 times and positions"):
         sweep_tiles(model, xr.concat([noisy, noisy], "t"), [(8, 8, 8)], device="cpu")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        PROJECTION.model_copy(update={"features": 4}),
+        CAREProjectionConfig(depth=2, features=2),
+    ],
+    ids=["gvtnet", "care"],
+)
+def test_a_projection_is_tiled_in_the_plane_only(network):
+    """The surface may be anywhere in the stack: only tiles with all of z make sense."""
+    changes = {"network": network, "task": "projection", "uncertainty": False}
+    model = Model(network.build(), small_package.CONFIG.model_copy(update=changes))
+    image = xr.DataArray(np.random.default_rng(0).normal(size=(6, 128, 64)), dims=("z", "y", "x"))
+    tiled, _ = sweep_tiles(model, image, [(2, 32, 32)], device="cpu")
+    assert tiled.tile == (6, 32, 32)

@@ -8,7 +8,6 @@ from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.prediction.filters import (
     CLASSICAL,
     ClassicalResult,
-    best_classical,
     best_results,
     estimate_noise,
     evaluate_classical,
@@ -50,7 +49,7 @@ def test_the_best_setting_of_each_denoiser():
     everything = evaluate_classical(noisy, target)
     assert len(everything) == sum(len(method.settings) for method in CLASSICAL.values())
     for score, best_of in (("ssim", max), ("nrmse", min)):
-        rows = best_classical(noisy, target, score=score)
+        rows = best_results(everything, score=score)
         assert [row.name for row in rows] == list(CLASSICAL)
         for row in rows:
             assert row.setting in CLASSICAL[row.name].settings
@@ -83,4 +82,4 @@ def test_an_image_without_noise_is_left_alone():
 def test_images_of_different_shapes_are_refused():
     noisy, target = noisy_pair((20, 20))
     with pytest.raises(GvtzooError, match="differ in shape"):
-        best_classical(noisy, target[1:])
+        evaluate_classical(noisy, target[1:])

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from gvtzoo.metrics.pair import pearson_r
 from gvtzoo.networks import DENOISING, LABEL_FREE, PROJECTION
 from gvtzoo.networks.baseline_config import BASELINES
+from gvtzoo.networks.fixed_attention import measured_radius
 from gvtzoo.prediction.engines import run_network
-from gvtzoo.prediction.tiling import measure_tiling, predict_with_halo, receptive_radius
+from gvtzoo.prediction.tiling import predict_with_halo, receptive_radius
 
 WITHOUT_ATTENTION = {
     "features": 4,
@@ -36,6 +38,17 @@ def response(network, image: np.ndarray, centre: tuple[int, ...]) -> list[int]:
     return [int(np.abs(seen[:, axis] - centre[axis]).max()) for axis in range(seen.shape[1])]
 
 
+def measured(network, image: np.ndarray, tile: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The prediction of the whole image, and that of tiles with a halo as wide as the reach."""
+
+    def predict(part: np.ndarray) -> np.ndarray:
+        return run_network(network, part, uncertainty=False)[0]
+
+    multiple = network.multiple
+    halo = tuple(-(-r // m) * m for r, m in zip(receptive_radius(network), multiple, strict=True))
+    return predict(image), predict_with_halo(predict, image, tile, halo)
+
+
 def test_a_change_is_not_seen_beyond_the_reach():
     network = build(DENOISING.model_copy(update={**WITHOUT_ATTENTION, "dimensions": 2}))
     limit = receptive_radius(network)
@@ -46,14 +59,8 @@ def test_a_change_is_not_seen_beyond_the_reach():
 
 def test_tiles_are_exact_without_attention():
     network = build(DENOISING.model_copy(update=WITHOUT_ATTENTION))
-    halo = tuple(-(-r // 4) * 4 for r in receptive_radius(network))
-    image = random_image(8, 96, 80)
-
-    def predict(part: np.ndarray) -> np.ndarray:
-        return run_network(network, part, uncertainty=False)[0]
-
-    tiled = predict_with_halo(predict, image, (8, 16, 32), halo)
-    np.testing.assert_allclose(tiled, predict(image), atol=1e-5)
+    whole, tiled = measured(network, random_image(8, 96, 80), (8, 16, 32))
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("preset", [DENOISING, LABEL_FREE])
@@ -62,16 +69,24 @@ def test_tiles_are_not_exact_with_attention(preset):
     for module in network.modules():
         if hasattr(module, "attention"):
             module.output.convolution.weight.data *= 20
-    hint = measure_tiling(network, random_image(8, 96, 96), (8, 16, 16))
-    assert hint.max_difference > 0
-    assert -1 <= hint.pearson_r < 1
-    assert len(hint.halo) == 3
+    whole, tiled = measured(network, random_image(8, 96, 96), (8, 16, 16))
+    assert np.abs(tiled - whole).max() > 0
+    assert -1 <= pearson_r(whole, tiled) < 1
 
 
-def test_a_projection_is_tiled_in_the_plane_only():
-    network = build(PROJECTION.model_copy(update={"features": 4}))
-    hint = measure_tiling(network, random_image(6, 64, 64), (2, 32, 32))
-    assert hint.tile == (6, 32, 32)
+@pytest.mark.parametrize("preset", [DENOISING, LABEL_FREE, PROJECTION])
+def test_the_reach_is_as_far_as_is_measured(preset):
+    """A projection pools, and repeats what it has pooled: both see all of a coarse voxel."""
+    found = measured_radius(preset.model_copy(update={"fixed_attention": True, "features": 4}))
+    limit = receptive_radius(build(preset))
+    assert all(f <= r for f, r in zip(found, limit, strict=True))
+    assert max(found) > 0.6 * max(limit)
+
+
+def test_the_network_behind_a_projection_does_not_reach_along_z():
+    assert (
+        receptive_radius(build(PROJECTION))[0] == receptive_radius(build(PROJECTION).projection)[0]
+    )
 
 
 @pytest.mark.parametrize("architecture", ["fnet", "care_unet", "ce_net", "rsgu_net"])
@@ -91,20 +106,11 @@ def test_a_change_is_not_seen_beyond_the_reach_of_a_baseline(architecture):
 @pytest.mark.parametrize("architecture", ["fnet", "care_unet"])
 def test_tiles_of_local_networks_are_exact(architecture):
     network = build(BASELINES[architecture](depth=2, features=2))
-    halo = tuple(-(-r // 2) * 2 for r in receptive_radius(network))
-    image = random_image(8, 64, 80)
-    hint = measure_tiling(network, image, (8, 16, 32))
-    assert hint.halo == halo
-    assert hint.max_difference < 1e-5
+    whole, tiled = measured(network, random_image(8, 64, 80), (8, 16, 32))
+    assert np.abs(tiled - whole).max() < 1e-5 * np.ptp(whole)
 
 
 def test_tiles_of_a_network_with_global_pooling_are_not_exact():
     network = build(BASELINES["rsgu_net"](depth=2, features=8))
-    hint = measure_tiling(network, random_image(8, 64, 80), (8, 16, 32))
-    assert hint.max_difference > 1e-4
-
-
-def test_care_s_projection_is_tiled_in_the_plane_only():
-    network = build(BASELINES["care_projection"](depth=2, features=2))
-    hint = measure_tiling(network, random_image(6, 128, 64), (2, 32, 32))
-    assert hint.tile == (6, 32, 32)
+    whole, tiled = measured(network, random_image(8, 64, 80), (8, 16, 32))
+    assert np.abs(tiled - whole).max() > 1e-4 * np.ptp(whole)

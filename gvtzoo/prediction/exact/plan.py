@@ -241,7 +241,11 @@ def receptive_radius_of_passes(
     if finest == 0:
         predicting = _reach(found[0], found[0].decoder)
     encoding = sum(_reach(level, level.encoder) for level in found[: finest + 1])
-    return tuple(map(int, np.maximum(predicting, encoding)))
+    radius = np.maximum(predicting, encoding)
+    if isinstance(network, ProjectionNet):
+        # Pooling and repetition see all of a coarse voxel, wherever in it the voxel lies.
+        radius = radius + np.array(found[: finest + 1][-1].scale) - 1
+    return tuple(map(int, radius))
 
 
 def levels(network: GVTNet | ProjectionNet) -> list[Level]:
