@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Report
 from gvtzoo.evaluation import folder as report_folder
 from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair, find_pairs, write_recipe_pairs
@@ -23,8 +24,6 @@ from gvtzoo.prediction.settings import Settings
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.report.page import write_result
 
-Progress = Callable[[float, float, str], None]
-
 
 def evaluate(
     models: str | Path | Sequence[str | Path],
@@ -40,7 +39,7 @@ def evaluate(
     trust: bool = False,
     overwrite: bool = False,
     command: str = "",
-    progress: Progress | None = None,
+    progress: Report | None = None,
     **options: Any,
 ) -> Evaluation:
     """Measure models on image pairs, compare them, and write a report.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.files import sha256_of
+from gvtzoo.core.progress import Progress
 from gvtzoo.evaluation.folder import read_result
 from gvtzoo.evaluation.rows import metric_rows
 from gvtzoo.hub.load import load_own
@@ -39,7 +40,7 @@ def package(
     axes: str | None = None,
     metrics: str | Path | None = None,
     overwrite: bool = False,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
     **identity: Any,
 ) -> Path:
     """Make a BioImage.IO package of a trained model, for Fiji, ilastik, napari and gvtzoo.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,6 +14,7 @@ import xarray as xr
 
 from gvtzoo.bioimageio.model import BioimageioModel
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress
 from gvtzoo.hub.load import load
 from gvtzoo.images.files import check_writable, open_image, with_ending, write_image
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from gvtzoo.images.zarr_stores import Place
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 
 @overload

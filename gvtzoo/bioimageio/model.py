@@ -29,6 +29,7 @@ from gvtzoo.bioimageio.axes import (
 )
 from gvtzoo.bioimageio.package import ForeignPackage, described, quiet, reason
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress, within
 from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.prediction.frames import frames_of
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 Arrays = Mapping[str, np.ndarray]
 
 MOST_NAMED = 6  # blank frames
@@ -185,7 +185,7 @@ class BioimageioModel:
         network = self._network(settings.device)
         results: list[Any] = []
         for number, frame in enumerate(frames):
-            report = _within(progress, number, len(frames))
+            report = within(progress, number, len(frames))
             try:
                 results.append(self._predict_frame(frame.load(), network, settings, report))
             except BlankImageError:
@@ -457,10 +457,3 @@ class BioimageioModel:
         }
         named.attrs.setdefault("unit", "")
         return named.transpose(*order_of([str(d) for d in named.dims], dims))
-
-
-def _within(progress: Progress | None, index: int, count: int) -> Progress | None:
-    """Progress of one of several frames, as a share of all."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, count * total)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gvtzoo.core.progress import Progress
+
 if TYPE_CHECKING:
     from requests import RequestException
 
-Progress = Callable[[int, int], None]
 
 CHUNK = 2**18  # less than this is lost when a connection is
 TIMEOUT = 60  # seconds without an answer

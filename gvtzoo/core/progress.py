@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Report = Callable[[float, float, str], None]
+Progress = Callable[[int, int], None]  # progress(done, all)
+Report = Callable[[float, float, str], None]  # report(done, all, note)
 
 MEGABYTE = 10**6
 _place: ContextVar[str] = ContextVar("place", default="")
 INTERVAL = 30.0  # seconds between two lines where there is no terminal
+
+
+def within(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Progress of one of several parts, as a share of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of, write_atomically
+from gvtzoo.core.progress import Progress
 from gvtzoo.core.version import __version__
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INPUT = "input"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Report
 from gvtzoo.evaluation.measure import HISTOGRAM_EDGES, Options, measure, voxel_size
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Candidate, check_names, digest_of
@@ -30,9 +31,6 @@ from gvtzoo.evaluation.statistics import compare_paired, holm, summarize
 from gvtzoo.metrics.calibration import Calibration, merge_calibrations
 
 log = logging.getLogger(__name__)
-
-
-Progress = Callable[[float, float, str], None]
 
 
 @dataclass
@@ -53,7 +51,7 @@ def evaluate(
     *,
     data: str = "",
     command: str = "",
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Evaluation:
     """Predict where it is needed, measure, summarize and compare.
 
@@ -418,7 +416,7 @@ def _versions() -> dict[str, str]:
 
 
 def _share(
-    progress: Progress | None, pair: int, pairs: int, candidates: int
+    progress: Report | None, pair: int, pairs: int, candidates: int
 ) -> Callable[[int], Callable[[int, int], None] | None]:
     """Progress of one candidate's prediction of one pair, as a share of all."""
 

@@ -6,13 +6,14 @@ The sweep measures how much, and a package carries what it says as its tiling hi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress
 from gvtzoo.images.lazy import LazyImage, whole
 from gvtzoo.metrics.pair import evaluate_pair, pearson_r
 from gvtzoo.packages.config import TilingHint
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from gvtzoo.prediction.frames import NormalizedInput
     from gvtzoo.prediction.model import Model
 
-Progress = Callable[[int, int], None]
 Method = Literal["halo", "blocks", "exact", "whole"]
 Tile = tuple[int, ...]
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Report
 from gvtzoo.evaluation.measure import Options
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Candidate
 from gvtzoo.evaluation.results import Evaluation
-from gvtzoo.evaluation.run import Progress, evaluate
+from gvtzoo.evaluation.run import evaluate
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def transfer(
     folder: str | Path,
     *,
     command: str = "",
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Transfer:
     """Measure models on data sets that they were, and were not, trained for.
 

@@ -18,9 +18,10 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress
 from gvtzoo.evaluation.measure import frames
 from gvtzoo.evaluation.pairs import EvaluationPair, check_places
-from gvtzoo.evaluation.predictions import Prediction, Progress
+from gvtzoo.evaluation.predictions import Prediction
 from gvtzoo.images.files import read_image, write_image
 from gvtzoo.metrics.noise import NoiseModel
 from gvtzoo.metrics.pair import pearson_r

@@ -20,9 +20,9 @@ from tempfile import gettempdir
 
 import numpy as np
 
-from gvtzoo.core.download import Progress, fetch, reason
+from gvtzoo.core.download import fetch, reason
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.progress import MEGABYTE, download_bar
+from gvtzoo.core.progress import MEGABYTE, Progress, download_bar
 from gvtzoo.hub.agreement import agree
 from gvtzoo.hub.index import Checkpoint, Entry
 from gvtzoo.hub.installed import installed_models, models_folder

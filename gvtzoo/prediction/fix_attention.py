@@ -7,13 +7,14 @@ whole image gives (`gvtzoo.networks.fixed_attention`, `gvtzoo.networks.any_size`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.padding import padding_widths
 from gvtzoo.networks.config import NetworkConfig
@@ -25,8 +26,6 @@ from gvtzoo.prediction.exact.execution import Runner
 
 if TYPE_CHECKING:
     from gvtzoo.prediction.model import Model
-
-Progress = Callable[[float, float], None]
 
 
 def constants_of(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress, within
 from gvtzoo.images.checks import BlankImageError, check_image
 from gvtzoo.images.lazy import Box, LazyImage, View, whole
 from gvtzoo.metrics.calibration import laplace_multiple
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 
 MOST_NAMED = 6  # blank frames
 DEFAULT_BLOCK = {2: (512, 512), 3: (32, 128, 128)}
@@ -164,7 +164,7 @@ class Model:
         blank = []
         with within_memory(settings, self.config.exact):
             for number, frame in enumerate(frames):
-                report = _within(progress, number, len(frames))
+                report = within(progress, number, len(frames))
                 places = [output[number] for output in targets]
                 try:
                     self.predict_frame(
@@ -558,10 +558,3 @@ def check_block(block: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...
             f"{len(multiple)} multiples of {tuple(multiple)} are needed"
         )
     return tuple(block)
-
-
-def _within(progress: Progress | None, index: int, count: int) -> Progress | None:
-    """Progress of one of several frames, as a share of all."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, count * total)

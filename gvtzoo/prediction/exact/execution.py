@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.core.progress import Progress
 from gvtzoo.images.ome_zarr_writer import largest_divisor
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Sizes
@@ -25,7 +26,6 @@ CHUNK = 16  # voxels along each axis, at most
 Partial = list[np.ndarray]
 Task = Callable[[Box], Partial]
 Combine = Callable[[Partial, Partial], Partial]
-Progress = Callable[[int, int], None]
 
 
 def add_up(total: Partial, part: Partial) -> Partial:

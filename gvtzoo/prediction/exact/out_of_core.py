@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import move_in_place, write_atomically
+from gvtzoo.core.progress import Progress, within
 from gvtzoo.core.version import __version__
 from gvtzoo.images.checks import BlankImageError
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX, check_writable
@@ -36,7 +37,7 @@ from gvtzoo.images.padding import padding_widths
 from gvtzoo.images.zarr_stores import Place, archive_of, is_url
 from gvtzoo.prediction.engines import Engine, make_engine
 from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
-from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Progress, Runner
+from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import Clipped, NormalizedInput
@@ -226,7 +227,7 @@ def _predict_into(
                     sigma=output.sigma is not None,
                     out=model.finish_frame(prepared, results_of_seen),
                     plans=plans,
-                    runner=who.runner(folder, _within(progress, number, len(frames))),
+                    runner=who.runner(folder, within(progress, number, len(frames))),
                 )
         except BlankImageError as error:
             model.leave_blank(places, error.value)
@@ -519,9 +520,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _within(progress: Progress | None, number: int, count: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(number * total + done, count * total)

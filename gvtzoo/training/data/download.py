@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from gvtzoo.core.download import Progress, fetch, reason
+from gvtzoo.core.download import fetch, reason
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.core.progress import Progress
 from gvtzoo.core.resources import recipes_folder
 from gvtzoo.core.yaml import read_yaml
 
