@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from gvtzoo.evaluation.methods import compare_methods
 from gvtzoo.evaluation.sweep import sweep_tiles, tiling_hint
 from gvtzoo.hub.load import load_own
 from gvtzoo.prediction.model import Model
 from gvtzoo.recipes.recipe import load_recipe
-from gvtzoo.training.comparison import compare, predict
+from gvtzoo.training.comparison import predict
 from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.run_folder import middle_plane
 
@@ -43,7 +44,7 @@ def main() -> None:
         models = {"plain U-Net of the same size": load_own(arguments.unet), **models}
     name = recipe.model.data[0].name if recipe.model and recipe.model.data else recipe.name
     data = f"{name}: test images, not seen in training"
-    rows = compare(images, recipe.task, models, data=data, seed=SEED)
+    rows = compare_methods(images, recipe.task, models, data=data, seed=SEED)
     for row in rows:
         numbers = (f"{value:.4f}" for value in row.values() if isinstance(value, float))
         print(row["condition"], row["method"], *numbers, sep="\t")

@@ -27,7 +27,7 @@ NOT_MEASURED = "not yet measured"
 REPOSITORY = "https://github.com/divelab/GVTNets"
 SAVE_DIR = "GVTNets/save_dir"  # of a clone
 
-Network = Literal["label_free", "denoising", "projection"]
+Preset = Literal["label_free", "denoising", "projection"]
 
 
 class Images(Described):
@@ -98,7 +98,7 @@ class ModelFile(Described):
 class RecipeNetwork(Described, extra="ignore"):
     """What the index says of a recipe's network."""
 
-    preset: Network
+    preset: Preset
     dimensions: Literal[2, 3] = 3
 
 
@@ -162,7 +162,7 @@ class Entry:
     metadata: ModelMetadata
     task: Task
     recipe: str
-    network: Network
+    network: Preset
     dimensions: int
     images: Images
     checkpoint: Checkpoint | None

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-Network = TypeVar("Network", bound=nn.Module)
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 class _Convolution2d(nn.Conv2d):
@@ -39,7 +39,7 @@ ONEDNN: dict[type[nn.Module], type[nn.Module]] = {
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def with_channels_last(network: Network) -> Network:
+def with_channels_last(network: AnyNetwork) -> AnyNetwork:
     """Give weights the memory layout with the channels last, in place; activations follow."""
     for parameter in network.parameters():
         if parameter.dim() in CHANNELS_LAST:
@@ -48,7 +48,7 @@ def with_channels_last(network: Network) -> Network:
     return network
 
 
-def accelerate(network: Network) -> Network:
+def accelerate(network: AnyNetwork) -> AnyNetwork:
     """Make a float network faster on the CPU, in place; its parameters stay the same.
 
     Weights get the memory layout with the channels last, which activations then have too, and

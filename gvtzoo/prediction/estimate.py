@@ -20,7 +20,7 @@ from gvtzoo.images.lazy import LazyImage
 from gvtzoo.networks.gvtnet import GVTNet
 from gvtzoo.prediction.engines import Engine
 from gvtzoo.prediction.exact.algorithm import predict_planned
-from gvtzoo.prediction.exact.execution import Combine, Map, Partial, Runner, Task
+from gvtzoo.prediction.exact.execution import Combine, Map, Partial, Runner, TileTask
 from gvtzoo.prediction.exact.maps import Box, Sizes
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans, stages
 from gvtzoo.prediction.memory import whole_image_memory
@@ -192,7 +192,7 @@ class Sampler:
         self.passes = self.tiles = 0
 
     def run(
-        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+        self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
         """As `Executor.run`; every tile's result is that of the middle one."""
         middle = boxes[len(boxes) // 2]

@@ -52,10 +52,12 @@ def pictures_of(package: ModelPackage) -> Pictures:
     source, prediction = _samples(package)
     source = package.config.normalization.source.fit(source).apply(source)
     same_contrast = package.config.task != "label_free"
-    return compare(source, prediction, "From the package’s sample", same_contrast=same_contrast)
+    return side_by_side(
+        source, prediction, "From the package’s sample", same_contrast=same_contrast
+    )
 
 
-def compare(
+def side_by_side(
     source: np.ndarray, prediction: np.ndarray, origin: str, *, same_contrast: bool
 ) -> Pictures:
     """The slice in which the prediction varies most, from both images.
@@ -103,7 +105,7 @@ def _demonstration(package: ModelPackage) -> Pictures:
     noisy, _ = demo_images()
     denoised = load_own(package.path).predict(noisy, device="cpu")
     origin = f"A stack not seen in training, {PHOTONS:g} photons at the bright structures"
-    return compare(noisy.to_numpy(), denoised.to_numpy(), origin, same_contrast=True)
+    return side_by_side(noisy.to_numpy(), denoised.to_numpy(), origin, same_contrast=True)
 
 
 def _telling_slice(source: np.ndarray, prediction: np.ndarray) -> int:

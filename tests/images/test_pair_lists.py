@@ -15,7 +15,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import find_pairs as evaluation_pairs
 from gvtzoo.images.pair_lists import distinct_names, is_table, partners, read_table
 from gvtzoo.recipes.recipe import DataConfig
-from gvtzoo.training.data.pairs import find_pairs as training_pairs
+from gvtzoo.training.data.pairs import training_pairs
 
 NAMES = ("cell 1.tif", "Zelle_ä2.tif", "d4.tif")
 PLAIN = "source,target\n" + "".join(f"raw data/{name},clean data/{name}\n" for name in NAMES)

@@ -11,7 +11,7 @@ import pytest
 from gvtzoo.recipes.metadata import MetricRow
 from gvtzoo.site.builder import build_site
 from gvtzoo.site.cards import Command, ModelCard
-from gvtzoo.site.pictures import compare
+from gvtzoo.site.pictures import side_by_side
 
 
 def _nuclei() -> ModelCard:
@@ -37,7 +37,7 @@ def _nuclei() -> ModelCard:
             Command("Predict an image", "gvtzoo predict denoise-nuclei image.tif -o out.tif"),
             Command("In Python", 'import gvtzoo\n\nmodel = gvtzoo.load("denoise-nuclei")'),
         ),
-        pictures=compare(noisy, clean, "Made for this test", same_contrast=True),
+        pictures=side_by_side(noisy, clean, "Made for this test", same_contrast=True),
     )
 
 

@@ -15,7 +15,7 @@ from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import default_metadata
-from gvtzoo.site.pictures import compare, pictures_of
+from gvtzoo.site.pictures import pictures_of, side_by_side
 
 SMALL = NetworkConfig(
     dimensions=3,
@@ -36,7 +36,7 @@ def ramp(*shape: int) -> np.ndarray:
 @given(height=st.integers(1, 200), width=st.integers(50, 700))
 def test_pictures_are_at_least_512_pixels_wide_and_keep_their_proportions(height, width):
     image = ramp(height, width)
-    pictures = compare(image, image, "Test", same_contrast=True)
+    pictures = side_by_side(image, image, "Test", same_contrast=True)
     assert pictures.width >= 512
     assert pictures.width * height == pictures.height * width
     for png in (pictures.before, pictures.after):
@@ -45,7 +45,7 @@ def test_pictures_are_at_least_512_pixels_wide_and_keep_their_proportions(height
 
 def test_same_contrast_is_that_of_the_prediction():
     prediction = ramp(8, 512)
-    pictures = compare(2 * prediction - 0.5, prediction, "Test", same_contrast=True)
+    pictures = side_by_side(2 * prediction - 0.5, prediction, "Test", same_contrast=True)
     before, after = png_decode(pictures.before)[0], png_decode(pictures.after)[0]
     assert after[0] == 0
     assert after[-1] == 255
@@ -59,33 +59,33 @@ def test_same_contrast_is_that_of_the_prediction():
 
 def test_own_contrast_shows_all_of_each_image():
     prediction = ramp(8, 512)
-    pictures = compare(100 * prediction + 7, prediction, "Test", same_contrast=False)
+    pictures = side_by_side(100 * prediction + 7, prediction, "Test", same_contrast=False)
     assert pictures.before == pictures.after
     assert "same contrast" not in pictures.caption
 
 
 def test_the_slice_that_shows_most_is_taken():
     stack = np.stack([np.zeros((4, 512)), 0.2 * ramp(4, 512), ramp(4, 512), np.ones((4, 512))])
-    pictures = compare(stack, stack, "Test", same_contrast=True)
+    pictures = side_by_side(stack, stack, "Test", same_contrast=True)
     assert pictures.caption.startswith("Test, slice 3 of 4;")
     assert len(np.unique(png_decode(pictures.after))) > 200
 
 
 def test_a_projection_is_compared_with_the_middle_slice():
     stack = np.stack([np.zeros((4, 512)), ramp(4, 512), np.zeros((4, 512))])
-    pictures = compare(stack, ramp(4, 512), "Test", same_contrast=True)
+    pictures = side_by_side(stack, ramp(4, 512), "Test", same_contrast=True)
     assert "slice 2 of 3" in pictures.caption
     assert pictures.before == pictures.after
 
 
 def test_a_constant_image_is_black():
-    pictures = compare(np.ones((4, 4)), np.ones((4, 4)), "Test", same_contrast=True)
+    pictures = side_by_side(np.ones((4, 4)), np.ones((4, 4)), "Test", same_contrast=True)
     assert not png_decode(pictures.after).any()
 
 
 def test_images_of_different_places_are_refused():
     with pytest.raises(GvtzooError, match=r"\(4, 8\).*\(4, 9\)"):
-        compare(ramp(4, 8), ramp(4, 9), "Test", same_contrast=True)
+        side_by_side(ramp(4, 8), ramp(4, 9), "Test", same_contrast=True)
 
 
 @pytest.fixture(scope="module")

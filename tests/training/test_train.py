@@ -22,7 +22,7 @@ from gvtzoo.packages.run_folder import read_run_config
 from gvtzoo.recipes.metadata import ORIGINS
 from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe, to_yaml
 from gvtzoo.training.callbacks import RunWriter
-from gvtzoo.training.data.pairs import Pair, find_pairs
+from gvtzoo.training.data.pairs import Pair, training_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import resumed_recipe
@@ -215,14 +215,14 @@ def test_resuming_needs_a_checkpoint(pairs, recipe, tmp_path):
 def test_unpaired_files_are_named(pairs):
     (pairs / "train" / "target" / "0.tif").unlink()
     with pytest.raises(GvtzooError, match=r"0\.tif has no partner in target/"):
-        find_pairs(pairs, "train", DataConfig())
+        training_pairs(pairs, "train", DataConfig())
 
 
 def test_pairs_from_csv(pairs):
     rows = ["source,target,split", "train/source/0.tif,train/target/0.tif,train"]
     rows.append("val/source/0.tif,val/target/0.tif,val")
     (pairs / "list.csv").write_text("\n".join(rows))
-    found = find_pairs(pairs / "list.csv", "val", DataConfig())
+    found = training_pairs(pairs / "list.csv", "val", DataConfig())
     assert found == [Pair(pairs / "val/source/0.tif", pairs / "val/target/0.tif")]
 
 
@@ -230,11 +230,11 @@ def test_a_recipes_lists_count_where_its_files_are(pairs, recipe):
     rows = "source,target\ntrain/source/1.tif,train/target/1.tif\n"
     (pairs / "list.csv").write_text(rows)
     listed = DataConfig(files={"train": "list.csv"})
-    assert [pair.source.name for pair in find_pairs(pairs, "train", listed)] == ["1.tif"]
-    assert find_pairs(pairs, "val", listed) == []
+    assert [pair.source.name for pair in training_pairs(pairs, "train", listed)] == ["1.tif"]
+    assert training_pairs(pairs, "val", listed) == []
     (pairs / "list.csv").write_text(rows.replace("1.tif", "elsewhere.tif"))
-    assert len(find_pairs(pairs, "train", listed)) == 2
-    assert len(find_pairs(pairs, "val", listed)) == 1
+    assert len(training_pairs(pairs, "train", listed)) == 2
+    assert len(training_pairs(pairs, "val", listed)) == 1
 
 
 def test_training_needs_validation_images(pairs, recipe, tmp_path):

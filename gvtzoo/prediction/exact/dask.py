@@ -22,7 +22,7 @@ from torch import nn
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
-from gvtzoo.prediction.exact.execution import Combine, Partial, Task
+from gvtzoo.prediction.exact.execution import Combine, Partial, TileTask
 from gvtzoo.prediction.exact.maps import Box
 from gvtzoo.prediction.memory import SAFE_SHARE
 
@@ -55,7 +55,7 @@ class DaskExecutor:
         self.device = device
 
     def run(
-        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+        self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
         """As `Executor.run`; the results of a group of tiles are combined by workers."""
         import cloudpickle
@@ -90,7 +90,7 @@ class DaskExecutor:
 def run_tile(layers: str, box: Box) -> Partial:
     """One tile, on a worker; one at a time in each process, since each takes its memory."""
     with _ONE_TILE_AT_A_TIME, torch.inference_mode():
-        task: Task = _load(layers)
+        task: TileTask = _load(layers)
         return task(box)
 
 
@@ -169,7 +169,7 @@ def memory_of_workers(client: Client) -> int:
 
 
 @lru_cache(maxsize=1)
-def _load(layers: str) -> Task:
+def _load(layers: str) -> TileTask:
     import cloudpickle
 
     # Written by the client a moment ago, into the folder of its own output.

@@ -24,7 +24,7 @@ from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Size
 CHUNK = 16  # voxels along each axis, at most
 
 Partial = list[np.ndarray]
-Task = Callable[[Box], Partial]
+TileTask = Callable[[Box], Partial]
 Combine = Callable[[Partial, Partial], Partial]
 
 
@@ -49,7 +49,7 @@ class Executor(Protocol):
     """Where tasks are carried out."""
 
     def run(
-        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+        self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
         """The results of tiles, in order: of how many, and these combined.
 
@@ -95,7 +95,7 @@ class LocalExecutor:
         self.at_once = at_once
 
     def run(
-        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine
+        self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
         """As `Executor.run`."""
         if self.at_once == 1:
@@ -112,7 +112,7 @@ class LocalExecutor:
                 yield 1, waiting.popleft().result()
 
 
-def _without_gradients(task: Task, box: Box) -> Partial:
+def _without_gradients(task: TileTask, box: Box) -> Partial:
     with torch.inference_mode():  # which holds for one thread only
         return task(box)
 
@@ -205,7 +205,7 @@ class Runner:
         return self.workspace.new_map(self._number, channels, size, tile, like)
 
     def run(
-        self, network: nn.Module, task: Task, boxes: Sequence[Box], combine: Combine = collect
+        self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine = collect
     ) -> Partial:
         """One pass: all tiles' results, combined."""
         number, self._number = self._number, self._number + 1

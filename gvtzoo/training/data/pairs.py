@@ -42,7 +42,7 @@ class Pair:
     name: str = ""
 
 
-def find_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]:
+def training_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]:
     """Source and target files of one split; those of an unsplit folder are all ``train``.
 
     Parameters
@@ -61,7 +61,7 @@ def find_pairs(folder: str | Path, split: Split, data: DataConfig) -> list[Pair]
     GvtzooError
         When files are missing or have no partner.
     """
-    return _named(_find_pairs(Path(folder), split, data))
+    return _named(_find(Path(folder), split, data))
 
 
 def _named(pairs: list[Pair]) -> list[Pair]:
@@ -73,7 +73,7 @@ def _named(pairs: list[Pair]) -> list[Pair]:
     ]
 
 
-def _find_pairs(folder: Path, split: Split, data: DataConfig) -> list[Pair]:
+def _find(folder: Path, split: Split, data: DataConfig) -> list[Pair]:
     if is_table(folder):
         return _pairs_of_table(read_table(folder), folder.parent, split, data)
     if not folder.is_dir():

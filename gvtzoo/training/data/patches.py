@@ -20,7 +20,7 @@ from gvtzoo.core.files import write_atomically
 from gvtzoo.images.patches import random_patch_start
 from gvtzoo.training.data.care import care_images, is_care
 from gvtzoo.training.data.images import PairedImage, TrainingImage
-from gvtzoo.training.data.pairs import Split, find_pairs
+from gvtzoo.training.data.pairs import Split, training_pairs
 from gvtzoo.training.data.reading import read_pair
 from gvtzoo.training.data.simulated import noisy_images
 
@@ -36,7 +36,7 @@ def load_images(
     Parameters
     ----------
     folder : path
-        As `gvtzoo.training.data.pairs.find_pairs` takes it; a data set in CARE's layout
+        As `gvtzoo.training.data.pairs.training_pairs` takes it; a data set in CARE's layout
         (`gvtzoo.training.data.care`); or, for recipes that add noise, a folder of clean images.
     split : {"train", "val", "test"}
     recipe : Recipe
@@ -53,7 +53,7 @@ def load_images(
         return list(noisy_images(Path(folder), split, recipe))
     if is_care(Path(folder)):
         return list(care_images(Path(folder), split, recipe))
-    pairs = (read_pair(pair, split, recipe) for pair in find_pairs(folder, split, recipe.data))
+    pairs = (read_pair(pair, split, recipe) for pair in training_pairs(folder, split, recipe.data))
     if cache is None:
         return list(pairs)
     place = Path(cache) / split
