@@ -63,6 +63,16 @@ def run_demo(
 ) -> DemoResult:
     """Denoise the bundled stack; write input, prediction, σ, truth, and a picture of them.
 
+    Parameters
+    ----------
+    folder : path
+    device : str
+        As in `Settings`.
+    overwrite : bool
+        Whether outputs that exist are replaced.
+    progress : callable, optional
+        ``progress(done, all)``.
+
     Raises
     ------
     GvtzooError
@@ -103,6 +113,12 @@ def draw_comparison(
     """One PNG: input, prediction, σ and truth, a slice in xy above one in xz.
 
     Input, prediction and truth have the same contrast, from the truth's 0.1 to 99.9 percentile.
+
+    Parameters
+    ----------
+    path : Path
+    noisy, denoised, sigma, truth : DataArray
+        z, y, x, of the same shape.
     """
     from matplotlib.figure import Figure
 

@@ -150,6 +150,13 @@ def check_choices(
 ) -> None:
     """That what is asked for goes together.
 
+    Parameters
+    ----------
+    data, noisy, conditions, recipe
+        As of `evaluate`.
+    needs_truth : bool
+        Whether something is to be measured that takes a truth.
+
     Raises
     ------
     GvtzooError

@@ -58,6 +58,7 @@ class Extent:
         return max(0, -(-(size - self.minimum) // self.step)) if self.step else 0
 
     def size(self, n: int) -> int:
+        """The size of step n."""
         return self.minimum + n * self.step
 
 
@@ -97,6 +98,7 @@ class Cut:
 
     @property
     def output_size(self) -> int:
+        """Voxels of the result."""
         return math.ceil(self.size * self.extent.scale)
 
     def output(self, start: int) -> tuple[slice, slice]:

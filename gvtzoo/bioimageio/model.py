@@ -120,6 +120,7 @@ class BioimageioModel:
 
     @property
     def input_channels(self) -> int:
+        """Channels that the network takes."""
         return channels_of(self._input)
 
     @property

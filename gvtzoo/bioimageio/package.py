@@ -280,6 +280,14 @@ def _axis_text(axis: Any) -> str:
 def described(package: ForeignPackage, weights: str, trust: bool) -> ModelDescr:
     """The description with the files behind it that prediction by some weights needs.
 
+    Parameters
+    ----------
+    package : ForeignPackage
+    weights : str
+        The format, as the description calls it.
+    trust : bool
+        Whether code of the package may run.
+
     Raises
     ------
     GvtzooError

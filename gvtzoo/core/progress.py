@@ -17,7 +17,15 @@ INTERVAL = 30.0  # seconds between two lines where there is no terminal
 
 
 def within(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Progress of one of several parts, as a share of all."""
+    """Progress of one of several parts, as a share of all.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        ``progress(done, all)`` of everything.
+    number, count : int
+        Which part, from 0, of how many.
+    """
     if progress is None:
         return None
     return lambda done, total: progress(number * total + done, count * total)

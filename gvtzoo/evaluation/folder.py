@@ -24,6 +24,14 @@ def claim(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False)
     a corrected one; predictions in it are kept anyway. With `overwrite`, the result of another
     evaluation goes at once, so that none is left beside settings that are not its own.
 
+    Parameters
+    ----------
+    folder : Path
+    settings : mapping
+        What the evaluation is of: models, data and choices, in plain types.
+    overwrite : bool
+        Whether the result of another evaluation goes.
+
     Raises
     ------
     GvtzooError

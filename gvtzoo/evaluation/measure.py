@@ -70,6 +70,13 @@ def measure(
     channels, metrics are the mean. Images of more than 10⁸ voxels are measured slab by slab, and
     give metrics only.
 
+    Parameters
+    ----------
+    pair : EvaluationPair
+    prediction : Prediction
+        Of the pair's source.
+    options : Options
+
     Raises
     ------
     GvtzooError

@@ -216,7 +216,13 @@ class Evaluation(Part):
     def of(
         self, model: str, condition: str | None = None, structure: str | None = None
     ) -> list[ImageResult]:
-        """A model's rows, of one condition or structure where they are given."""
+        """A model's rows, of one condition or structure where they are given.
+
+        Parameters
+        ----------
+        model : str
+        condition, structure : str, optional
+        """
         return [
             row
             for row in self.results

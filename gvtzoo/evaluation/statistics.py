@@ -83,6 +83,14 @@ def bootstrap_interval(
 
     Bias-corrected and accelerated (Efron, J. Am. Stat. Assoc. 82, 171-185, 1987), by scipy. A
     single value, or equal ones, are their own interval.
+
+    Parameters
+    ----------
+    values : sequence of float
+    level : float
+    samples : int
+        Draws from the values.
+    seed : int
     """
     from scipy.stats import bootstrap
 

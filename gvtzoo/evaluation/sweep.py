@@ -152,7 +152,19 @@ def sweep_pair(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[SweepRow]:
-    """`sweep_tiles` of image files with every method that the network has, over `tile_sizes`."""
+    """`sweep_tiles` of image files with every method that the network has, over `tile_sizes`.
+
+    Parameters
+    ----------
+    model : Model
+    pair : EvaluationPair
+    tiles : sequence of tuple of int
+        (z,) y, x; by default those of `tile_sizes`.
+    device : str
+        As in `Settings`.
+    progress : callable, optional
+        ``progress(done, all)`` after each prediction.
+    """
     from gvtzoo.images.files import read_image
 
     several = "c" in model.axes and pair.channel is None

@@ -31,10 +31,12 @@ class Transfer:
 
     @property
     def models(self) -> tuple[str, ...]:
+        """Names of the models: the rows of `matrix`."""
         return self.evaluation.models
 
     @property
     def data_sets(self) -> tuple[str, ...]:
+        """Names of the data sets: the columns of `matrix`."""
         return self.evaluation.structures
 
     def matrix(self, metric: str) -> np.ndarray:

@@ -155,6 +155,7 @@ class LazyImage:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Voxels along each axis."""
         return dict(zip(self.dims, map(int, self.array.shape), strict=True))
 
     @staticmethod
@@ -267,7 +268,17 @@ def pieces(array: Any, voxels: int = PIECE) -> Iterator[np.ndarray]:
 
 
 def piece_sizes(shape: Sequence[int], chunks: Sequence[int], voxels: int) -> tuple[int, ...]:
-    """Sizes of the pieces: whole chunks, as many as `voxels` hold, but at least one."""
+    """Sizes of the pieces: whole chunks, as many as `voxels` hold, but at least one.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image.
+    chunks : sequence of int
+        Of its file, along the same axes.
+    voxels : int
+        That a piece may have.
+    """
     sizes = [min(c, s) for c, s in zip(chunks, shape, strict=True)]
     for axis in reversed(range(len(sizes))):
         most = max(1, voxels // max(1, math.prod(sizes)))

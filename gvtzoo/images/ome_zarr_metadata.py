@@ -211,6 +211,14 @@ def calibration(
 
     Axes in several units are brought to one. An axis without unit has that of the others; where
     none has one, sizes stay the numbers that they are.
+
+    Parameters
+    ----------
+    metadata : ImageMetadata
+    level : Level
+        Of the pyramid.
+    name : str
+        Of the image, for messages.
     """
     scale = dict(zip(metadata.dims, level.scale, strict=True))
     shift = dict(zip(metadata.dims, level.translation, strict=True))

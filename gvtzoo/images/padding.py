@@ -48,7 +48,17 @@ def pad_to_multiple(
 def padding_widths(
     shape: Sequence[int], multiples: Sequence[int], minimum: Sequence[int] | None = None
 ) -> list[tuple[int, int]]:
-    """Voxels before and behind on every axis; parameters as of `pad_to_multiple`."""
+    """Voxels before and behind on every axis.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image.
+    multiples : sequence of int
+        That padded sizes are multiples of.
+    minimum : sequence of int, optional
+        That padded sizes have at least.
+    """
     widths = []
     for axis, (size, multiple) in enumerate(zip(shape, multiples, strict=True)):
         wanted = size if minimum is None else max(size, minimum[axis])

@@ -143,7 +143,17 @@ def _decoded(content: bytes) -> str:
 
 
 def find_file(folder: Path, text: str, endings: Sequence[str] = ()) -> Path | None:
-    """The file or folder that a path means, also one of Windows, or of another normal form."""
+    """The file or folder that a path means, also one of Windows, or of another normal form.
+
+    Parameters
+    ----------
+    folder : Path
+        That relative paths begin at.
+    text : str
+        The path, as a table has it.
+    endings : sequence of str
+        That may be missing in it, such as ``".tif"``.
+    """
     spellings = [text, unicodedata.normalize("NFD", text)]
     if "\\" in text:
         spellings += [PureWindowsPath(spelling).as_posix() for spelling in spellings]

@@ -14,6 +14,12 @@ def random_patch_start(
 ) -> tuple[int, ...]:
     """A random position at which a patch fits; all of them are equally likely.
 
+    Parameters
+    ----------
+    shape, patch : sequence of int
+        Of the image and the patch, in voxels along the same axes.
+    generator : numpy.random.Generator
+
     Raises
     ------
     GvtzooError
@@ -28,6 +34,14 @@ def random_patch_start(
 
 def grid_starts(size: int, patch: int, overlap: int) -> list[int]:
     """Starts along one axis of patches that cover it and overlap; the last is flush with the end.
+
+    Parameters
+    ----------
+    size : int
+        Of the image, in voxels.
+    patch : int
+    overlap : int
+        Of two neighbours, at least.
 
     Raises
     ------

@@ -125,6 +125,15 @@ def calibrated(
     """Attributes ``pixel_size`` and ``unit`` of an image with these pixels in plane, in µm.
 
     The distance of planes is converted, and left out where it is in no unit of length.
+
+    Parameters
+    ----------
+    sizes : mapping of str to float
+        The pixel sizes that the image had, by axis.
+    unit : str, optional
+        Of these.
+    y, x : float
+        The pixel size in plane, in µm.
     """
     factor = micrometers(unit)
     kept = {axis: size for axis, size in sizes.items() if axis not in "zyx"}

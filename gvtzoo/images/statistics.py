@@ -65,7 +65,16 @@ def integer_histogram(image: Any) -> tuple[np.ndarray, int]:
 def histogram_percentiles(
     counts: np.ndarray, lowest: int, ranks: tuple[float, ...]
 ) -> tuple[float, ...]:
-    """Percentiles from the counts of the values ``lowest``, ``lowest + 1``, …"""
+    """Percentiles from the counts of the values ``lowest``, ``lowest + 1``, …
+
+    Parameters
+    ----------
+    counts : ndarray of int
+    lowest : int
+        The value that the first count is of.
+    ranks : tuple of float
+        In percent.
+    """
     below = np.cumsum(counts)
     found = []
     for rank in ranks:

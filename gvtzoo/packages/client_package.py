@@ -80,6 +80,14 @@ def client_config(config: PackageConfig, constants: Constants) -> PackageConfig:
 def fixed_network(network: Network, config: PackageConfig, constants: Constants) -> Network:
     """The network with these constants, in evaluation mode.
 
+    Parameters
+    ----------
+    network : Network
+        With the weights that the constants were taken with.
+    config : PackageConfig
+        Of that network.
+    constants : Constants
+
     Raises
     ------
     GvtzooError
@@ -101,6 +109,13 @@ def with_options(
     config: PackageConfig, tile: Sequence[int] | None = None, sigma: bool = False
 ) -> PackageConfig:
     """The description with a fixed tile, and with σ instead of the prediction, where wanted.
+
+    Parameters
+    ----------
+    config : PackageConfig
+    tile : sequence of int, optional
+        (z,) y, x.
+    sigma : bool
 
     Raises
     ------
@@ -176,7 +191,17 @@ def repackage(
 ) -> Path:
     """A package again with today's exports; pictures, numbers and weights stay.
 
-    Parameters and errors are those of `write_client_package`.
+    Errors are those of `write_client_package`.
+
+    Parameters
+    ----------
+    package : path
+    output : path
+        Of the zip.
+    sigma : bool
+        Give other programs σ instead of the prediction.
+    overwrite : bool
+        Whether a file that exists is replaced.
     """
     opened = open_package(package)
     return write_package(

@@ -25,7 +25,17 @@ def with_clients(
 ) -> Path:
     """Write a package again with what it loses in other programs, and tags of those that suit.
 
-    Parameters and errors are those of `with_tiling_hint`.
+    Errors are those of `with_tiling_hint`.
+
+    Parameters
+    ----------
+    package : path
+    clients : tuple of ClientLoss
+        A row for each program and weights.
+    output : path
+        Of the zip; may be that of the package.
+    overwrite : bool
+        Whether a file that exists is replaced.
     """
     return _with(package, {"clients": clients}, output, overwrite)
 

@@ -198,6 +198,13 @@ def smallest_sizes(config: PackageConfig) -> tuple[int, ...]:
 def check_tile(tile: Sequence[int], halo: Sequence[int], multiple: Sequence[int]) -> None:
     """Refuse a fixed tile that does not suit a network.
 
+    Parameters
+    ----------
+    tile, halo : sequence of int
+        (z,) y, x, in voxels.
+    multiple : sequence of int
+        Of what sizes have to be multiples.
+
     Raises
     ------
     GvtzooError

@@ -68,7 +68,15 @@ def predict_blocks(
 def block_boxes(
     shape: Sequence[int], block: Sequence[int], overlap: Sequence[int]
 ) -> Iterator[Box]:
-    """Blocks that cover an image of this shape, each the same size."""
+    """Blocks that cover an image of this shape, each the same size.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image.
+    block, overlap : sequence of int
+        In voxels along the same axes.
+    """
     sizes = [min(b, s) for b, s in zip(block, shape, strict=True)]
     starts = [
         grid_starts(s, b, min(o, b - 1)) for s, b, o in zip(shape, sizes, overlap, strict=True)

@@ -123,7 +123,17 @@ def fix_attention(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """A model with the attention and the normalization of given images; see `constants_of`."""
+    """A model with the attention and the normalization of given images; see `constants_of`.
+
+    Parameters
+    ----------
+    model : Model
+    images : sequence of LazyImage
+    memory : int, optional
+        Bytes that a pass may take.
+    progress : callable, optional
+        ``progress(done, all)``.
+    """
     from gvtzoo.prediction.model import Model
 
     constants = constants_of(model, images, memory=memory, progress=progress)

@@ -236,14 +236,38 @@ def frames_of(
 def targets_of(
     array: Any, dims: Sequence[str], axes: Sequence[str], looped: Sequence[str]
 ) -> list[Target]:
-    """Where the results of `frames_of` go; the parameters are those of the output."""
+    """Where the results of `frames_of` go.
+
+    Parameters
+    ----------
+    array : array
+        Of the output.
+    dims : sequence of str
+        Its axes.
+    axes : sequence of str
+        Of the network's output.
+    looped : sequence of str
+        Those that the network does not see.
+    """
     return [Target(array, *place) for place in places(array.shape, dims, axes, looped)]
 
 
 def places(
     shape: Sequence[int], dims: Sequence[str], axes: Sequence[str], looped: Sequence[str]
 ) -> list[tuple[tuple[int | None, ...], tuple[tuple[int, int], ...]]]:
-    """`axes` and `fixed` of the frames of an image, the last looped axis changing fastest."""
+    """`axes` and `fixed` of the frames of an image, the last looped axis changing fastest.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image.
+    dims : sequence of str
+        Its axes.
+    axes : sequence of str
+        Those that the network sees, in its order.
+    looped : sequence of str
+        Those that it does not see.
+    """
     wanted = axes if "c" in axes else ("c", *axes)
     numbers = tuple(dims.index(axis) if axis in dims else None for axis in wanted)
     outer = [dims.index(axis) for axis in looped]

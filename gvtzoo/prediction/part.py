@@ -22,7 +22,17 @@ class HasAxes(Protocol):
 
 
 def around(middle: int, length: int, size: int) -> slice:
-    """So many voxels around one, or fewer where the axis has not as many."""
+    """So many voxels around one, or fewer where the axis has not as many.
+
+    Parameters
+    ----------
+    middle : int
+        The voxel.
+    length : int
+        How many voxels.
+    size : int
+        Of the axis.
+    """
     length = min(length, size)
     start = min(max(middle - length // 2, 0), size - length)
     return slice(start, start + length)
@@ -53,6 +63,14 @@ def middle_part(image: LazyImage, model: HasAxes) -> dict[str, slice]:
 
 def chosen_part(image: LazyImage, model: HasAxes, text: str) -> dict[str, slice]:
     """As `middle_part`, but along z, y and x what ``z0:z1,y0:y1,x0:x1`` says.
+
+    Parameters
+    ----------
+    image : LazyImage
+    model : HasAxes
+        Whose axes are cut.
+    text : str
+        Such as ``"0:16,100:300,:"``.
 
     Raises
     ------

@@ -73,6 +73,13 @@ def choose_resampling(
 ) -> Resampling | None:
     """How an image is resampled for a model; None where it is taken as it is.
 
+    Parameters
+    ----------
+    config : PackageConfig
+        Of the model.
+    image : LazyImage
+    settings : Settings
+
     Raises
     ------
     GvtzooError
@@ -97,7 +104,17 @@ def choose_resampling(
 def tell(
     config: PackageConfig, image: LazyImage, settings: Settings, resampling: Resampling | None
 ) -> None:
-    """Say what is done about an image's pixel size, where it matters."""
+    """Say what is done about an image's pixel size, where it matters.
+
+    Parameters
+    ----------
+    config : PackageConfig
+        Of the model.
+    image : LazyImage
+    settings : Settings
+    resampling : Resampling, optional
+        What `choose_resampling` chose.
+    """
     name, model = image.name or "the image", config.metadata.id
     if resampling is not None:
         log.warning("%s: %s", name, resampling)

@@ -114,6 +114,14 @@ def as_data_array(
 ) -> xr.DataArray:
     """An image, or that of a file, with named axes: those given, else its own, else the expected.
 
+    Parameters
+    ----------
+    image : str, path, ndarray or DataArray
+    axes : str, optional
+        Such as ``"TZYX"``.
+    expected : sequence of str
+        Of an array that has no names.
+
     Raises
     ------
     GvtzooError

@@ -206,7 +206,16 @@ ORIGINS = {
 
 
 def default_metadata(name: str, task: Task, architecture: str = "gvtnet") -> ModelMetadata:
-    """Metadata of a model that nobody has described yet, from its recipe's name."""
+    """Metadata of a model that nobody has described yet, from its recipe's name.
+
+    Parameters
+    ----------
+    name : str
+        The recipe's.
+    task : {"label_free", "denoising", "projection"}
+    architecture : str
+        The network's, which tells the paper to cite.
+    """
     identifier = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
     title, paper = ORIGINS[architecture]
     return ModelMetadata(

@@ -84,7 +84,17 @@ def calibrate_sigma(
 
 
 def scores(model: Model, image: TrainingImage, seed: int) -> tuple[float, np.ndarray]:
-    """The noise level of an image, and |truth − prediction| / σ of some of its voxels."""
+    """The noise level of an image, and |truth − prediction| / σ of some of its voxels.
+
+    Parameters
+    ----------
+    model : Model
+        With an uncertainty head.
+    image : TrainingImage
+        With truth.
+    seed : int
+        Of the noise, where there is any, and of the choice of voxels.
+    """
     from gvtzoo.prediction.model import Model
 
     config = model.config.model_copy(update={"calibration": None})

@@ -33,7 +33,15 @@ def mae_with_uncertainty(
     weight: float = 0.0,
     importance: Tensor | None = None,
 ) -> Tensor:
-    """Mean of \\|y − ŷ\\| / σ + log σ (Laplace)."""
+    """Mean of \\|y − ŷ\\| / σ + log σ (Laplace).
+
+    Parameters
+    ----------
+    prediction, sigma, target : Tensor
+        Of the same shape.
+    weight, importance
+        As of `mse`.
+    """
     likelihood = (target - prediction).abs() / sigma + sigma.log()
     return _mean(likelihood * sigma.detach() ** weight, importance)
 
@@ -66,6 +74,13 @@ def sigma_factor(loss: str, prediction: Tensor, sigma: Tensor, target: Tensor) -
 
     Setting the derivative of the likelihood of σ·c by c to zero gives c = mean \\|y − ŷ\\| / σ
     (Laplace), and c² = mean (y − ŷ)² / σ² (normal).
+
+    Parameters
+    ----------
+    loss : str
+        Name of the recipe's loss, which tells the distribution.
+    prediction, sigma, target : Tensor
+        Of the same shape.
     """
     relative = (target - prediction).abs() / sigma
     if loss == "mae_with_uncertainty":

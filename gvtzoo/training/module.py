@@ -251,7 +251,13 @@ def schedule_factor(
 ) -> Callable[[int], float]:
     """What the learning rate is multiplied with at a step.
 
-    `passed` tells the share of the training's time that is over, where that is limited.
+    Parameters
+    ----------
+    schedule : ScheduleConfig
+    steps : int
+        Of the training.
+    passed : callable
+        The share of the training's time that is over, where that is limited.
     """
 
     def factor(step: int) -> float:

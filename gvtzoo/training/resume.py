@@ -168,6 +168,11 @@ def check_same_images(
 ) -> None:
     """That a run goes on with the images that it began with, wherever they lie now.
 
+    Parameters
+    ----------
+    run : Path
+    training, validation : sequence of TrainingImage
+
     Raises
     ------
     GvtzooError

@@ -31,7 +31,12 @@ MOST_NAMES = 1000  # images that are listed one by one
 def save_weights(network: torch.nn.Module, path: Path, mantissa_bits: int | None = None) -> None:
     """The network's state dict as safetensors, written atomically.
 
-    With `mantissa_bits`, float32 weights are rounded to as many binary digits behind the first.
+    Parameters
+    ----------
+    network : nn.Module
+    path : Path
+    mantissa_bits : int, optional
+        Binary digits behind the first that float32 weights are rounded to.
     """
     from safetensors.torch import save_file
 
@@ -82,7 +87,14 @@ def describe_run(
     training: Sequence[TrainingImage],
     validation: Sequence[TrainingImage],
 ) -> None:
-    """Write everything that is known before the first step."""
+    """Write everything that is known before the first step.
+
+    Parameters
+    ----------
+    run : Path
+    recipe : Recipe
+    training, validation : sequence of TrainingImage
+    """
     import lightning
 
     from gvtzoo.core.version import __version__

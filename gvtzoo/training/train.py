@@ -199,10 +199,22 @@ def train_on(
 ) -> Path:
     """Train a recipe on given images; everything else as in `train`.
 
-    `parent` is the model that `weights` are of, so that the run knows what that has learned from;
-    weights of a run folder are known to be its. With a `judge`, its score of the network, lower is
-    better, takes the place of the loss of the validation images, and the weights that the training
-    starts from are the first candidate.
+    Parameters
+    ----------
+    recipe : Recipe
+    training_images, validation_images : sequence of TrainingImage
+    run : path
+    resume : bool
+    device : str
+    weights : path, optional
+    progress : callable, optional
+        As of `train`.
+    parent : PackageConfig, optional
+        The model that `weights` are of, so that the run knows what that has learned from; weights
+        of a run folder are known to be its.
+    judge : Judge, optional
+        Its score of the network, lower is better, takes the place of the loss of the validation
+        images, and the weights that the training starts from are the first candidate.
     """
     run = Path(run)
     checkpoint = run / "last.ckpt"

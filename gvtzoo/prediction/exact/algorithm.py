@@ -128,7 +128,20 @@ def predict_planned(
     out: Sequence[Any],
     runner: Runner | None = None,
 ) -> None:
-    """As `predict_exact`, by given plans (one for each of the network's stages)."""
+    """As `predict_exact`, by given plans (one for each of the network's stages).
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionGVTNet
+    image : array
+        (channel, (z,) y, x), normalized and padded; read box by box.
+    plans : sequence of Plan
+        One for each of the network's stages.
+    out : sequence of array
+        What the prediction, and σ, are written into.
+    runner : Runner, optional
+        That computes tiles; by default in this process.
+    """
     runner = runner or Runner()
     source = Image(image, next(network.parameters()))
     runner.start(sum(map(_number_of_passes, stages(network), plans)))

@@ -228,7 +228,16 @@ def local_stage(layer: nn.Module, source: FeatureMap) -> FeatureMap:
 def resampling_stage(
     layer: nn.Module, function: Callable[[Tensor], Tensor], source: FeatureMap
 ) -> Stage:
-    """A stage with the sizes and the reach of `layer`, computed by `function`."""
+    """A stage with the sizes and the reach of `layer`, computed by `function`.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        That tells sizes and reach.
+    function : callable
+        From the source's values to the stage's.
+    source : FeatureMap
+    """
     dimensions = len(source.size)
     down, up = scaling(layer, dimensions)
     return Stage(function, (source,), per_axis(reach(layer), dimensions), down, up)

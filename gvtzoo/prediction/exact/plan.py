@@ -138,7 +138,20 @@ def make_plan(
     tile: Sizes | None = None,
     disk: int | None = None,
 ) -> Plan:
-    """The plan that keeps most of those that fit, else the one that takes least."""
+    """The plan that keeps most of those that fit, else the one that takes least.
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionNet
+    size : tuple of int
+        The image's, (z,) y, x.
+    memory : int
+        Bytes.
+    tile : tuple of int, optional
+        (z,) y, x; by default the largest that fits.
+    disk : int, optional
+        Bytes for kept maps, where these are not in memory.
+    """
     count = len(levels(network))
     on_disk = disk is not None
     plans = [
@@ -162,7 +175,22 @@ def plan_keeping(
     *,
     on_disk: bool = False,
 ) -> Plan:
-    """The plan with the largest tiles, if levels from `finest_kept` on are kept."""
+    """The plan with the largest tiles, if levels from `finest_kept` on are kept.
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionNet
+    size : tuple of int
+        The image's, (z,) y, x.
+    memory : int
+        Bytes.
+    finest_kept : int
+        As in `Plan`.
+    tile : tuple of int, optional
+        (z,) y, x; by default the largest that fits.
+    on_disk : bool
+        Whether kept maps take no memory.
+    """
     kept = _kept(network, size, finest_kept)
     left = memory if on_disk else memory - kept
     limit = min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
@@ -176,7 +204,17 @@ def plan_keeping(
 
 
 def largest_tile(size: Sizes, multiple: Sizes, fits: Callable[[Sizes], bool]) -> Sizes:
-    """Cut the longest axis of the tiles until they fit, or are as small as `multiple`."""
+    """Cut the longest axis of the tiles until they fit, or are as small as `multiple`.
+
+    Parameters
+    ----------
+    size : tuple of int
+        The image's.
+    multiple : tuple of int
+        Of what the tile's sizes are multiples.
+    fits : callable
+        Whether a tile does.
+    """
     parts = [1] * len(size)
     while True:
         tile = tuple(-(-s // (p * m)) * m for s, p, m in zip(size, parts, multiple, strict=True))
@@ -214,7 +252,16 @@ def tile_on_map(
 
 
 def tile_for_memory(network: GVTNet | ProjectionGVTNet, size: Sequence[int], memory: int) -> Sizes:
-    """The tiles, (z,) y, x, that `make_plans` chooses: multiples of ``network.multiple``."""
+    """The tiles, (z,) y, x, that `make_plans` chooses: multiples of ``network.multiple``.
+
+    Parameters
+    ----------
+    network : GVTNet or ProjectionGVTNet
+    size : sequence of int
+        The image's, (z,) y, x.
+    memory : int
+        Bytes.
+    """
     return make_plans(network, size, memory)[0].tile
 
 

@@ -88,7 +88,20 @@ def camera_noise(
     offset: float = 100.0,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """`simulate_camera` of the `relative_intensity` of a clean image: the same shape, uint16."""
+    """`simulate_camera` of the `relative_intensity` of a clean image: the same shape, uint16.
+
+    Parameters
+    ----------
+    clean : ndarray
+        Of any shape.
+    photons : float
+        At the bright structures (relative intensity 1).
+    read_noise : float
+        Standard deviation, in counts.
+    offset : float
+        Counts without light.
+    generator : numpy.random.Generator
+    """
     return simulate_camera(
         relative_intensity(clean),
         photons=photons,

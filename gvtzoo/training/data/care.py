@@ -44,6 +44,13 @@ def is_care(path: Path) -> bool:
 def care_images(path: Path, split: Split, recipe: Recipe) -> Iterator[TrainingImage]:
     """The patches (``train``) or test images (``test``) of a data set; it has no ``val``.
 
+    Parameters
+    ----------
+    path : Path
+        Of the data set.
+    split : {"train", "val", "test"}
+    recipe : Recipe
+
     Raises
     ------
     GvtzooError

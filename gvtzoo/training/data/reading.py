@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 def read_pair(pair: Pair, split: Split, recipe: Recipe) -> PairedImage:
     """Source and target from their files.
 
+    Parameters
+    ----------
+    pair : Pair
+    split : {"train", "val", "test"}
+        Whose region is cut.
+    recipe : Recipe
+
     Raises
     ------
     GvtzooError
@@ -127,7 +134,15 @@ def _called(role: str) -> Iterator[None]:
 
 
 def check_voxel_sizes(name: str, source: xr.DataArray, target: xr.DataArray) -> None:
-    """Warn of a source and a target that say that their voxels are not of the same size."""
+    """Warn of a source and a target that say that their voxels are not of the same size.
+
+    Parameters
+    ----------
+    name : str
+        Of the pair.
+    source, target : DataArray
+        With ``pixel_size`` and ``unit`` where the files tell.
+    """
     first, second = (_sizes(image) for image in (source, target))
     for axis in sorted(first.keys() & second.keys()):
         if abs(first[axis] / second[axis] - 1) > SAME:
@@ -165,7 +180,15 @@ def as_channels(
 ) -> np.ndarray:
     """An image as (channel, (z,) y, x) with the recipe's pixel size.
 
-    `role`, such as "source ", stands before its name in messages.
+    Parameters
+    ----------
+    image : DataArray
+    channels : int
+        That the network takes.
+    dimensions : {2, 3}
+        Spatial axes that it takes.
+    data : DataConfig
+        Of the recipe.
 
     Raises
     ------
@@ -179,6 +202,16 @@ def with_axes(
     image: xr.DataArray, channels: int, dimensions: int, planes_as_channels: bool = False
 ) -> xr.DataArray:
     """An image with the axes that a network takes, in its order; without c for a single channel.
+
+    Parameters
+    ----------
+    image : DataArray
+    channels : int
+        That the network takes.
+    dimensions : {2, 3}
+        Spatial axes that it takes.
+    planes_as_channels : bool
+        Whether a stack's planes are the channels.
 
     Raises
     ------
@@ -222,7 +255,14 @@ def resampled(image: xr.DataArray, data: DataConfig) -> np.ndarray:
 def fit(
     source: np.ndarray, target: np.ndarray, normalization: NormalizationConfig
 ) -> tuple[FittedNormalization, FittedNormalization]:
-    """Offset and scale of a source image and of its target."""
+    """Offset and scale of a source image and of its target.
+
+    Parameters
+    ----------
+    source, target : ndarray
+        (channel, (z,) y, x).
+    normalization : NormalizationConfig
+    """
     source_fit = normalization.source.fit(source)
     return source_fit, fit_target(source, target, source_fit, normalization)
 
@@ -233,7 +273,15 @@ def fit_target(
     source_fit: FittedNormalization,
     normalization: NormalizationConfig,
 ) -> FittedNormalization:
-    """Offset and scale of a target image, whose source has `source_fit`."""
+    """Offset and scale of a target image, whose source has `source_fit`.
+
+    Parameters
+    ----------
+    source, target : ndarray
+        (channel, (z,) y, x).
+    source_fit : FittedNormalization
+    normalization : NormalizationConfig
+    """
     if normalization.target == "as_source":
         return normalization.of_prediction(source_fit)
     if normalization.target == "fitted":
@@ -245,7 +293,16 @@ def fit_target(
 
 
 def cut_region(array: np.ndarray, split: Split, data: DataConfig) -> np.ndarray:
-    """The part of an image (channel, …) that belongs to a split."""
+    """The part of an image (channel, …) that belongs to a split.
+
+    Parameters
+    ----------
+    array : ndarray
+        (channel, (z,) y, x).
+    split : {"train", "val", "test"}
+    data : DataConfig
+        Of the recipe.
+    """
     if data.regions is None:
         return array
     return array[region_box(data.regions.get(split, {}), array.ndim - 1)]

@@ -29,6 +29,12 @@ def noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyIm
 
     Where the folder holds ``train/``, ``val/`` or ``test/``, those of the split's.
 
+    Parameters
+    ----------
+    folder : Path
+    split : {"train", "val", "test"}
+    recipe : Recipe
+
     Raises
     ------
     GvtzooError
