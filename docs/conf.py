@@ -57,13 +57,14 @@ numpydoc_xref_param_type = False
 # What a docstring that the reference lists has to have: itself, a summary, a description of each
 # parameter that exists (and of none that does not), and of what is returned.
 numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "RT01"}
-# Settings say what they hold under "Attributes", a projection in its text (its source is a part of
-# packages, byte for byte).
-_SETTINGS = (
+# Settings and results say what they hold under "Attributes", a projection in its text (its source is
+# a part of packages, byte for byte).
+_RECORDS = (
     "Settings|LazyImage|NetworkConfig|AttentionConfig|Recipe|DataConfig|TrainingConfig"
-    "|AugmentationConfig|ModelMetadata|ProjectionGVTNet"
+    "|AugmentationConfig|ModelMetadata|ModelInfo|ListedModel|FineTuning|Evaluation"
+    "|ProjectionGVTNet"
 )
-numpydoc_validation_exclude = {rf"\.({_SETTINGS})$"}
+numpydoc_validation_exclude = {rf"\.({_RECORDS})$"}
 
 nb_execution_mode = "cache"
 nb_execution_in_temp = True  # what notebooks write does not belong here
