@@ -57,8 +57,8 @@ numpydoc_xref_param_type = False
 # What a docstring that the reference lists has to have: itself, a summary, a description of each
 # parameter that exists (and of none that does not), and of what is returned.
 numpydoc_validation_checks = {"GL08", "SS03", "PR01", "PR02", "RT01"}
-# Settings and results say what they hold under "Attributes", a projection in its text (its source is
-# a part of packages, byte for byte).
+# Settings and results say what they hold under "Attributes", a projection in its text (its source
+# is a part of packages, byte for byte).
 _RECORDS = (
     "Settings|LazyImage|NetworkConfig|AttentionConfig|Recipe|DataConfig|TrainingConfig"
     "|AugmentationConfig|ModelMetadata|ModelInfo|ListedModel|FineTuning|Evaluation"
