@@ -56,7 +56,7 @@ class TrainingModule(lightning.LightningModule):
             if adversarial is not None
             else None
         )
-        self.average = self._averaged(recipe)
+        self.average = self._averaged()
         self.frozen = freeze(self.network, recipe.training.freeze)
         if recipe.training.loss not in WITH_SIGMA:
             # Processes that train together wait for the gradient of everything that has one.
@@ -65,9 +65,9 @@ class TrainingModule(lightning.LightningModule):
                     parameter.requires_grad_(False)
         self.train()
 
-    def _averaged(self, recipe: Recipe) -> Any:
+    def _averaged(self) -> Any:
         """A copy of the network that follows it slowly, where the recipe wants one."""
-        if recipe.training.ema is None:
+        if self.recipe.training.ema is None:
             return None
         return copy.deepcopy(self.network).requires_grad_(False)
 

@@ -240,7 +240,8 @@ def train_on(
             write_json(run / PARENT, inherited(parent))
 
     lightning.seed_everything(settings.seed, verbose=False)
-    module = TrainingModule(recipe, clean_stacks(recipe, training_images))
+    simulates = recipe.data.simulation is not None
+    module = TrainingModule(recipe, clean_stacks(training_images) if simulates else ())
     if weights is not None and not resume:
         load_weights(module.network, Path(weights))
         module.start_average()
@@ -250,7 +251,7 @@ def train_on(
         num_nodes=processes.nodes,
         strategy="ddp" if processes.count > 1 else "auto",
         precision=settings.precision,
-        benchmark=recipe.data.simulation is not None,  # all patches have one size
+        benchmark=simulates,  # all patches have one size
         max_epochs=images.epochs,
         gradient_clip_val=settings.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
@@ -303,10 +304,8 @@ def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def clean_stacks(recipe: Recipe, images: Sequence[TrainingImage]) -> list[np.ndarray]:
+def clean_stacks(images: Sequence[TrainingImage]) -> list[np.ndarray]:
     """What patches are simulated of: each clean image once, whatever its noise levels."""
-    if recipe.data.simulation is None:
-        return []
     found = {id(i.intensity): i.intensity[0] for i in images if isinstance(i, NoisyImage)}
     return list(found.values())
 
@@ -399,16 +398,17 @@ class PatchLoader(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         seed = self.recipe.training.seed
-        return DataLoader(WholeImages(self.validation_images, self.recipe, seed), batch_size=1)
+        multiple = self.recipe.network.multiple
+        return DataLoader(WholeImages(self.validation_images, multiple, seed), batch_size=1)
 
 
 class WholeImages(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Whole validation images, padded to what the network needs; noise is the same every time."""
 
-    def __init__(self, images: Sequence[TrainingImage], recipe: Recipe, seed: int) -> None:
+    def __init__(self, images: Sequence[TrainingImage], multiple: Sequence[int], seed: int) -> None:
         self.images = images
         self.seed = seed
-        self.multiple = recipe.network.multiple
+        self.multiple = multiple
 
     def __len__(self) -> int:
         return len(self.images)

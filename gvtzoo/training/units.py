@@ -11,6 +11,7 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.layered_yaml import merge
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.metrics.units import NOISIER, Units, compare_units, noise_ratio
 from gvtzoo.recipes.recipe import Recipe, build_recipe
 from gvtzoo.training.data.images import PairedImage, TrainingImage
@@ -59,7 +60,10 @@ def settle_units(
         settled = recipe
     if settled is recipe:
         return recipe, list(training), list(validation)
-    fitted = [[normalized(image, settled) for image in split] for split in (training, validation)]
+    fitted = [
+        [normalized(image, settled.normalization) for image in split]
+        for split in (training, validation)
+    ]
     return settled, fitted[0], fitted[1]
 
 
@@ -78,13 +82,11 @@ def refuse_swapped(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         )
 
 
-def normalized(image: TrainingImage, recipe: Recipe) -> TrainingImage:
+def normalized(image: TrainingImage, normalization: NormalizationConfig) -> TrainingImage:
     """A pair with its target in the network's units, as the recipe now has it."""
     if not isinstance(image, PairedImage):
         return image
-    target = fit_target(
-        image.source, image.target, image.source_normalization, recipe.normalization
-    )
+    target = fit_target(image.source, image.target, image.source_normalization, normalization)
     return replace(image, target_normalization=target)
 
 

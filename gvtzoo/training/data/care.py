@@ -28,6 +28,7 @@ from gvtzoo.training.data.pairs import Pair, Split
 from gvtzoo.training.data.reading import pair_images, read_pair
 
 if TYPE_CHECKING:
+    from gvtzoo.networks.baseline_config import AnyNetworkConfig
     from gvtzoo.recipes.recipe import Recipe
 
 PATCHES = Path("train_data") / "data_label.npz"
@@ -59,12 +60,12 @@ def care_images(path: Path, split: Split, recipe: Recipe) -> Iterator[TrainingIm
     if split == "train":
         patches = path if path.suffix == ".npz" else path / PATCHES
         if patches.is_file():
-            yield from care_patches(patches, recipe)
+            yield from care_patches(patches, recipe.network)
     elif split == "test" and (path / TESTS).is_dir():
         yield from _test_images(path / TESTS, recipe)
 
 
-def care_patches(path: Path, recipe: Recipe) -> list[PairedImage]:
+def care_patches(path: Path, network: AnyNetworkConfig) -> list[PairedImage]:
     """The patches of an npz file, which stay on disk where it is not compressed.
 
     Raises
@@ -85,7 +86,6 @@ def care_patches(path: Path, recipe: Recipe) -> list[PairedImage]:
     if len(source) != len(target):
         raise GvtzooError(f"{path}: {len(source)} patches in X, but {len(target)} in Y")
     axes = axes or DEFAULT_AXES.get(source.ndim)
-    network = recipe.network
     source_patches = _patches(source, axes, network.dimensions, network.input_channels, path)
     target_patches = _patches(
         target, axes, network.output_dimensions, network.output_channels, path
