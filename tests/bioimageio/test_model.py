@@ -13,23 +13,18 @@ import tifffile
 import torch
 import xarray as xr
 import yaml
+from command_line import invoke
 from foreign_packages import blur, make_package
 from scipy.ndimage import uniform_filter
-from typer.testing import CliRunner
 
 import gvtzoo
 from gvtzoo.bioimageio.model import BioimageioModel
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import read_image
 
 
 def image_of(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).random(shape, np.float32)
-
-
-def invoke(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def inside(array: np.ndarray, margin: int = 1) -> np.ndarray:

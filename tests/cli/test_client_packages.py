@@ -7,18 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner
+from command_line import invoke
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.packages.checks import check_package
 from gvtzoo.packages.reader import open_package
 
 OLD = Path(__file__).parent.parent / "packages" / "files" / "made_by_0_1.zip"
-
-
-def invoke(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -9,22 +9,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from command_line import run
 from safetensors.torch import save_file
 from small_package import NETWORK
-from typer.testing import CliRunner
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of
 from gvtzoo.recipes.recipe import load_recipe, to_yaml
 
 MODEL = "gvtnet-denoising-exposures"
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    return result
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from command_line import invoke
 from safetensors.torch import save_file
 from small_package import NETWORK
 from typer.testing import CliRunner
@@ -41,10 +42,6 @@ def run(tmp_path):
 
 
 ORCID = "0000-0002-1825-0097"
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 DESCRIBED = [

@@ -6,10 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from command_line import invoke
 from published import write_published
-from typer.testing import CliRunner
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.index import read_index
 from gvtzoo.hub.listing import list_models
@@ -22,10 +21,6 @@ FLYWING = "gvtnet-projection-flywing"
 # A label-free one is imported where it is downloaded (tests/hub/test_fetch.py).
 NAMES = ("gvtnet-denoising-planaria", FLYWING)
 PARAMETERS = {"denoising": 1_347_328 + 32, "projection": 538_873}
-
-
-def invoke(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

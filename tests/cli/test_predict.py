@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from command_line import invoke
 from ome_zarr_files import write_plate, zipped
 from typer.testing import CliRunner
 
@@ -39,10 +40,6 @@ def stack(tmp_path) -> Path:
 def run(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "gvtzoo", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-
-def invoke(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_prediction_agrees_with_the_reference(package, stack, tmp_path):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from command_line import invoke as run
 from matplotlib.image import imread
-from typer.testing import CliRunner
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import write_image
 from gvtzoo.images.lazy import LazyImage
@@ -28,10 +27,6 @@ def stack(tmp_path):
     )
     write_image(tmp_path / "stack.tif", image)
     return tmp_path / "stack.tif"
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def test_models_are_drawn_side_by_side(stack, tmp_path):

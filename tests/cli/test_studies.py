@@ -8,20 +8,13 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner
+from command_line import run
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.folder import read_result
 from gvtzoo.packages.reader import open_package
 
 MODEL = "gvtnet-denoising-exposures"
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    return result
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_networks import FLAT
 
 from gvtzoo.hub.publish import Publication, prepare, upload
 from gvtzoo.images.normalization import NormalizationConfig
-from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
 from gvtzoo.packages.importing import example_image
 from gvtzoo.packages.writer import write_package
@@ -25,17 +25,6 @@ spec = importlib.util.spec_from_file_location(
 hub_server = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = hub_server
 spec.loader.exec_module(hub_server)
-
-NETWORK = NetworkConfig(
-    dimensions=2,
-    depth=2,
-    features=4,
-    encoder_blocks=(1, 0),
-    downsampling=("convolution",),
-    upsampling=("gvto_v2",),
-    decoder_blocks=(1,),
-    uncertainty=True,
-)
 
 
 def described(**changes) -> ModelMetadata:
@@ -59,7 +48,7 @@ def described(**changes) -> ModelMetadata:
 def configured(**changes) -> PackageConfig:
     settings = {
         "task": "denoising",
-        "network": NETWORK,
+        "network": FLAT,
         "normalization": NormalizationConfig(),
         "metadata": described(),
         "metrics": (

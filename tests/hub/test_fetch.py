@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from command_line import invoke
 from mirror import serving, write_zoo
 from published import write_published
-from typer.testing import CliRunner
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.fetch import ADDRESS_VARIABLE, DATA, INDEX
 from gvtzoo.hub.index import read_index
@@ -71,10 +70,6 @@ def refetched(monkeypatch):
 
     monkeypatch.setattr("gvtzoo.hub.fetch._install", install)
     return made
-
-
-def invoke(*arguments: object, **options):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
 
 
 def failure(*arguments: object) -> str:

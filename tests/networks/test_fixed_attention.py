@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from small_networks import DENOISING
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.networks.baseline_config import network_config
@@ -15,17 +16,6 @@ from gvtzoo.networks.fixed_attention import (
 )
 from gvtzoo.networks.operators import GVTO, attention_matrix
 
-DENOISING = {
-    "depth": 2,
-    "features": 4,
-    "encoder_blocks": (1, 0),
-    "downsampling": ("convolution",),
-    "upsampling": ("gvto_v2",),
-    "decoder_blocks": (1,),
-    "skip": "concatenate",
-    "batch_norm": False,
-    "add_input": True,
-}
 CONFIGS = {
     "denoising": NetworkConfig(**DENOISING, uncertainty=True),
     "projection": NetworkConfig(**DENOISING, architecture="projection"),

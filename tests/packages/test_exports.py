@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from small_networks import DENOISING
 from torch import nn
 from torch.nn import functional
 
@@ -27,17 +28,6 @@ from gvtzoo.packages.exports import (
 )
 
 SOFTMAX = AttentionConfig(softmax=True, heads=2)
-DENOISING = {
-    "depth": 2,
-    "features": 4,
-    "encoder_blocks": (1, 0),
-    "downsampling": ("convolution",),
-    "upsampling": ("gvto_v2",),
-    "decoder_blocks": (1,),
-    "skip": "concatenate",
-    "batch_norm": False,
-    "add_input": True,
-}
 NETWORKS = {
     "3d": NetworkConfig(**DENOISING, uncertainty=True),
     "projection": NetworkConfig(**DENOISING, architecture="projection"),

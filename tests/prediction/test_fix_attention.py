@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from small_networks import DENOISING
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.normalization import NormalizationConfig, ZScoreNormalization
@@ -21,17 +22,6 @@ from gvtzoo.prediction.model import Model
 from gvtzoo.recipes.metadata import default_metadata
 
 TOLERANCE = 1e-4  # of the range
-DENOISING = {
-    "depth": 2,
-    "features": 4,
-    "encoder_blocks": (1, 0),
-    "downsampling": ("convolution",),
-    "upsampling": ("gvto_v2",),
-    "decoder_blocks": (1,),
-    "skip": "concatenate",
-    "batch_norm": False,
-    "add_input": True,
-}
 NETWORKS = {
     "2d": NetworkConfig(**DENOISING, dimensions=2),
     "3d, down-sampling": NetworkConfig(

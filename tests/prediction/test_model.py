@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import SMALL as WITH_NORM
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.normalization import NormalizationConfig, PercentileNormalization
@@ -18,15 +19,7 @@ from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings, choose_device
 from gvtzoo.recipes.metadata import default_metadata
 
-SMALL = {
-    "depth": 2,
-    "features": 4,
-    "encoder_blocks": (1, 0),
-    "downsampling": ("convolution",),
-    "upsampling": ("gvto_v2",),
-    "decoder_blocks": (1,),
-    "batch_norm": False,
-}
+SMALL = {**WITH_NORM, "batch_norm": False}
 
 
 def make_model(undo: bool = True, **network) -> Model:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_networks import FLAT
 
 from gvtzoo.images.normalization import NormalizationConfig
-from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.importing import example_image, import_checkpoint
 from gvtzoo.packages.writer import write_package
@@ -18,23 +18,12 @@ from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = ("denoise", "label_free", "projection")
 
-TINY = NetworkConfig(
-    dimensions=2,
-    depth=2,
-    features=4,
-    encoder_blocks=(1, 0),
-    downsampling=("convolution",),
-    upsampling=("gvto_v2",),
-    decoder_blocks=(1,),
-    uncertainty=True,
-)
-
 
 def tiny_config(**changes) -> PackageConfig:
     """Of a small 2D network; its texts name addresses, which no test may look up."""
     settings = {
         "task": "denoising",
-        "network": TINY,
+        "network": FLAT,
         "normalization": NormalizationConfig(),
         "metadata": ModelMetadata(
             id="tiny-model",

@@ -12,22 +12,12 @@ import numpy as np
 import torch
 import yaml
 from safetensors.torch import save
+from small_networks import FLAT as NETWORK
 
 from gvtzoo.images.normalization import NormalizationConfig
-from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.packages.config import MetricRow, PackageConfig, TilingHint
 from gvtzoo.recipes.metadata import Author, ModelMetadata
 
-NETWORK = NetworkConfig(
-    dimensions=2,
-    depth=2,
-    features=4,
-    encoder_blocks=(1, 0),
-    downsampling=("convolution",),
-    upsampling=("gvto_v2",),
-    decoder_blocks=(1,),
-    uncertainty=True,
-)
 CONFIG = PackageConfig(
     task="denoising",
     network=NETWORK,

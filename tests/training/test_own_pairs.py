@@ -11,11 +11,10 @@ import pytest
 import small_package
 import tifffile
 import xarray as xr
+from command_line import invoke
 from ome_sets_files import write_set
 from ome_zarr_files import zipped
-from typer.testing import CliRunner
 
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.pairs import find_pairs as evaluation_pairs
 from gvtzoo.images.files import write_image
@@ -47,10 +46,6 @@ def tiny(**changes) -> Recipe:
 @pytest.fixture
 def package(tmp_path) -> Path:
     return small_package.write_folder(tmp_path / "package", small_package.members())
-
-
-def invoke(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def clean(size: int = 48, number: int = 0) -> np.ndarray:
