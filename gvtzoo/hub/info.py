@@ -5,7 +5,7 @@ An overview is read without PyTorch; all else of a package opens it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,15 @@ from pydantic import ValidationError
 from gvtzoo.hub.bibtex import bibtex
 from gvtzoo.hub.index import Entry
 from gvtzoo.hub.listing import PackagedModel
-from gvtzoo.hub.overview import OverviewConfig, overview_of_entry, overview_of_package
+from gvtzoo.hub.overview import (
+    OverviewConfig,
+    axes,
+    license_line,
+    name_line,
+    overview_of_entry,
+    overview_of_package,
+    voxel_size,
+)
 from gvtzoo.hub.registry import absent_entry, find_model
 from gvtzoo.packages.reader import gvtzoo_config, open_package, read_description
 
@@ -198,11 +206,11 @@ def _package_lines(config: PackageConfig) -> list[tuple[str, str]]:
     size = config.resampled_to
     return [
         *_description_lines(metadata, config.task),
-        ("axes", _axes(network.dimensions, network.output_dimensions)),
+        ("axes", axes(network.dimensions, network.output_dimensions)),
         ("sizes", f"any; padded to multiples of {network.multiple}"),
         ("normalization", config.normalization.text),
         ("uncertainty", "yes (--uncertainty)" if config.uncertainty else "no"),
-        ("voxel size", _voxel_size(config.pixel_size, config.unit)),
+        ("voxel size", voxel_size(config.pixel_size, config.unit)),
         ("resampling", f"in plane to {size:g} µm, and back" if size else ""),
         ("tiling", _tiling(config.tiling, config.exact)),
         ("for tiles", _client(config)),
@@ -228,7 +236,7 @@ def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
     size = f"{entry.checkpoint.size / 1e6:.0f} MB" if entry.checkpoint else ""
     return [
         *_description_lines(entry.metadata, entry.task),
-        ("axes", _axes(entry.dimensions, entry.output_dimensions)),
+        ("axes", axes(entry.dimensions, entry.output_dimensions)),
         ("recipe", f"{entry.recipe} ({entry.network} network)"),
         ("tiling", _tiling(None, True)),
         *_origin_lines(entry.metadata),
@@ -243,7 +251,7 @@ def _entry_lines(entry: Entry) -> list[tuple[str, str]]:
 
 def _description_lines(metadata: ModelMetadata, task: str) -> list[tuple[str, str]]:
     return [
-        ("name", f"{metadata.name} ({metadata.id} {metadata.version})"),
+        name_line(metadata),
         ("description", metadata.description),
         ("task", task),
         ("structure", metadata.structure),
@@ -252,7 +260,7 @@ def _description_lines(metadata: ModelMetadata, task: str) -> list[tuple[str, st
 
 def _origin_lines(metadata: ModelMetadata) -> list[tuple[str, str]]:
     return [
-        ("license", f"{metadata.license or 'none given'} (weights)"),
+        license_line(metadata),
         ("authors", ", ".join(author.name for author in metadata.authors)),
         *[("data", _data(source)) for source in metadata.data],
         *[("parent's data", _data(source)) for source in metadata.parent_data],
@@ -280,15 +288,6 @@ def _metrics_lines(metrics: Iterable[MetricRow]) -> list[tuple[str, str]]:
         what = ", ".join(part for part in (row.data, row.condition, row.method) if part)
         lines.append(("metrics", f"{what}: {numbers}"))
     return lines or [("metrics", "not yet measured")]
-
-
-def _axes(dimensions: int, output_dimensions: int) -> str:
-    return f"{'ZYX'[-dimensions:]} → {'ZYX'[-output_dimensions:]}"
-
-
-def _voxel_size(sizes: Mapping[Any, float], unit: str | None) -> str:
-    known = [f"{axis} {sizes[axis]:g}" for axis in "zyx" if axis in sizes]
-    return f"{', '.join(known)} {unit or ''}".strip() if known else ""
 
 
 def _tiling(hint: Any, exact: bool) -> str:

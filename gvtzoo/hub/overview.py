@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,8 +115,7 @@ def overview_of_package(config: dict[str, Any], name: str) -> list[tuple[str, st
     """
     model = OverviewConfig.model_validate(config)
     flat = model.network.architecture in FLATTEN
-    sizes = [f"{axis} {model.pixel_size[axis]:g}" for axis in "zyx" if axis in model.pixel_size]
-    voxel = f"{', '.join(sizes)} {model.unit or ''}".strip()
+    voxel = voxel_size(model.pixel_size, model.unit)
     if model.resampled_to is not None:
         voxel = f"in plane {model.resampled_to:g} µm, to which images are resampled, and back"
     own = (
@@ -150,14 +149,34 @@ def overview_of_entry(entry: Entry) -> list[tuple[str, str]]:
 
 
 def takes(dimensions: int, output_dimensions: int) -> str:
-    """Axes in and out."""
-    axes = f"{'ZYX'[-dimensions:]} → {'ZYX'[-output_dimensions:]}"
-    return f"{axes}, any size; time and position are looped over"
+    """Axes in and out, and of which size."""
+    return f"{axes(dimensions, output_dimensions)}, any size; time and position are looped over"
+
+
+def axes(dimensions: int, output_dimensions: int) -> str:
+    """Spatial axes in and out."""
+    return f"{'ZYX'[-dimensions:]} → {'ZYX'[-output_dimensions:]}"
+
+
+def voxel_size(sizes: Mapping[Any, float], unit: str | None) -> str:
+    """Sizes by axis, with their unit; empty where none is known."""
+    known = [f"{axis} {sizes[axis]:g}" for axis in "zyx" if axis in sizes]
+    return f"{', '.join(known)} {unit or ''}".strip() if known else ""
+
+
+def name_line(metadata: ModelMetadata) -> tuple[str, str]:
+    """For people, and in brackets for commands."""
+    return "name", f"{metadata.name} ({metadata.id} {metadata.version})"
+
+
+def license_line(metadata: ModelMetadata) -> tuple[str, str]:
+    """Of the weights."""
+    return "license", f"{metadata.license or 'none given'} (weights)"
 
 
 def _purpose(metadata: ModelMetadata) -> list[tuple[str, str]]:
     return [
-        ("name", f"{metadata.name} ({metadata.id} {metadata.version})"),
+        name_line(metadata),
         ("does", metadata.description),
         ("made for", metadata.intended_use),
         ("limits", metadata.limitations),
@@ -169,7 +188,7 @@ def _origin(metadata: ModelMetadata) -> list[tuple[str, str]]:
     paper = (
         "" if first is None else f"https://doi.org/{first.doi}" if first.doi else first.url or ""
     )
-    return [("license", f"{metadata.license or 'none given'} (weights)"), ("cite", paper)]
+    return [license_line(metadata), ("cite", paper)]
 
 
 def _score(rows: Sequence[MetricRow], own: str) -> str:
