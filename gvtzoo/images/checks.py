@@ -56,6 +56,9 @@ def check_image(image: Any, *, holes: bool = False) -> None:
         raise GvtzooError(f"{bad} of the image's {image.size} voxels are {kind}: replace them")
     low, high = np.fmin.reduce(lows), np.fmax.reduce(highs)
     if low == high or np.isnan(low):
-        raise BlankImageError(
-            f"the image is constant (value {low}): there is nothing to see in it", float(low)
+        what = (
+            f"all of the image's {image.size} voxels are NaN"
+            if np.isnan(low)
+            else f"the image is constant (value {low})"
         )
+        raise BlankImageError(f"{what}: there is nothing to see in it", float(low))

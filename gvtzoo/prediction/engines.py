@@ -67,6 +67,8 @@ def _why_not_openvino(network: Network, device: torch.device, settings: Settings
         return f"OpenVINO computes on the CPU here, not on {device}"
     if settings.dtype not in openvino.PRECISIONS:
         return f"OpenVINO does not compute in {settings.dtype}"
+    if any(getattr(module, "ceil_mode", False) for module in network.modules()):
+        return "OpenVINO refuses pooling windows that reach beyond a small map"
     if any(isinstance(module, SoftmaxAttention) for module in network.modules()):
         return "OpenVINO would hold all weights of attention with softmax in memory"
     return None

@@ -177,6 +177,8 @@ class Model:
                         wanted=wanted,
                     )
                 except BlankImageError as error:
+                    if len(frames) == 1:
+                        raise
                     self.leave_blank(places, error.value)
                     blank.append(number)
         self.tell_blank(blank, array.dims, array.array.shape)

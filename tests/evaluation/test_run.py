@@ -289,7 +289,8 @@ def test_sigma_of_another_size_is_refused(tmp_path, shape):
 
 def test_a_wrong_gain_is_not_fitted_away_where_units_are_the_truths(tmp_path):
     generator = np.random.default_rng(0)
-    truth = generator.gamma(2, 500, (64, 64)).astype(np.float32)
+    # Of 8×8 voxels each, so that means over blocks show the structure: units are told by these.
+    truth = np.kron(generator.gamma(2, 500, (8, 8)), np.ones((8, 8))).astype(np.float32)
     sigma = np.full(truth.shape, 10, np.float32)
     prediction = 1.5 * truth + generator.laplace(0, sigma).astype(np.float32)
     for name, image in (("truth", truth), ("prediction", prediction), ("sigma", sigma)):

@@ -114,6 +114,7 @@ def test_sections_come_in_the_order_of_questions(configured):
         "Normalization",
         "Tiling and image size",
         "Uncertainty",
+        "In other programs",
         "Licence",
         "Citation",
     ]

@@ -85,7 +85,7 @@ def test_what_cannot_be_read_does_not_stop_the_list(models, cache):
         ({"structure": "PLANARIA"}, {"gvtnet-denoising-planaria"}),
         ({"dimensions": 2, "task": "label_free"}, {"gvtnet-label-free-phase-to-dapi"}),
         ({"dimensions": 2, "task": "denoising"}, {EXPOSURES, "mine"}),
-        ({"local": True, "task": "denoising"}, {BUNDLED, EXPOSURES, "mine"}),
+        ({"local": True, "task": "denoising"}, {BUNDLED, EXPOSURES, "gvtnet-denoising-3d", "mine"}),
         ({"structure": "teeth"}, set()),
     ],
 )

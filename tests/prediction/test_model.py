@@ -150,12 +150,12 @@ def test_half_precision_is_close(model, dtype):
     ("image", "axes", "message"),
     [
         (np.full((4, 8, 8), 7), "ZYX", r"constant \(value 7\)"),
-        (np.full((4, 8, 8), np.nan), "ZYX", "256 of the image's 256 voxels are NaN"),
+        (np.full((4, 8, 8), np.nan), "ZYX", "all of the image's 256 voxels are NaN"),
         (np.zeros((0, 8, 8)), "ZYX", "empty"),
         (np.zeros((4, 8, 8), complex), "ZYX", "complex"),
         (np.zeros((8, 8)), None, r"2 axes of sizes \(8, 8\).* ZYX"),
         (np.zeros((3, 4, 8, 8)), "CZYX", "choose a channel"),
-        (np.zeros((4, 8, 8)), "ZY", "name them all"),
+        (np.zeros((4, 8, 8)), "ZY", r"3 axes .* the axes are ZY: name each"),
         (np.zeros((4, 8)), "ZX", "has axes ZX"),
     ],
 )
@@ -208,7 +208,7 @@ def test_planes_of_a_stack_are_the_channels_of_a_network_that_has_as_many():
     assert prediction.dims == ("y", "x")
     np.testing.assert_array_equal(prediction, model.predict(image, axes="CYX"))
     np.testing.assert_array_equal(prediction, model.predict(image, axes="ZYX"))
-    with pytest.raises(GvtzooError, match="takes CYX"):
+    with pytest.raises(GvtzooError, match="takes 5 planes .* has 4 planes"):
         model.predict(stack[:4])
 
 

@@ -426,7 +426,10 @@ def validated(writer, losses):
 
 def test_a_first_validation_that_is_no_number_is_outdone_by_any(tmp_path):
     nan = float("nan")
-    writer = RunWriter(tmp_path, resume=False, patience=2)
+    settings = Recipe.model_validate(
+        {**RECIPE, "training": {**RECIPE["training"], "early_stopping": 2}}
+    ).training
+    writer = RunWriter(tmp_path, resume=False, settings=settings)
     assert validated(writer, [nan, nan, 3.0, nan, 2.0]) == [True, False, True, False, True]
     assert not writer._is_over()
     writer.rows.append({"val_loss": "nan"})

@@ -230,6 +230,9 @@ def _predict_into(
                     runner=who.runner(folder, within(progress, number, len(frames))),
                 )
         except BlankImageError as error:
+            if len(frames) == 1:
+                shutil.rmtree(partial)
+                raise
             model.leave_blank(places, error.value)
             _clear(folder, blank=True)
             continue
