@@ -10,9 +10,9 @@ import pytest
 
 from gvtzoo.cli.completion import complete_axes, complete_model, complete_recipe
 from gvtzoo.cli.options import next_step
-from gvtzoo.cli.studies import sweep_sentence
 from gvtzoo.core import progress
 from gvtzoo.evaluation.sweep import SweepRow
+from gvtzoo.report.sweep import sweep_sentence
 
 
 def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
