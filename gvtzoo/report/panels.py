@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import symbol
+from gvtzoo.images.calibration import round_length, symbol
 from gvtzoo.metrics.pair import TARGET_PERCENTILES, check_pair
 from gvtzoo.report.style import SMALL, TRUTH, label_of, lines_of, styled
 
@@ -195,12 +195,6 @@ def image_panel(
         images = [_show(axes, part, "magma", 0, limit) for axes, part in deviations]
         grid.color_bar(2, images[0], "σ", (0, limit))
     return grid.figure
-
-
-def round_length(width: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is not above a quarter of `width`."""
-    power = 10.0 ** np.floor(np.log10(width / 4))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= width / 4))
 
 
 class _Grid:

@@ -188,8 +188,7 @@ def _scale_bar(width: int, pixel_size: float | None, unit: str | None) -> ScaleB
     """Of a picture `width` pixels wide, a quarter of it at most."""
     if not pixel_size or not unit:
         return None
-    from gvtzoo.images.calibration import symbol
-    from gvtzoo.report.panels import round_length
+    from gvtzoo.images.calibration import round_length, symbol
 
     length = round_length(width * pixel_size)
     return ScaleBar(round(100 * length / (width * pixel_size), 2), f"{length:g} {symbol(unit)}")

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import round_length
 from gvtzoo.metrics.pair import paper_normalize
-from gvtzoo.report.panels import PIXELS, choose_view, fit, image_panel, round_length
+from gvtzoo.report.panels import PIXELS, choose_view, fit, image_panel
 
 SIZES = {"z": 0.6, "y": 0.2, "x": 0.2}
 
