@@ -88,7 +88,9 @@ def pictures_of(package: ModelPackage, example: Path | None = None) -> Pictures:
         return _of_example(package, example, same_contrast)
     source, prediction = _samples(package)
     source = package.config.normalization.source.fit(source).apply(source)
-    return side_by_side(source, prediction, "From the package’s sample", same_contrast=same_contrast)
+    return side_by_side(
+        source, prediction, "From the package’s sample", same_contrast=same_contrast
+    )
 
 
 def side_by_side(
