@@ -179,9 +179,9 @@ class RunWriter(lightning.Callback):
         if is_best:
             save_weights(module.kept, self.run / "best.safetensors", self.settings.mantissa_bits)
         write_metrics(self.run / "metrics.csv", self.rows)
-        label = loss_label(self.settings.loss)
-        validation = label if self.judge is None else SCORE
-        draw_losses(self.run / "losses.png", self.rows, label, validation)
+        training = loss_label(self.settings.loss, self.settings.sigma_weight)
+        validation = loss_label(self.settings.loss) if self.judge is None else SCORE
+        draw_losses(self.run / "losses.png", self.rows, training, validation)
         if self.shown is not None:
             draw_prediction(
                 self.run / "validation" / f"{int(row['step']):07}.png",

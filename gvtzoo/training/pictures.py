@@ -25,6 +25,7 @@ GAP, TITLE = 0.08, 0.5  # inches
 DPI = 110
 SHOWN = {"nrmse": "NRMSE", "ssim": "SSIM"}
 LIKELIHOOD = "negative log-likelihood\nlower is better, and below 0 is in order"
+WEIGHTED = "likelihood weighted by σ\nneed not fall when errors and σ do"
 SCORE = "score against the original\nbelow 0 is better than it"
 
 
@@ -38,10 +39,10 @@ class Panel:
     limits: tuple[float, float] | None = None
 
 
-def loss_label(loss: str) -> str:
+def loss_label(loss: str, sigma_weight: float = 0.0) -> str:
     """What a recipe's loss is, for the axis of a picture."""
     if loss in WITH_SIGMA:
-        return LIKELIHOOD
+        return WEIGHTED if sigma_weight else LIKELIHOOD
     return {"mae": "mean absolute error", "mse": "mean squared error"}.get(loss, loss)
 
 

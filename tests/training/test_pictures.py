@@ -86,6 +86,7 @@ def test_losses_have_a_panel_each_and_say_what_they_are(drawn):
     training, validation = drawn(draw_losses, rows, label, "score").axes
     assert training.get_ylabel() == LIKELIHOOD
     assert "below 0" in LIKELIHOOD
+    assert "need not fall" in loss_label("mae_with_uncertainty", 0.5)
     assert validation.get_ylabel() == "score"
     assert validation.get_legend().get_texts()[0].get_text() == "best: -0.2 at step 30"
     (alone,) = drawn(draw_losses, [rows[1] | {"val_loss": ""}], loss_label("mae"), "").axes
