@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gvtzoo.cli.options import Device, Overwrite, next_step, progress_bar, shown
+from gvtzoo.cli.table import table_lines
 
 
 def register(app: typer.Typer) -> None:
@@ -28,9 +29,13 @@ def demo(
     with progress_bar("denoising") as report:
         result = run_demo(output, device=device, overwrite=overwrite, progress=shown(report))
     typer.echo(WHAT)
-    for name, numbers in result.metrics.items():
-        line = "  ".join(f"{key} {value:.4f}" for key, value in numbers.items())
-        typer.echo(f"{name:10}  {line}")
+    names = list(next(iter(result.metrics.values())))
+    rows = [
+        [name, *(f"{numbers[key]:.4f}" for key in names)]
+        for name, numbers in result.metrics.items()
+    ]
+    for line in table_lines(["image", *names], rows):
+        typer.echo(line)
     for path in result.files:
         typer.echo(str(path))
     next_step(f"open {output / 'demo.png'}; `gvtzoo list` shows the other models")

@@ -16,7 +16,7 @@ from gvtzoo.cli.table import table_lines
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
-    from gvtzoo.evaluation.results import ComparisonRow, Evaluation
+    from gvtzoo.evaluation.results import ComparisonRow, Evaluation, SummaryRow
     from gvtzoo.prediction.settings import Settings
 
 SHOWN = {"ssim": "SSIM", "nrmse": "NRMSE", "r": "r"}  # compared in words
@@ -163,7 +163,7 @@ def command_line() -> str:
 
 
 def summary_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Mean ± deviation of each metric, a line for each model and group of images."""
+    """Mean ± deviation of each metric, a row for each model and group of images."""
     from itertools import groupby
 
     header = ["model", "images", "n", *evaluation.metrics]
@@ -173,13 +173,14 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
     )
     for (condition, structure, model), group in by_group:
         found = {row.metric: row for row in group}
-        values = [
-            f"{found[name].mean:.4g} ± {found[name].deviation:.2g}" if name in found else ""
-            for name in evaluation.metrics
-        ]
+        values = [_mean(found[name]) if name in found else "" for name in evaluation.metrics]
         count = max(row.count for row in found.values())
         rows.append([model, condition or structure or "all", str(count), *values])
     yield from table_lines(header, rows)
+
+
+def _mean(row: SummaryRow) -> str:
+    return f"{row.mean:.4g} ± {row.deviation:.2g}" if row.count > 1 else f"{row.mean:.4g}"
 
 
 def in_words(row: ComparisonRow) -> str:

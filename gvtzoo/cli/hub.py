@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gvtzoo.cli.completion import complete_model
 from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import next_step
 from gvtzoo.core.errors import GvtzooError
@@ -20,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 def download(
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="As `gvtzoo predict` takes it.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL", autocompletion=complete_model, help="As `gvtzoo predict` takes it."
+        ),
     ] = None,
     download_all: Annotated[
         bool, typer.Option("--all", help="All of the paper's published models.")

@@ -66,6 +66,12 @@ def list_models(
     for line in table_lines(header, rows):
         typer.echo(line)
     next_step("gvtzoo info MODEL says what one is for; gvtzoo preview MODEL IMAGE tries it")
+    absent = [model.size or 0 for model in models if model.where == "to download"]
+    if absent:
+        next_step(
+            f"gvtzoo download MODEL fetches one that is to download, of the size above, from its "
+            f"authors; --all fetches {len(absent)}, {sum(absent) / 1e6:.0f} MB"
+        )
 
 
 def info(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gvtzoo.cli.completion import complete_axes
 from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import (
     Device,
@@ -94,7 +95,11 @@ def predict(
     ] = None,
     overlap: Annotated[str | None, typer.Option(help="Overlap of blocks, such as 8,32,32.")] = None,
     axes: Annotated[
-        str | None, typer.Option(help="Axes of the images, such as ZYX, where files do not tell.")
+        str | None,
+        typer.Option(
+            autocompletion=complete_axes,
+            help="Axes of the images, such as ZYX, where files do not tell.",
+        ),
     ] = None,
     channel: Annotated[
         str | None, typer.Option(help="Channel to take, by number (from 0) or name.")

@@ -63,6 +63,7 @@ def sweep(
     from gvtzoo.hub.load import load_own
     from gvtzoo.packages.run_folder import is_run
     from gvtzoo.report.figures import sweep_curve
+    from gvtzoo.report.sweep import sweep_sentence, write_sweep_page
 
     if package is not None:
         _check_new(package, overwrite)
@@ -84,10 +85,18 @@ def sweep(
     write_text(output / "sweep.csv", _sweep_csv(rows))
     _save(sweep_curve(rows, "ssim"), output / "sweep.png")
     _save(sweep_curve(rows, "pearson_r"), output / "sweep_r.png")
+    page = write_sweep_page(
+        rows,
+        output,
+        model=model,
+        data=str(data),
+        command=command_line(),
+        files={"sweep.csv": "the table"},
+    )
     for line in _sweep_lines(rows):
         typer.echo(line)
     typer.echo(sweep_sentence(rows), err=True)
-    typer.echo(f"{len(pairs)} images; pictures and table in {output}", err=True)
+    typer.echo(f"report: {page}", err=True)
     if package is not None:
         from gvtzoo.hub.registry import find_model
         from gvtzoo.packages.tiling_hint import with_tiling_hint
@@ -96,7 +105,7 @@ def sweep(
             find_model(model), tiling_hint(rows), package, overwrite=overwrite
         )
         typer.echo(f"package with this tiling hint: {written}", err=True)
-    next_step(f"open {output / 'sweep.png'}")
+    next_step(f"open {page}")
 
 
 def transfer(
@@ -120,8 +129,8 @@ def transfer(
 ) -> None:
     """Measure every model on every data set.
 
-    The folder holds a table of means for SSIM, r and NRMSE, pictures of them, and the report of
-    `gvtzoo evaluate`.
+    The folder holds transfer.html with the means of SSIM, r and NRMSE, these as tables and
+    pictures, and the report of `gvtzoo evaluate`.
     """
     from gvtzoo.evaluation import folder as report_folder
     from gvtzoo.evaluation.predictions import check_names, open_candidate
@@ -130,6 +139,7 @@ def transfer(
     from gvtzoo.recipes.recipe import load_recipe
     from gvtzoo.report.figures import transfer_matrix
     from gvtzoo.report.page import write_result
+    from gvtzoo.report.transfer import write_transfer_page
 
     places, recipes = named(data, "--data"), named(recipe or [], "--recipe")
     unknown = next((name for name in recipes if name not in places), None)
@@ -165,9 +175,11 @@ def transfer(
         report_folder.write_text(output / f"transfer_{metric}.csv", table)
         figure = transfer_matrix(found.models, found.data_sets, matrix, metric)
         _save(figure, output / f"transfer_{metric}.png")
+    tables = {f"transfer_{metric}.csv": f"the matrix of {metric}" for metric in MATRICES}
+    page = write_transfer_page(found, output, MATRICES, files=tables)
     report = write_result(output, found.evaluation)
-    typer.echo(f"report: {report}", err=True)
-    next_step(f"open {report}")
+    typer.echo(f"matrices: {page}; report: {report}", err=True)
+    next_step(f"open {page}")
 
 
 def _pairs(
@@ -204,13 +216,15 @@ def _tiles(texts: Sequence[str] | None) -> list[tuple[int, ...]]:
 
 
 def _sweep_lines(rows: Sequence[SweepRow]) -> Iterator[str]:
+    from gvtzoo.report.sweep import size_text
+
     header = ["method", "tile", "r with whole", "largest difference", "SSIM", "NRMSE", "r"]
     yield from table_lines(
         header,
         [
             [
                 row.method,
-                "whole" if row.tile is None else "×".join(map(str, row.tile)),
+                size_text(row),
                 f"{row.pearson_r:.5f}",
                 f"{row.max_difference:.2g}",
                 *(f"{row.metrics[name]:.4f}" for name in ("ssim", "nrmse", "r")),
@@ -218,23 +232,6 @@ def _sweep_lines(rows: Sequence[SweepRow]) -> Iterator[str]:
             for row in rows
         ],
     )
-
-
-def sweep_sentence(rows: Sequence[SweepRow]) -> str:
-    """What the table says: whether tiles lose anything against the whole image, and which least."""
-    whole = next(row for row in rows if row.tile is None).metrics["ssim"]
-    cut = [row for row in rows if row.tile is not None and row.method != "exact"]
-    start = f"The whole image, predicted at once or by exact tiles, has SSIM {whole:.4f}"
-    if not cut:
-        return f"{start}."
-    best, worst = (choose(cut, key=lambda row: row.metrics["ssim"]) for choose in (max, min))
-    names = {"halo": "tiles with a halo", "blocks": "averaged blocks"}
-    tile = "×".join(map(str, best.tile or ()))
-    what = f"{names[best.method]} of {tile} have {best.metrics['ssim']:.4f}"
-    lost = whole - worst.metrics["ssim"]
-    if best.metrics["ssim"] > whole:
-        return f"{start}; {what}: here, tiles do better than the whole image."
-    return f"{start}; {what}, the most of those that cut it, and the worst lose {lost:.4f}."
 
 
 def _sweep_csv(rows: Sequence[SweepRow]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TextIO
 
 Progress = Callable[[int, int], None]  # progress(done, all)
 Report = Callable[[float, float, str], None]  # report(done, all, note)
@@ -41,13 +43,32 @@ def progress_bar(title: str) -> Iterator[Report | None]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    stream = sys.stderr
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    with bar as progress, _logged_above(stream):
         task = progress.add_task(f"{_place.get()}{title}", total=None, note="")
 
         def report(done: float, total: float, note: str = "") -> None:
             progress.update(task, completed=done, total=total, note=note)
 
         yield report
+
+
+@contextmanager
+def _logged_above(stream: TextIO) -> Iterator[None]:
+    """Messages that are logged to `stream` stand above the bar, which stays the last line."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is stream
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stderr)  # the bar's, by now
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(stream)
 
 
 @contextmanager

@@ -30,6 +30,12 @@ Method = Literal["halo", "blocks", "exact", "whole"]
 Tile = tuple[int, ...]
 
 METHODS: tuple[Method, ...] = ("halo", "blocks", "exact")
+WAYS: dict[Method, str] = {
+    "halo": "tiles with a halo",
+    "blocks": "averaged blocks",
+    "exact": "exact tiles",
+    "whole": "whole image",
+}
 BLOCK_OVERLAP = 4  # blocks overlap by a quarter
 FIRST_TILES = {2: (32, 32), 3: (16, 32, 32)}
 

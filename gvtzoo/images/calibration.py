@@ -121,6 +121,12 @@ def symbol(unit: str) -> str:
     return LENGTHS[name].symbol if name in LENGTHS else name
 
 
+def round_length(width: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten that is not above a quarter of `width`."""
+    power = 10.0 ** math.floor(math.log10(width / 4))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= width / 4))
+
+
 def micrometers(unit: str | None) -> float | None:
     """How many micrometers a unit of length has, in any spelling; None when it is unknown."""
     known = LENGTHS.get(length_unit(unit or ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.evaluation.results import ComparisonRow, Evaluation, Histogram, ImageResult
+from gvtzoo.evaluation.sweep import WAYS, SweepRow
 from gvtzoo.metrics.metric_info import describe, has_winner
 from gvtzoo.report.panels import image_panel
 from gvtzoo.report.style import (
@@ -30,11 +31,9 @@ from gvtzoo.report.style import (
     colors_of,
     columns_for,
     label_of,
+    lines_of,
     styled,
 )
-
-if TYPE_CHECKING:
-    from gvtzoo.evaluation.sweep import SweepRow
 
 __all__ = [
     "box_and_whiskers",
@@ -107,7 +106,7 @@ def box_and_whiskers(evaluation: Evaluation, metric: str) -> Figure:
     models, groups = evaluation.models, groups_of(evaluation)
     _check_metric(evaluation, metric)
     step = len(models) + 0.8
-    height = 0.27 * step * len(groups) + 0.9 + 0.2 * len(models)
+    height = 0.27 * step * len(groups) + 0.9 + 0.2 * _legend_lines(models)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     generator = np.random.default_rng(0)
@@ -148,7 +147,7 @@ def metric_by_condition(evaluation: Evaluation, metric: str) -> Figure:
     if not known:
         raise GvtzooError(f"there is no finite {metric!r} by condition to draw")
     labels = [label_of(name, 24) for name in conditions]
-    figure = Figure(figsize=(WIDTH, 3.6 + 0.2 * len(models)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6 + 0.2 * _legend_lines(models)), layout="constrained")
     axes = figure.subplots()
     for number, model in enumerate(models):
         shift = 0.12 * (number - (len(models) - 1) / 2)
@@ -200,7 +199,7 @@ def paired_differences(evaluation: Evaluation, metric: str, first: str, second: 
         color = TRUTH if values[0] == values[1] else colors[better]
         axes.plot((0, 1), values, color=color, marker="o", markersize=4, linewidth=1, alpha=0.7)
     axes.plot((0, 1), np.mean(pairs, axis=0), color=INK, marker="D", markersize=6, linewidth=2.5)
-    axes.set_xticks((0, 1), [_wrapped(label_of(name)) for name in (first, second)])
+    axes.set_xticks((0, 1), [label_of(name, 22) for name in (first, second)])
     axes.set_xlim(-0.35, 1.35)
     axes.set_ylabel(_axis_label(metric))
     axes.grid(axis="y")
@@ -230,7 +229,7 @@ def intensity_histograms(evaluation: Evaluation) -> Figure:
         if any(row.model == model for row in evaluation.histograms)
     ]
     figure = Figure(
-        figsize=(WIDTH, (2.2 if columns > 1 else 3) * lines + 0.5 + 0.2 * len(models)),
+        figsize=(WIDTH, (2.2 if columns > 1 else 3) * lines + 0.5 + 0.2 * _legend_lines(models)),
         layout="constrained",
     )
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
@@ -277,7 +276,8 @@ def calibration_curve(evaluation: Evaluation) -> Figure:
         for place, name in enumerate(conditions)
     }
     figure = Figure(
-        figsize=(WIDTH, 4 + 0.2 * max(len(models), len(conditions))), layout="constrained"
+        figsize=(WIDTH, 4 + 0.2 * max(_legend_lines(models), _legend_lines(conditions))),
+        layout="constrained",
     )
     coverage, error = figure.subplots(1, 2)
     for row in rows:
@@ -330,7 +330,7 @@ def sweep_curve(
         key=lambda tile: (np.prod(tile), tile),
     )
     places = {tile: place for place, tile in enumerate(sizes)} | {None: len(sizes)}
-    figure = Figure(figsize=(WIDTH, 3.6 + 0.2 * len(methods)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6 + 0.2 * _legend_lines(methods)), layout="constrained")
     axes = figure.subplots()
     drawn = False
     for part, color in zip(methods.values(), colors_of(list(methods)).values(), strict=True):
@@ -384,7 +384,7 @@ def transfer_matrix(
             f"{values.shape}"
         )
     rows, columns = ([label_of(name, 30) for name in names] for names in (models, data_sets))
-    margin = 0.09 * max(map(len, rows))
+    margin = 0.09 * max(len(line) for row in rows for line in row.split("\n"))
     size = (2.2 + margin + 0.75 * len(columns), 1.9 + 0.45 * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -397,7 +397,7 @@ def transfer_matrix(
             red, green, blue, _ = shown.cmap(shown.norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
             color = "white" if dark else "black"
-            axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=color)
+            axes.text(column, row, f"{value:#.3g}", ha="center", va="center", color=color)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel("data")
@@ -413,15 +413,9 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-_METHODS = {
-    "halo": "tiles with a halo",
-    "blocks": "overlapping blocks, averaged",
-    "exact": "exact tiles",
-    "whole": "whole image",
-}
 _SWEEP_LABELS = {
     "pearson_r": "Pearson r with the whole image’s",
-    "max_difference": "largest difference to the whole image’s (share of range)",
+    "max_difference": "largest difference to the whole image’s",
 }
 
 
@@ -430,8 +424,7 @@ def _by_method(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
     tiled = [row for row in rows if row.tile is not None]
     methods = dict.fromkeys(row.method for row in tiled) or {"whole": None}
     return {
-        _METHODS[method]: [row for row in tiled if row.method == method] + whole
-        for method in methods
+        WAYS[method]: [row for row in tiled if row.method == method] + whole for method in methods
     }
 
 
@@ -543,13 +536,10 @@ def _model_legend(
     )
 
 
+def _legend_lines(names: Iterable[str]) -> int:
+    return lines_of([label_of(name) for name in names])
+
+
 def _axis_label(metric: str) -> str:
     text = describe(metric)
     return f"{label_of(text.label)} ({text.better} is better)" if text.better else text.label
-
-
-def _wrapped(name: str) -> str:
-    """In lines of some twenty letters."""
-    from textwrap import fill
-
-    return fill(name, 22)

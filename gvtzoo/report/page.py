@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,19 +29,17 @@ from gvtzoo.report.images import (
     read_pair,
     same_pair,
 )
-from gvtzoo.report.templates import base_style, fill
+from gvtzoo.report.picture import Picture, picture
+from gvtzoo.report.templates import fill, page_style, policy, template
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-PAGE = "index.html"
+PAGE, TRANSFER_PAGE = "index.html", "transfer.html"
 DOWNLOADS = {
+    TRANSFER_PAGE: "every model on every data set",
     RESULT: "everything on this page as JSON",
     METRICS: "metrics of each image",
     SUMMARY: "the summary",
 }
 MAIN_METRICS = ("ssim", "r", "nrmse", "psnr")  # the paper's; drawn first
-PIXELS_PER_INCH = 96  # of CSS
 SEEN_AS: dict[Seen, str] = {
     "": "",
     "train": "trained on",
@@ -54,19 +49,8 @@ SEEN_AS: dict[Seen, str] = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure on the page; `address` holds all of it."""
-
-    address: str
-    width: int
-    height: int
-    alt: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class Cell:
-    """A metric of a model over images, in words."""
+    """A metric of a model over images, in words; of one image there is no spread."""
 
     mean: str
     spread: str
@@ -76,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SummaryTable:
-    """A row of cells for each model; None where nothing is known."""
+    """A row for each metric, with a cell for each model; None where nothing is known."""
 
     title: str
     rows: dict[str, list[Cell | None]]
@@ -119,15 +103,13 @@ def render(evaluation: Evaluation, folder: Path) -> str:
 
     ranking = ranking_metric(evaluation)
     main, others = _metrics_to_draw(evaluation)
-    script = _template("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = template("report.js")
     conditions, structures = evaluation.conditions, evaluation.structures
     values = {
         "evaluation": evaluation,
-        "style": f"{base_style()}\n{_template('report.css')}",
+        "style": page_style(),
         "script": script,
-        "policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        "policy": policy(script),
         "colors": colors_of(evaluation.models),
         "models": _listed(evaluation.models),
         "count": len({_pair(row) for row in evaluation.results}),
@@ -161,7 +143,7 @@ def render(evaluation: Evaluation, folder: Path) -> str:
         "where": where,
         "sortable": _sortable,
     }
-    return fill(_template("report.html"), filters, values)
+    return fill(template("report.html"), filters, values)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -237,8 +219,8 @@ def _summary_tables(evaluation: Evaluation) -> list[SummaryTable]:
         }
         title = ", ".join(filter(None, place)) or "All images"
         cells = {
-            model: [_cell(rows, model, metric, evaluation.models) for metric in evaluation.metrics]
-            for model in evaluation.models
+            metric: [_cell(rows, model, metric, evaluation.models) for model in evaluation.models]
+            for metric in evaluation.metrics
         }
         tables.append(SummaryTable(title, cells))
     return tables
@@ -251,10 +233,11 @@ def _cell(
     if row is None:
         return None
     means = [rows[other, metric].mean for other in models if (other, metric) in rows]
+    several = row.count > 1
     return Cell(
         mean=number(row.mean),
-        spread=f"± {number(row.deviation, 2)}",
-        interval=f"{number(row.low)} to {number(row.high)}",
+        spread=f"± {number(row.deviation, 2)}" if several else "",
+        interval=f"{number(row.low)} to {number(row.high)}" if several else "",
         best=_is_best(row.mean, means, metric),
     )
 
@@ -283,7 +266,7 @@ def _metric_figures(evaluation: Evaluation, metrics: Sequence[str]) -> list[Pict
             [f"{model} {number(_median(evaluation, model, metric))}" for model in evaluation.models]
         )
         pictures.append(
-            _picture(
+            picture(
                 partial(box_and_whiskers, evaluation, metric),
                 f"Box plot of {label}. Medians: {medians}.",
                 label,
@@ -291,14 +274,14 @@ def _metric_figures(evaluation: Evaluation, metrics: Sequence[str]) -> list[Pict
         )
         if len(evaluation.conditions) > 1:
             pictures.append(
-                _picture(
+                picture(
                     partial(metric_by_condition, evaluation, metric),
                     f"{label} of each model in the conditions {_listed(evaluation.conditions)}. "
                     "The numbers are in the tables by condition.",
                     f"{label} by condition: means and their bootstrap intervals.",
                 )
             )
-    return [picture for picture in pictures if picture]
+    return [shown for shown in pictures if shown]
 
 
 def _median(evaluation: Evaluation, model: str, metric: str) -> float:
@@ -315,7 +298,7 @@ def _difference_figures(evaluation: Evaluation, ranking: str | None) -> list[Pic
         return []
     first, *others = evaluation.models
     pictures = [
-        _picture(
+        picture(
             partial(paired_differences, evaluation, ranking, first, other),
             f"{describe(ranking).label} of every image for {first} and {other}, joined by lines. "
             "The numbers are in the table of images.",
@@ -325,7 +308,7 @@ def _difference_figures(evaluation: Evaluation, ranking: str | None) -> list[Pic
         for other in others
         if len(evaluation.of(other)) > 1
     ]
-    return [picture for picture in pictures if picture]
+    return [shown for shown in pictures if shown]
 
 
 def _panels(evaluation: Evaluation, ranking: str | None, folder: Path) -> list[Picture]:
@@ -347,7 +330,7 @@ def _panels(evaluation: Evaluation, ranking: str | None, folder: Path) -> list[P
         name = ", ".join(filter(None, (row.image, where(row))))
         shown = "input, truth, predictions and errors" + " and σ" * bool(images.sigmas)
         pictures.append(
-            _picture(
+            picture(
                 partial(
                     image_panel,
                     images.source,
@@ -361,13 +344,13 @@ def _panels(evaluation: Evaluation, ranking: str | None, folder: Path) -> list[P
                 f"{title}: {name}. {label}: {_listed(scores)}.",
             )
         )
-    return [picture for picture in pictures if picture]
+    return [shown for shown in pictures if shown]
 
 
 def _histograms(evaluation: Evaluation) -> Picture | None:
     from gvtzoo.report.figures import intensity_histograms
 
-    return _picture(
+    return picture(
         partial(intensity_histograms, evaluation),
         f"Histograms of intensities: the truth and {_listed(evaluation.models)}.",
         "Intensities of the truth and of predictions, which are fitted to it.",
@@ -391,26 +374,10 @@ def _calibration(evaluation: Evaluation) -> Picture | None:
         if fitted
         else ""
     )
-    return _picture(
+    return picture(
         partial(calibration_curve, evaluation),
         f"Calibration of σ. {'; '.join(told)}.",
         "Left: how many voxels’ truth lies in the intervals that σ gives, against how many "
         "should; below the diagonal, σ is too small. Right: the mean error where σ is of a size."
         + note,
     )
-
-
-def _picture(draw: Callable[[], Figure], alt: str, caption: str) -> Picture | None:
-    """None where there is nothing to draw."""
-    from gvtzoo.report.style import svg_address, to_svg
-
-    try:
-        figure = draw()
-    except GvtzooError:
-        return None
-    width, height = (round(PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
-    return Picture(svg_address(to_svg(figure)), width, height, alt, caption)
-
-
-def _template(name: str) -> str:
-    return files("gvtzoo.report").joinpath("template", name).read_text(encoding="utf-8")

@@ -10,16 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import symbol
+from gvtzoo.images.calibration import round_length, symbol
 from gvtzoo.metrics.pair import TARGET_PERCENTILES, check_pair
-from gvtzoo.report.style import SMALL, TRUTH, label_of, styled
+from gvtzoo.report.style import SMALL, TRUTH, label_of, lines_of, styled
 
 PIXELS = 600_000  # of all images of a panel; a page of three stays below 10 MB
 SIDE = 512  # pixels that an image has at most along x and y
 WIDTH = 11.0  # inches of a panel, if images then are neither small nor large
-SMALLEST, LARGEST = 1.9, 3.2  # inches of the longer of an image's width and height
+SMALLEST, LARGEST = 1.9, 3.4  # inches of an image's width, if it is then not too tall
+TALLEST = 3.6  # inches of an image's height
 NARROWEST = 1.6  # inches of a column, for its title
-GAP, TITLE, MARGIN = 0.08, 0.28, 0.3  # inches
+GAP, TITLE, LINE, MARGIN = 0.08, 0.28, 0.17, 0.3  # inches; of titles every further line
 LETTERS = 11.5  # of a title, per inch
 LIMIT = 99.5  # percentile of |error| and of σ at which colours end
 
@@ -163,7 +164,7 @@ def image_panel(
         raise GvtzooError(f"input {source.shape} and truth {target.shape} differ along y and x")
     fits = {model: fit(target, prediction) for model, prediction in predictions.items()}
     view = choose_view(target, 2 + 2 * len(predictions) + len(sigmas))
-    grid = _Grid(view, target, sizes, rows=3 if sigmas else 2, columns=2 + len(predictions))
+    grid = _Grid(view, target, sizes, rows=3 if sigmas else 2, models=list(predictions))
     truth = next(iter(fits.values())).truth
 
     low, high = np.percentile(source, TARGET_PERCENTILES)
@@ -177,7 +178,7 @@ def image_panel(
     errors, deviations = [], []
     for column, (model, prediction) in enumerate(predictions.items(), start=2):
         truths = grid.cell(1, column, "error", target)
-        shown = grid.cell(0, column, label_of(model, int(LETTERS * grid.cell_width)), prediction)
+        shown = grid.cell(0, column, grid.titles[column - 2], prediction)
         for (axes, part), (below, expected) in zip(shown, truths, strict=True):
             fitted = fits[model].prediction(part)
             _show(axes, fitted, "gray", 0, 1)
@@ -196,12 +197,6 @@ def image_panel(
     return grid.figure
 
 
-def round_length(width: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is not above a quarter of `width`."""
-    power = 10.0 ** np.floor(np.log10(width / 4))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= width / 4))
-
-
 class _Grid:
     """Places of images in inches, so that pixels keep their shape and nothing overlaps."""
 
@@ -212,19 +207,22 @@ class _Grid:
         sizes: Mapping[str, float],
         *,
         rows: int,
-        columns: int,
+        models: Sequence[str],
     ) -> None:
         self.view, self.solid = view, target.ndim == 3
         height = (view.rows.stop - view.rows.start) * sizes.get("y", 1.0)
         width = (view.columns.stop - view.columns.start) * sizes.get("x", 1.0)
-        edge = min(LARGEST, max(SMALLEST, (WIDTH - MARGIN) / columns - 2 * GAP))
-        scale = edge / max(height, width)
+        columns = 2 + len(models)
+        widest = min(LARGEST, max(SMALLEST, (WIDTH - MARGIN) / columns - 2 * GAP))
+        scale = min(widest / width, TALLEST / height)
         self.width, self.heights = width * scale, [height * scale]
         if self.solid:
             self.heights.append(len(target) * sizes.get("z", 1.0) * scale)
         self.cell_height = TITLE + sum(self.heights) + GAP * len(self.heights)
         self.cell_width = max(self.width, NARROWEST) + 2 * GAP
-        self.size = MARGIN + columns * self.cell_width, rows * self.cell_height
+        self.titles = [label_of(model, int(LETTERS * self.cell_width)) for model in models]
+        self.extra = LINE * (max(lines_of([title]) for title in self.titles) - 1)
+        self.size = MARGIN + columns * self.cell_width, rows * self.cell_height + self.extra
         self.figure = Figure(figsize=self.size)
 
     def parts(self, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -236,7 +234,7 @@ class _Grid:
         self, row: int, column: int, title: str, image: np.ndarray
     ) -> list[tuple[Axes, np.ndarray]]:
         """Axes for an image, and what they show."""
-        top = self.size[1] - row * self.cell_height - TITLE
+        top = self.size[1] - self.extra - row * self.cell_height - TITLE
         cell = []
         for (plane, part), height in zip(self.parts(image), self.heights, strict=False):
             axes = self._axes(column, top - height, height)
@@ -253,7 +251,7 @@ class _Grid:
 
     def color_bar(self, row: int, shown, label: str, ticks) -> None:  # type: ignore[no-untyped-def]
         """In the middle of a row, left of its images."""
-        middle = self.size[1] - (row + 0.5) * self.cell_height
+        middle = self.size[1] - self.extra - (row + 0.5) * self.cell_height
         axes = self._axes(1, middle, 0.1)
         bar = self.figure.colorbar(shown, cax=axes, orientation="horizontal")
         signed = "{:+.2g}" if ticks[0] else "{:.2g}"

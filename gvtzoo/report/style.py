@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 TRUTH = "#7f7f7f"
 INK, INK_IN_THE_DARK = "#16202a", "#e6ebf0"
-LONGEST_LABEL = 36  # characters
+LABEL_WIDTH, LONGEST_LABEL = 36, 160  # characters
 SMALL = 8  # points
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -58,22 +58,29 @@ def colors_of(models: Sequence[str]) -> dict[str, str]:
     return {model: COLORS[number % len(COLORS)] for number, model in enumerate(models)}
 
 
-def label_of(name: str, longest: int = LONGEST_LABEL) -> str:
-    """A name as matplotlib shows it as it is: no mathematics, no control characters, not too long.
+def label_of(name: str, width: int = LABEL_WIDTH) -> str:
+    """A name as matplotlib shows it as it is: whole, without mathematics or control characters.
 
-    Too long ones lose their middle.
+    It is in lines of at most `width` characters; of absurdly long ones the middle is left out.
     """
+    from textwrap import wrap
+
     shown = "".join(letter if letter.isprintable() else "�" for letter in name)
-    if len(shown) > longest:
-        half = (longest - 1) // 2
+    if len(shown) > LONGEST_LABEL:
+        half = (LONGEST_LABEL - 1) // 2
         shown = f"{shown[:half]}…{shown[-half:]}"
-    shown = shown.replace("$", r"\$")
+    shown = "\n".join(wrap(shown, width)).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def lines_of(labels: Sequence[str]) -> int:
+    """How many lines labels have when they stand below each other."""
+    return sum(label.count("\n") + 1 for label in labels)
 
 
 def columns_for(labels: Sequence[str], width: float) -> int:
     """Of a legend that is not wider than a figure of `width` inches."""
-    longest = max(map(len, labels), default=1)
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=1)
     return max(1, min(len(labels), int(width * 13.5 / (longest + 7))))
 
 

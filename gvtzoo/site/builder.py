@@ -70,9 +70,14 @@ def render(cards: Sequence[ModelCard]) -> str:
     tasks = {card.task for card in cards}
     values = {
         "by_data": by_data,
+        "by_condition": by_condition,
         "own": own_metrics,
         "search_text": search_text,
         "spdx_link": spdx_link,
+        "groups": [
+            [card for card in cards if (card.pictures is not None) == pictured]
+            for pictured in (True, False)
+        ],
         "cards": cards,
         "generator": GENERATOR,
         "tasks": [choice for choice in TASKS.items() if choice[0] in tasks],
@@ -113,6 +118,14 @@ def spdx_link(license_name: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license_name):
         return None
     return f"https://spdx.org/licenses/{license_name}.html"
+
+
+def by_condition(rows: Iterable[MetricRow]) -> Mapping[str, list[MetricRow]]:
+    """Rows of each condition."""
+    grouped: dict[str, list[MetricRow]] = {}
+    for row in rows:
+        grouped.setdefault(row.condition, []).append(row)
+    return grouped
 
 
 def _choices(values: Iterable[str]) -> list[tuple[str, str]]:
@@ -166,6 +179,8 @@ def _write(cards: Sequence[ModelCard], folder: Path) -> None:
         if card.pictures is not None:
             (own / "input.png").write_bytes(card.pictures.before)
             (own / "prediction.png").write_bytes(card.pictures.after)
+            if card.pictures.truth is not None:
+                (own / "truth.png").write_bytes(card.pictures.truth)
         if card.package is not None:
             shutil.copyfile(card.package, own / f"{card.id}.zip")
     texts = {

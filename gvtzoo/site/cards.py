@@ -14,6 +14,8 @@ from gvtzoo.packages.reader import open_package
 from gvtzoo.recipes.metadata import MetricRow, Task
 from gvtzoo.site.pictures import Pictures, pictures_of
 
+EXAMPLE = "example"  # a folder beside a package: an image that it was not trained on, and its truth
+
 
 @dataclass(frozen=True)
 class Command:
@@ -128,7 +130,7 @@ def card_of_package(name: str, path: Path) -> ModelCard:
         metrics=config.metrics,
         commands=usage(name, config),
         package=path,
-        pictures=pictures_of(package),
+        pictures=pictures_of(package, path.parent / EXAMPLE),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.recipes.recipe import TrainingConfig
-from gvtzoo.training.run_folder import (
-    draw_losses,
-    draw_prediction,
-    read_metrics,
-    save_weights,
-    write_metrics,
-)
+from gvtzoo.training.pictures import SCORE, draw_losses, draw_prediction, loss_label
+from gvtzoo.training.run_folder import read_metrics, save_weights, write_metrics
 
 log = logging.getLogger("gvtzoo.training.train")
 
@@ -79,7 +74,8 @@ class RunWriter(lightning.Callback):
 
     Without validation images, the last weights are the best ones. With `early_stopping`, ends the
     training after as many validations without improvement. A `judge` of the network takes the
-    place of the validation loss, and judges what the training starts from, too.
+    place of the validation loss, and judges what the training starts from, too. The `calibration`
+    of the images (``pixel_size``, ``unit``) gives pictures their scale bar.
     """
 
     def __init__(
@@ -89,8 +85,10 @@ class RunWriter(lightning.Callback):
         settings: TrainingConfig,
         tensorboard: bool = False,
         judge: Judge | None = None,
+        calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self.run = run
+        self.calibration = calibration or {}
         self.settings = settings
         self.losses: list[torch.Tensor] = []
         self.rows = read_metrics(run / "metrics.csv") if resume else []
@@ -181,9 +179,16 @@ class RunWriter(lightning.Callback):
         if is_best:
             save_weights(module.kept, self.run / "best.safetensors", self.settings.mantissa_bits)
         write_metrics(self.run / "metrics.csv", self.rows)
-        draw_losses(self.run / "losses.png", self.rows)
+        training = loss_label(self.settings.loss, self.settings.sigma_weight)
+        validation = loss_label(self.settings.loss) if self.judge is None else SCORE
+        draw_losses(self.run / "losses.png", self.rows, training, validation)
         if self.shown is not None:
-            draw_prediction(self.run / "validation" / f"{int(row['step']):07}.png", *self.shown)
+            draw_prediction(
+                self.run / "validation" / f"{int(row['step']):07}.png",
+                *self.shown,
+                calibration=self.calibration,
+                truth=module.recipe.data.without_truth is None,
+            )
         if self.tensorboard is not None:
             for name in ("loss", "val_loss", "learning_rate"):
                 if row[name]:

@@ -35,7 +35,8 @@ from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.run_folder import load_weights, middle_plane, save_weights, write_json
+from gvtzoo.training.pictures import Panel, draw_panels, score_text, target_title
+from gvtzoo.training.run_folder import load_weights, save_weights, write_json
 from gvtzoo.training.units import settle_units
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def finetune(
     }
     write_json(run / FINETUNING, report)
     picture = run / "finetuning.png"
-    draw_before_and_after(picture, parent, tuned, held_out[0])
+    draw_before_and_after(picture, parent, tuned, held_out[0], truth=judge.truth)
     return FineTuning(run, before, after, described, picture, helped)
 
 
@@ -399,23 +400,14 @@ def _tuned(judge: Reconstruction, run: Path) -> Model:
     return Model(network, judge.config)
 
 
-def draw_before_and_after(path: Path, parent: Model, tuned: Model, image: TrainingImage) -> None:
-    """Source, the two predictions, and target of one image, as a PNG."""
-    from matplotlib.figure import Figure
-
+def draw_before_and_after(
+    path: Path, parent: Model, tuned: Model, image: TrainingImage, *, truth: bool
+) -> None:
+    """Source, the two predictions with their scores, and target of one image, as a PNG."""
     source, target = image.raw(np.random.default_rng(0))
-    panels = {
-        "source": source,
-        "before": predict(parent, source)[np.newaxis],
-        "after": predict(tuned, source)[np.newaxis],
-        "target": target,
-    }
-    figure = Figure(figsize=(16, 4.3), layout="constrained")
-    for axes, (title, panel) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-        plane = middle_plane(panel)
-        low, high = np.percentile(plane, (0.5, 99.8))
-        axes.imshow(plane, cmap="gray", vmin=low, vmax=high)
-        axes.set_title(title)
-        axes.set_axis_off()
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    panels = [Panel("source", source)]
+    for title, model in (("before", parent), ("after", tuned)):
+        predicted = predict(model, source)[np.newaxis]
+        panels.append(Panel(title, predicted, score_text(target, predicted, truth=truth)))
+    panels.append(Panel(target_title(truth), target))
+    draw_panels(path, panels, image.calibration)

@@ -265,7 +265,14 @@ def train_on(
         plugins=[AtomicCheckpointIO()],
         callbacks=[
             Guard(progress, settings.steps),
-            RunWriter(run, resume, settings, settings.tensorboard and is_first, judge),
+            RunWriter(
+                run,
+                resume,
+                settings,
+                settings.tensorboard and is_first,
+                judge,
+                training_images[0].calibration,
+            ),
         ],
     )
     # Written by an earlier training of this very folder; read without running code from it.

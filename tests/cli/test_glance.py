@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -10,9 +12,9 @@ import pytest
 
 from gvtzoo.cli.completion import complete_axes, complete_model, complete_recipe
 from gvtzoo.cli.options import next_step
-from gvtzoo.cli.studies import sweep_sentence
 from gvtzoo.core import progress
 from gvtzoo.evaluation.sweep import SweepRow
+from gvtzoo.report.sweep import sweep_sentence
 
 
 def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
@@ -37,6 +39,35 @@ def test_short_work_says_nothing(capsys):
         report(1, 2, "")
         report(2, 2, "")
     assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_messages_do_not_break_the_bar(monkeypatch):
+    """A message goes through the bar, which clears its line first and is drawn again below."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    handler = logging.StreamHandler(terminal)
+    logger = logging.getLogger()
+    logger.addHandler(handler)
+    try:
+        with progress.progress_bar("training") as report:
+            report(1, 2, "")
+            logger.warning("step 30: loss 0.1")
+            report(2, 2, "")
+        assert handler.stream is terminal
+        logger.warning("afterwards")
+    finally:
+        logger.removeHandler(handler)
+    before, _, after = terminal.getvalue().partition("step 30: loss 0.1\n")
+    assert before.endswith("\r\x1b[2K")
+    assert after.startswith("training")
+    assert after.endswith("afterwards\n")
 
 
 def test_what_comes_next_is_said_on_a_terminal_only(capsys, monkeypatch):

@@ -175,7 +175,7 @@ def test_sweep_ends_with_the_whole_image():
 def test_transfer_shows_the_numbers_and_leaves_out_what_is_not_known():
     values = np.array([[0.91, np.nan], [0.5, 0.123456]])
     figure = figures.transfer_matrix(["m_1", LONG], ["tom20", "dna"], values, "r")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.91", "0.5", "0.123"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.910", "0.500", "0.123"]
     assert_nothing_overlaps(figure)
     with pytest.raises(GvtzooError, match="shape"):
         figures.transfer_matrix(["m"], ["tom20", "dna"], values, "r")

@@ -114,6 +114,15 @@ def test_summary_marks_the_best_and_names_its_numbers(page, evaluation):
     assert len(best) == 3 * len(METRICS)
 
 
+def test_one_image_proves_nothing_and_the_page_says_so(tmp_path):
+    page = report_of(short(make_evaluation(tmp_path, images=("a",))), tmp_path)
+    assert "One image proves nothing" in page.text
+    assert "±" not in page.text.partition("Summary")[2].partition("Images")[0]
+    several = report_of(short(make_evaluation(tmp_path)), tmp_path)
+    assert "proves nothing" not in several.text
+    assert "±" in several.text
+
+
 def test_comparison_is_a_sentence_with_effect_size_and_p(page):
     assert "network against filter , SSIM: mean difference 0.1000 over 4 truths" in page.text
     assert "corrected (Holm) for the 3 tests of a metric" in page.text

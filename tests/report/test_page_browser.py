@@ -114,6 +114,31 @@ def test_fits_any_width(page, width):
     assert wide == 0
 
 
+@pytest.mark.parametrize("width", [1280, 1600])
+def test_no_table_is_cut_on_a_desk(chromium, tmp_path, width):
+    """With all metrics there are, and names as long as people give them."""
+    from browser import Page
+
+    models = ("gvtnet_denoising_trained_on_2026-03-11_second_try", "gaussian_filter_of_the_input")
+    evaluation = make_evaluation(tmp_path, models=models, images=("mito-20x-noise1_00.tif", "b"))
+    others = ("resolution", "foreground_iou", "foreground_dice", "count", "count_target")
+    more = (*others, "object_f1", "mean_matched_iou")
+    results = [
+        row.model_copy(update={"metrics": row.metrics | dict.fromkeys(more, 0.1234)})
+        for row in evaluation.results
+    ]
+    every = (*evaluation.metrics, *more)
+    evaluation = evaluation.model_copy(update={"metrics": every, "results": tuple(results)})
+    page = Page.opened(chromium, write_report(evaluation, tmp_path))
+    page.resize(width, 800)
+    page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    cut = page.run(
+        "return [...document.querySelectorAll('.scroll:has(table)')]"
+        ".filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.ariaLabel)"
+    )
+    assert cut == []
+
+
 def test_everything_is_reached_with_the_tab_key(page):
     wanted = page.run(
         "return [...document.querySelectorAll('a, button, summary, [tabindex=\"0\"]')]"

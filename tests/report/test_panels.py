@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.calibration import round_length
 from gvtzoo.metrics.pair import paper_normalize
-from gvtzoo.report.panels import PIXELS, choose_view, fit, image_panel, round_length
+from gvtzoo.report.panels import PIXELS, choose_view, fit, image_panel
 
 SIZES = {"z": 0.6, "y": 0.2, "x": 0.2}
 
@@ -123,3 +124,24 @@ def test_images_that_do_not_fit_are_refused(images):
         image_panel(noisy, truth, {"m": truth[:-1]})
     with pytest.raises(GvtzooError, match="constant"):
         image_panel(noisy, np.ones_like(truth), predictions)
+
+
+def test_narrow_stacks_are_drawn_large():
+    """44 voxels across, as wide as other images of a panel are."""
+    generator = np.random.default_rng(0)
+    truth = generator.gamma(1, 100, (16, 64, 44))
+    sizes = {"z": 0.29, "y": 0.26, "x": 0.26}
+    figure = image_panel(truth, truth, {"network": truth + 1}, pixel_size=sizes, unit="µm")
+    (axes, _) = titled(figure)["truth"]
+    width = axes.get_position().width * figure.get_size_inches()[0]
+    assert width > 2.4
+
+
+def test_long_names_of_models_are_whole():
+    truth = np.random.default_rng(0).gamma(1, 100, (32, 32))
+    name = "gvtnet-denoising-of-exposures-by-ada-second-try-with-mitochondria"
+    figure = image_panel(truth, truth, {name: truth + 1, "b": truth})
+    assert name in [title.replace("\n", "") for title in titled(figure)]
+    for axes in figure.axes:
+        box = axes.title.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1

@@ -37,7 +37,15 @@ def _nuclei() -> ModelCard:
             Command("Predict an image", "gvtzoo predict denoise-nuclei image.tif -o out.tif"),
             Command("In Python", 'import gvtzoo\n\nmodel = gvtzoo.load("denoise-nuclei")'),
         ),
-        pictures=side_by_side(noisy, clean, "Made for this test", same_contrast=True),
+        pictures=side_by_side(
+            noisy,
+            clean,
+            "Made for this test",
+            same_contrast=True,
+            truth=clean,
+            pixel_size=0.5,
+            unit="micrometer",
+        ),
     )
 
 

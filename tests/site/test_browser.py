@@ -45,6 +45,7 @@ def test_opens_without_complaints_and_loads_only_its_own_files(page, site):
             "page.js",
             "models/denoise-nuclei/input.png",
             "models/denoise-nuclei/prediction.png",
+            "models/denoise-nuclei/truth.png",
         )
     }
     pictures = page.run("return [...document.images].map((image) => image.naturalWidth)")
@@ -87,6 +88,29 @@ def test_slider_moves_to_the_pointer(page, share):
 def test_pictures_lie_over_each_other(page):
     before, after = page.find(".before").rect, page.find(".after").rect
     assert before == after
+
+
+def test_scale_bar_is_as_long_as_it_says(page):
+    bar, picture = page.find(".bar"), page.find(".before")
+    assert bar.text.endswith("5 µm")  # of 40 pixels of 0.5 µm
+    assert bar.rect["width"] / picture.rect["width"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_truth_is_as_large_as_the_prediction(page):
+    truth, prediction = page.find(".truth img"), page.find(".after")
+    assert truth.accessible_name == "Truth of Denoising of nuclei"
+    assert truth.size == prediction.size
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280, 1600])
+def test_no_table_or_caption_is_cut(page, width):
+    page.resize(width, 800)
+    page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    cut = page.run(
+        "return [...document.querySelectorAll('.scroll, caption, figcaption')]"
+        ".filter((e) => e.scrollWidth > e.clientWidth).length"
+    )
+    assert cut == 0
 
 
 def test_search_finds_all_words_in_any_case(page):

@@ -181,6 +181,7 @@ def test_the_same_cards_give_the_same_bytes(cards, tmp_path):
         "page.js",
         "models/denoise-nuclei/input.png",
         "models/denoise-nuclei/prediction.png",
+        "models/denoise-nuclei/truth.png",
         "models/denoise-nuclei/denoise-nuclei.zip",
     }
 

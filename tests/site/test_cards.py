@@ -41,6 +41,18 @@ def test_every_model_of_the_zoo_has_a_card(cards):
             assert [command.text for command in card.commands[:1]] == list(entries[name].commands)
 
 
+def test_every_picture_has_its_truth_beside_it(cards):
+    for name, card in cards.items():
+        assert card.pictures.truth is not None, name
+        assert "seen in training" in card.pictures.caption
+
+
+def test_scale_bars_are_there_where_pixel_sizes_are_known(cards):
+    for name, card in cards.items():
+        known = bool(open_package(bundled_models()[name]).config.pixel_size)
+        assert (card.pictures.bar is not None) == known, name
+
+
 def test_the_picture_shows_what_denoising_does(cards):
     pictures = cards["gvtnet-denoising-nuclei"].pictures
     before, after = (png_decode(png).astype(float) for png in (pictures.before, pictures.after))

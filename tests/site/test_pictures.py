@@ -128,3 +128,22 @@ def test_a_package_without_samples_is_named(made):
     del package.rdf["inputs"][0]["sample_tensor"]
     with pytest.raises(GvtzooError, match="names no sample inputs"):
         pictures_of(package)
+
+
+def test_scale_bar_is_a_round_length_where_pixels_have_a_size():
+    image = ramp(4, 176)
+    options = {"same_contrast": True, "unit": "micrometer"}
+    bar = side_by_side(image, image, "Test", pixel_size=0.26, **options).bar
+    assert bar.label == "10 µm"
+    assert bar.percent == pytest.approx(100 * 10 / (176 * 0.26), abs=0.01)
+    assert side_by_side(image, image, "Test", pixel_size=None, **options).bar is None
+
+
+def test_truth_is_shown_at_the_same_place_in_its_own_contrast():
+    prediction = np.stack([ramp(4, 512) * scale for scale in (0.1, 1.0)])
+    truth = 700 + 50 * prediction
+    pictures = side_by_side(prediction, prediction, "Test", same_contrast=True, truth=truth)
+    before, shown = png_decode(pictures.after), png_decode(pictures.truth)
+    assert shown.shape == before.shape
+    assert np.abs(shown.astype(int) - before.astype(int)).max() <= 1
+    assert side_by_side(prediction, prediction, "Test", same_contrast=True).truth is None

@@ -28,6 +28,9 @@ function showFitting(form) {
       choices.every((choice) => dataset[choice.dataset.filter] === choice.value)
     );
   }
+  for (const list of document.querySelectorAll(".cards")) {
+    list.hidden = [...list.children].every((model) => model.hidden);
+  }
   const shown = models.filter((model) => !model.hidden).length;
   document.getElementById("count").textContent = `${shown} of ${models.length} models`;
   document.getElementById("nothing").hidden = shown > 0;
