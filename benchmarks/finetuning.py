@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from gvtzoo.prediction.model import Model
 
 PAIRS = (1, 3, 10)
-SEEDS = (0, 1, 2)
 SIZES = {2: (1, 128, 80), 3: (16, 48, 48)}  # of images, at most
 TESTS = 6
 GAP = 4  # columns left out on both sides between pairs and tests
@@ -256,8 +255,9 @@ def measured(model: Model, tests: list[Pair], device: str) -> dict[str, float]:
     """Mean metrics of a model."""
     from gvtzoo.metrics.pair import evaluate_pair
 
+    options = {"device": device, "engine": "torch"}
     scores = [
-        evaluate_pair(target, model.predict(source, AXES[source.ndim], device=device).to_numpy())
+        evaluate_pair(target, model.predict(source, AXES[source.ndim], **options).to_numpy())
         for source, target in tests
     ]
     return {key: float(np.mean([score[key] for score in scores])) for key in METRICS}
@@ -342,6 +342,7 @@ def main() -> None:
     parser.add_argument("--model", default="gvtnet-denoising-nuclei")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, help="start no further fine-tuning after these")
     parser.add_argument("--shift", action="append", help="only those that contain this")
     parser.add_argument("--set", action="append", default=[], dest="settings")
@@ -359,19 +360,20 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> None:
     """Everything that is not in the output folder yet, one seed after the other."""
     arguments.output.mkdir(parents=True, exist_ok=True)
+    cores = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     options = {
         "model": arguments.model,
         "device": arguments.device,
         "settings": arguments.settings,
         "steering": arguments.steering,
-        "threads": max(1, (os.cpu_count() or 1) // arguments.jobs),
+        "threads": max(1, cores // arguments.jobs),
     }
     names = [
         name for name in SHIFTS if not arguments.shift or any(s in name for s in arguments.shift)
     ]
     missing = [
         (name, pairs, seed)
-        for seed, pairs, name in product(SEEDS, PAIRS, names)
+        for seed, pairs, name in product(range(arguments.seeds), PAIRS, names)
         if not path_of(arguments.output, name, pairs, seed).is_file()
     ]
     end = time.monotonic() + 60 * (arguments.minutes or 1e9)

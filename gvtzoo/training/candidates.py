@@ -119,7 +119,8 @@ class Reconstruction:
         found = []
         for number, image in enumerate(self.images):
             source, target = image.raw(np.random.default_rng(number))
-            prediction = predict(model, source, device=self.device)
+            # Exporting a candidate for another engine takes longer than its few images.
+            prediction = predict(model, source, device=self.device, engine="torch")
             found.append(evaluate_pair(target[0], prediction))
         return found
 
