@@ -194,6 +194,13 @@ def finetune(
     tuned = Model(choice.network, judge.config)
     before, after = judge.mean(parent), judge.mean(tuned)
     helped = choice.share > 0
+    gain = -min(choice.scores.values())
+    if 0 < gain <= least:
+        log.warning(
+            "held-out images got better by %.1f %%: below %.1f %%, that may be chance for others",
+            100 * gain,
+            100 * least,
+        )
     if helped:
         calibrate(run, tuned, held_out, recipe)
     else:
