@@ -32,6 +32,7 @@ SEEDS = (0, 1, 2)
 STEPS = 1500
 IMAGES = 2  # of a sweep
 GVTNET = "GVTNet"
+FINETUNING = Path(__file__).parent / "results" / "finetuning.txt"  # by benchmarks/finetuning.py
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,13 @@ def main(
     for study in STUDIES:
         typer.echo(study.title, err=True)
         add_study(page, study, data / study.data, runs)
-    for section in (add_resolution_and_segmentation, add_transfer, add_calibration, add_sweep):
+    for section in (
+        add_resolution_and_segmentation,
+        add_transfer,
+        add_calibration,
+        add_sweep,
+        add_finetuning,
+    ):
         typer.echo(section.__name__, err=True)
         section(page, data, runs)
     page.lines[beginning:beginning] = in_short(page)
@@ -583,6 +590,11 @@ def add_calibration(page: Page, data: Path, runs: Path) -> None:
         ],
     )
     page.picture(calibration_curve(found), "calibration.png", "Coverage, and error against σ")
+
+
+def add_finetuning(page: Page, data: Path, runs: Path) -> None:
+    """What fine-tuning does, as its benchmark wrote it down."""
+    page.add("## Fine-tuning", FINETUNING.read_text(encoding="utf-8").strip())
 
 
 if __name__ == "__main__":
