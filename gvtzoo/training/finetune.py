@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 STEPS = 300
 VALIDATE_EVERY = 20
-PATIENCE = 5  # validations
+PATIENCE = 8  # validations; the first ones are often worse than the original
 LARGEST_BATCH = 8
 RATE = "training.learning_rate"
 TRAINED = "trained.safetensors"  # the end of the way from the original's weights
