@@ -4,8 +4,9 @@
 
 DATA holds the folders exposure_pairs/, phase_to_fluorescence/, nuclei_3d/ and notum_geometry/, as
 the recipes denoising/exposures, label_free/phase_to_dapi, denoising/nuclei and projection/notum
-describe them, and stacks_3d/ as benchmarks/finetuning.py does. Trainings that RUNS does not hold are made (some hours on two cores) and continued
-where they were interrupted; predictions are kept there, too.
+describe them, and stacks_3d/ as benchmarks/finetuning.py does. Trainings that RUNS does not hold
+are made (some hours on two cores) and continued where they were interrupted; predictions are kept
+there, too.
 """
 
 from __future__ import annotations
