@@ -3,14 +3,16 @@
     python benchmarks/finetuning.py --data FOLDER --output RESULTS [--jobs 4] [--minutes 60]
     python benchmarks/finetuning.py --output RESULTS --table
 
-FOLDER holds clean stacks: nuclei_3d/nuclei.tif, and stacks_3d/ with ovule_membranes.tif,
-pollen.tif and neuron.tif. Each shift makes noisy sources and their targets of them; the model is
-fine-tuned on 1, 3 or 10 pairs, and measured before and after on stacks of another part of the
-volume. RESULTS gets a JSON file for each fine-tuning, and those that are there are not made again:
-so the benchmark goes on where it stopped, also on another computer.
+FOLDER holds clean stacks, nuclei_3d/nuclei.tif and stacks_3d/ with ovule_membranes.tif, pollen.tif
+and neuron.tif, and real pairs, exposure_pairs/val/. Each shift makes noisy sources of them, and
+their targets; the model is fine-tuned on 1, 3 or 10 pairs, and measured before and after on images
+of another part of the specimen, as is the best simple filter, which is chosen with the truth.
+RESULTS gets a JSON file for each fine-tuning, and those that are there are not made again: so the
+benchmark goes on where it stopped, also on another computer.
 
-The bundled model has learned nuclei in 5, 8 and 12 photons, from rows 0 to 183 of that stack, with
-white noise: pairs and test stacks are cut from rows 184 to 255 and from the other stacks.
+A 2D model gets planes, a 3D one stacks (and no real pairs). The bundled 3D model has learned from
+rows 0 to 143 of the nuclei, in 5, 8 and 12 photons with white noise. --steering takes rows of the
+nuclei that the reported numbers do not come from: to choose settings by.
 """
 
 from __future__ import annotations
@@ -27,19 +29,29 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from gvtzoo.prediction.model import Model
+
 PAIRS = (1, 3, 10)
-SEEDS = (0, 1, 2)
-SIZE = (16, 48, 48)  # of a pair, and of a test stack
-TESTS = 4
+SIZES = {2: (1, 128, 80), 3: (16, 48, 48)}  # of images, at most
+TESTS = 6
+GAP = 4  # columns left out on both sides between pairs and tests
+APART = 3  # planes from one 2D image to the next
+# Rows of the nuclei: for choosing settings, and for what is reported (not those that the 3D model
+# has learned from).
+STEERED = {2: slice(0, 120), 3: slice(144, 180)}
+UNSEEN = {2: slice(128, None), 3: slice(184, None)}
 METRICS = ("nrmse", "ssim", "r")
+AXES = {2: "YX", 3: "ZYX"}
 ENOUGH = 0.03  # a share by which NRMSE shall fall
 
 Stack = np.ndarray
 Generator = np.random.Generator
+Pair = tuple[Stack, Stack]
 
 
 @dataclass(frozen=True)
@@ -49,15 +61,15 @@ class Shift:
     Attributes
     ----------
     stack : str
-        The clean stack, a file below the data folder.
-    record : callable
-        (relative intensity, generator) → source and target, counts.
+        The clean stack, a file below the data folder; of real pairs, their folder.
+    record : callable, optional
+        (relative intensity, generator) → source and target, counts; None for real pairs.
     zoom : float
         Voxels of the clean stack are this much larger in its image.
     """
 
     stack: str
-    record: Callable[[Stack, Generator], tuple[Stack, Stack]]
+    record: Callable[[Stack, Generator], Pair] | None
     zoom: float = 1.0
 
 
@@ -83,12 +95,12 @@ def camera(
     """
     from scipy.ndimage import gaussian_filter
 
-    seen = gaussian_filter(intensity, (blur, blur, blur)) if blur else intensity
+    seen = gaussian_filter(intensity, blur) if blur else intensity
     counts = generator.poisson(seen * photons).astype(np.float64)
     counts += generator.normal(0, read_noise, counts.shape)
     if correlation:
         noise = counts - seen * photons
-        smooth = gaussian_filter(noise, (0, correlation, correlation))
+        smooth = gaussian_filter(noise, correlation, axes=(-2, -1))
         counts = seen * photons + smooth * noise.std() / smooth.std()
     if stripes:
         counts += generator.normal(0, stripes, (*counts.shape[:-1], 1))
@@ -110,6 +122,7 @@ def recorded(**settings: float) -> Callable[[Stack, Generator], tuple[Stack, Sta
 NUCLEI, MEMBRANES = "nuclei_3d/nuclei.tif", "stacks_3d/ovule_membranes.tif"
 POLLEN, NEURON = "stacks_3d/pollen.tif", "stacks_3d/neuron.tif"
 SHIFTS = {
+    "hardly any (15 photons)": Shift(NUCLEI, recorded(photons=15)),
     "fewer photons (2)": Shift(NUCLEI, recorded(photons=2)),
     "more photons (80)": Shift(NUCLEI, recorded(photons=80)),
     "correlated noise": Shift(NUCLEI, recorded(photons=10, correlation=0.8)),
@@ -127,40 +140,73 @@ SHIFTS = {
     "another laboratory (neuron)": Shift(
         NEURON, recorded(photons=40, read_noise=4, offset=400, gain=0.5)
     ),
+    "another microscope (real)": Shift("exposure_pairs/val", None),
 }
 
 
-def crops(stack: Stack, shift: Shift) -> tuple[list[Stack], list[Stack]]:
-    """Clean crops for pairs and for tests, which lie in different parts of the stack.
+def images_of(
+    shift: Shift, data: Path, dimensions: int, steering: bool, generator: Generator
+) -> tuple[list[Pair], list[Pair]]:
+    """Sources and targets to learn from, and those to test on, of other parts of the specimen."""
+    import tifffile
 
-    Those with most structure: nobody records pairs of empty background.
-    """
+    from gvtzoo.training.data.camera import relative_intensity
+
+    if shift.record is None:
+        return real_pairs(data / shift.stack)
+    stack = relative_intensity(tifffile.imread(data / shift.stack))
+    if shift.stack == NUCLEI:
+        stack = stack[:, (STEERED if steering else UNSEEN)[dimensions]]
+    if dimensions == 2:
+        stack = stack[::APART]
+    middle = stack.shape[2] // 2
+    learned, tested = (
+        [shift.record(crop, noise) for crop in crops(half, SIZES[dimensions], shift.zoom)[:count]]
+        for half, count, noise in (
+            (stack[:, :, : middle - GAP], max(PAIRS), generator),
+            (stack[:, :, middle + GAP :], TESTS, np.random.default_rng(7)),
+        )
+    )
+    return learned, tested
+
+
+def crops(stack: Stack, size: tuple[int, ...], factor: float) -> list[Stack]:
+    """Crops that overlap by half, first those with most structure: nobody records empty pairs."""
     from scipy.ndimage import zoom
 
-    if shift.stack == NUCLEI:
-        stack = stack[:, 184:]  # what the model has not seen
-    size = SIZE if shift.zoom == 1 else tuple(-(-s // round(shift.zoom)) + 1 for s in SIZE)
-    middle = stack.shape[2] * 6 // 10
-    found = []
-    for part, count in ((stack[:, :, :middle], max(PAIRS)), (stack[:, :, middle + 4 :], TESTS)):
-        ranked = sorted(_cut(part, size), key=lambda crop: -float(crop.std()))[:count]
-        if shift.zoom != 1:
-            ranked = [zoom(crop, shift.zoom, order=1) for crop in ranked]
-        found.append([crop[: SIZE[0], : SIZE[1], : SIZE[2]] for crop in ranked])
-    return found[0], found[1]
-
-
-def _cut(stack: Stack, size: tuple[int, ...]) -> list[Stack]:
-    """Crops that overlap by half."""
-    starts = []
-    for length, wanted in zip(stack.shape, size, strict=True):
-        if length < wanted:
-            raise SystemExit(f"a stack of {stack.shape} is too small for crops of {size}")
-        starts.append(range(0, length - wanted + 1, wanted // 2))
-    return [
-        stack[tuple(slice(f, f + s) for f, s in zip(first, size, strict=True))]
+    size = tuple(min(pair) for pair in zip(size, stack.shape, strict=True))
+    factors = tuple(factor if length > 1 else 1.0 for length in size)
+    cut = [-(-length // round(f)) for length, f in zip(size, factors, strict=True)]
+    starts = [
+        range(0, length - wanted + 1, max(1, wanted // 2))
+        for length, wanted in zip(stack.shape, cut, strict=True)
+    ]
+    found = [
+        stack[tuple(slice(f, f + s) for f, s in zip(first, cut, strict=True))]
         for first in product(*starts)
     ]
+    ranked = sorted(found, key=lambda crop: -float(crop.std()))
+    return [(zoom(crop, factors, order=1) if factor != 1 else crop).squeeze() for crop in ranked]
+
+
+def real_pairs(folder: Path) -> tuple[list[Pair], list[Pair]]:
+    """Quarters of tiles, of the first half of them to learn from, of the others to test on.
+
+    Those with most structure, as of `crops`.
+    """
+    import tifffile
+
+    paths = sorted((folder / "source").iterdir())
+    found = []
+    for half, count in ((paths[: len(paths) // 2], max(PAIRS)), (paths[len(paths) // 2 :], TESTS)):
+        quarters = [
+            tuple(image[rows, columns] for image in pair)
+            for path in half
+            for pair in [[tifffile.imread(folder / k / path.name) for k in ("source", "target")]]
+            for rows, columns in product((slice(0, 128), slice(128, 256)), repeat=2)
+        ]
+        found.append(sorted(quarters, key=lambda pair: -float(pair[1].std()))[:count])
+    return found[0], found[1]
 
 
 def run_one(
@@ -174,49 +220,66 @@ def run_one(
 
     from gvtzoo.core.files import write_atomically
     from gvtzoo.hub.load import load_own
-    from gvtzoo.metrics.pair import evaluate_pair
-    from gvtzoo.training.data.camera import relative_intensity
     from gvtzoo.training.finetune import finetune
 
     logging.getLogger("gvtzoo").setLevel(logging.ERROR)
     torch.set_num_threads(options["threads"])
     torch.set_float32_matmul_precision("high")
     start = time.perf_counter()
-    shift = SHIFTS[name]
-    for_pairs, for_tests = crops(relative_intensity(tifffile.imread(data / shift.stack)), shift)
+    parent = load_own(options["model"])
+    dimensions = parent.config.network.dimensions
     generator = np.random.default_rng([seed, pairs, list(SHIFTS).index(name)])
-    chosen = generator.permutation(len(for_pairs))[:pairs]
+    learned, tests = images_of(SHIFTS[name], data, dimensions, options["steering"], generator)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for kind in ("source", "target"):
-            (place / kind).mkdir()
-        for number in chosen:
-            images = shift.record(for_pairs[number], generator)
-            for kind, image in zip(("source", "target"), images, strict=True):
-                tifffile.imwrite(
-                    place / kind / f"{number}.tif", image, metadata={"axes": "ZYX"}, imagej=True
-                )
+        for number, chosen in enumerate(generator.permutation(len(learned))[:pairs]):
+            for kind, image in zip(("source", "target"), learned[chosen], strict=True):
+                (place / kind).mkdir(exist_ok=True)
+                path = place / kind / f"{number}.tif"
+                metadata = {"axes": AXES[dimensions]}
+                tifffile.imwrite(path, image, metadata=metadata, imagej=True)
         settings = [f"training.seed={seed}", *options["settings"]]
-        result = finetune(
-            options["model"], place, place / "run", settings=settings, device=options["device"]
-        )
+        device = options["device"]
+        result = finetune(options["model"], place, place / "run", settings=settings, device=device)
         report = json.loads((place / "run" / "finetuning.json").read_text())
-        models = {"before": load_own(options["model"]), "after": load_own(place / "run")}
-    tests = [
-        shift.record(clean, np.random.default_rng([7, n])) for n, clean in enumerate(for_tests)
-    ]
+        tuned = load_own(place / "run")
     row: dict[str, Any] = {"shift": name, "pairs": pairs, "seed": seed}
-    for when, model in models.items():
-        scores = [
-            evaluate_pair(target, model.predict(source, "ZYX", device=options["device"]).to_numpy())
-            for source, target in tests
-        ]
-        row[when] = {key: float(np.mean([s[key] for s in scores])) for key in METRICS}
+    row |= {"before": measured(parent, tests, device), "after": measured(tuned, tests, device)}
+    row |= {"filter": best_filter(tests)} if not options["steering"] else {}
     row |= {"helped": result.helped, "held_out": [result.before, result.after], "report": report}
-    row |= {"seconds": time.perf_counter() - start, "device": device_name(options["device"])}
+    row |= {"seconds": time.perf_counter() - start, "device": device_name(device)}
     with write_atomically(path_of(output, name, pairs, seed)) as temporary:
         temporary.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     return row
+
+
+def measured(model: Model, tests: list[Pair], device: str) -> dict[str, float]:
+    """Mean metrics of a model."""
+    from gvtzoo.metrics.pair import evaluate_pair
+
+    options = {"device": device, "engine": "torch"}
+    scores = [
+        evaluate_pair(target, model.predict(source, AXES[source.ndim], **options).to_numpy())
+        for source, target in tests
+    ]
+    return {key: float(np.mean([score[key] for score in scores])) for key in METRICS}
+
+
+def best_filter(tests: list[Pair]) -> dict[str, Any]:
+    """The simple filter and setting with the lowest mean NRMSE, chosen with the truth."""
+    from gvtzoo.metrics.pair import evaluate_pair
+    from gvtzoo.prediction.filters import CLASSICAL
+
+    found = {}
+    for name, method in CLASSICAL.items():
+        for setting in method.settings:
+            scores = [
+                evaluate_pair(target, method.denoise(source, **setting))["nrmse"]
+                for source, target in tests
+            ]
+            found[name, tuple(setting.items())] = float(np.mean(scores))
+    (name, setting), nrmse = min(found.items(), key=lambda item: item[1])
+    return {"name": name, "setting": dict(setting), "nrmse": nrmse}
 
 
 def device_name(device: str) -> str:
@@ -243,9 +306,12 @@ def read_results(output: Path) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """A line of Markdown for each shift and number of pairs, means over seeds; then a verdict."""
-    yield "| shift | pairs | seeds | NRMSE before | after | change | SSIM before | after | kept |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    changes, worse = [], []
+    yield (
+        "| shift | pairs | seeds | best filter | NRMSE before | after | change | SSIM before "
+        "| after | original kept |"
+    )
+    yield f"|{' --- |' * 10}"
+    changes = {}
     for name, pairs in product(SHIFTS, PAIRS):
         found = [row for row in rows if (row["shift"], row["pairs"]) == (name, pairs)]
         if not found:
@@ -256,21 +322,32 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             for key in METRICS
         }
         change = means["after", "nrmse"] / means["before", "nrmse"] - 1
-        changes.append(change)
-        worse += [row for row in found if row["after"]["nrmse"] > row["before"]["nrmse"]]
-        kept = sum(not row["helped"] for row in found)
+        changes[f"{name}, {pairs} {'pair' if pairs == 1 else 'pairs'}"] = change
         yield (
-            f"| {name} | {pairs} | {len(found)} | {means['before', 'nrmse']:.4f} | "
-            f"{means['after', 'nrmse']:.4f} | {change:+.1%} | {means['before', 'ssim']:.3f} | "
-            f"{means['after', 'ssim']:.3f} | {kept} |"
+            f"| {name} | {pairs} | {len(found)} | {filter_of(found)} | "
+            f"{means['before', 'nrmse']:.4f} | {means['after', 'nrmse']:.4f} | {change:+.1%} | "
+            f"{means['before', 'ssim']:.3f} | {means['after', 'ssim']:.3f} | "
+            f"{sum(not row['helped'] for row in found)} of {len(found)} |"
         )
-    if changes:
-        good = sum(change <= -ENOUGH for change in changes)
-        yield ""
-        yield (
-            f"NRMSE falls by {ENOUGH:.0%} or more in {good} of {len(changes)} rows; it rises in "
-            f"{sum(c > 0 for c in changes)} rows, and in {len(worse)} of {len(rows)} fine-tunings."
-        )
+    if not changes:
+        return
+    good = sum(change <= -ENOUGH for change in changes.values())
+    risen = sum(change > 0 for change in changes.values())
+    worst = max(changes, key=lambda row: changes[row])
+    single = [row["after"]["nrmse"] / row["before"]["nrmse"] - 1 for row in rows]
+    yield ""
+    yield (
+        f"NRMSE falls by {ENOUGH:.0%} or more in {good} of {len(changes)} rows, and rises in "
+        f"{risen}; the worst row is {worst}: {changes[worst]:+.1%}. Of the {len(rows)} single "
+        f"fine-tunings it rises in {sum(change > 0 for change in single)}, by "
+        f"{max(0.0, *single):.1%} at most."
+    )
+
+
+def filter_of(rows: list[dict[str, Any]]) -> str:
+    """NRMSE of the best simple filter, where it was measured."""
+    found = [row["filter"]["nrmse"] for row in rows if "filter" in row]
+    return f"{np.mean(found):.4f}" if found else ""
 
 
 def main() -> None:
@@ -281,9 +358,11 @@ def main() -> None:
     parser.add_argument("--model", default="gvtnet-denoising-nuclei")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, help="start no further fine-tuning after these")
     parser.add_argument("--shift", action="append", help="only those that contain this")
     parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--steering", action="store_true", help="images to choose settings by")
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     arguments = parser.parse_args()
     if not arguments.table:
@@ -296,19 +375,27 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Everything that is not in the output folder yet, one seed after the other."""
+    from gvtzoo.hub.load import load_own
+
     arguments.output.mkdir(parents=True, exist_ok=True)
+    cores = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     options = {
         "model": arguments.model,
         "device": arguments.device,
         "settings": arguments.settings,
-        "threads": max(1, (os.cpu_count() or 1) // arguments.jobs),
+        "steering": arguments.steering,
+        "threads": max(1, cores // arguments.jobs),
     }
+    is_2d = load_own(arguments.model).config.network.dimensions == 2
     names = [
-        name for name in SHIFTS if not arguments.shift or any(s in name for s in arguments.shift)
+        name
+        for name, shift in SHIFTS.items()
+        if not arguments.shift or any(s in name for s in arguments.shift)
+        if shift.record is not None or is_2d
     ]
     missing = [
         (name, pairs, seed)
-        for seed, pairs, name in product(SEEDS, PAIRS, names)
+        for seed, pairs, name in product(range(arguments.seeds), PAIRS, names)
         if not path_of(arguments.output, name, pairs, seed).is_file()
     ]
     end = time.monotonic() + 60 * (arguments.minutes or 1e9)

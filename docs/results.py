@@ -4,13 +4,17 @@
 
 DATA holds the folders exposure_pairs/, phase_to_fluorescence/, nuclei_3d/ and notum_geometry/, as
 the recipes denoising/exposures, label_free/phase_to_dapi, denoising/nuclei and projection/notum
-describe them. Trainings that RUNS does not hold are made (some hours on two cores) and continued
-where they were interrupted; predictions are kept there, too.
+describe them, and stacks_3d/ as benchmarks/finetuning.py does. Trainings that RUNS does not hold
+are made (some hours on two cores) and continued where they were interrupted; predictions are kept
+there, too.
 """
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +36,8 @@ SEEDS = (0, 1, 2)
 STEPS = 1500
 IMAGES = 2  # of a sweep
 GVTNET = "GVTNet"
+FINETUNING = ("--model", "gvtnet-denoising-exposures", "--set", "training.patch=[48,48]",
+              "--set", "training.batch_size=4")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,13 @@ def main(
     for study in STUDIES:
         typer.echo(study.title, err=True)
         add_study(page, study, data / study.data, runs)
-    for section in (add_resolution_and_segmentation, add_transfer, add_calibration, add_sweep):
+    for section in (
+        add_resolution_and_segmentation,
+        add_transfer,
+        add_calibration,
+        add_sweep,
+        add_finetuning,
+    ):
         typer.echo(section.__name__, err=True)
         section(page, data, runs)
     page.lines[beginning:beginning] = in_short(page)
@@ -583,6 +595,23 @@ def add_calibration(page: Page, data: Path, runs: Path) -> None:
         ],
     )
     page.picture(calibration_curve(found), "calibration.png", "Coverage, and error against σ")
+
+
+def add_finetuning(page: Page, data: Path, runs: Path) -> None:
+    """Before and after, by benchmarks/finetuning.py, which makes what RUNS does not hold."""
+    command = ["benchmarks/finetuning.py", *FINETUNING]
+    places = ["--data", str(data), "--output", str(runs / "finetuning")]
+    found = subprocess.run(
+        [sys.executable, *command, *places], check=True, stdout=subprocess.PIPE, text=True
+    )
+    page.add(
+        "## Fine-tuning",
+        "The 2D model of exposures on images that are unlike its own, before and after it was "
+        "fine-tuned on 1, 3 or 10 pairs of 128×80 pixels. Test images are of another part of the "
+        "specimen. The best filter is chosen with the truth.",
+        f"```bash\npython {shlex.join(command)} --data DATA --output RESULTS\n```",
+        found.stdout.strip(),
+    )
 
 
 if __name__ == "__main__":

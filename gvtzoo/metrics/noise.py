@@ -14,6 +14,7 @@ MEDIAN_OF_MEAN = 0.97  # of squares of as many correlated details as a block has
 SMALLEST_GAIN = 1e-3  # of the noise's standard deviation
 LOOKED_AT = (64, 512, 512)  # voxels along z, y, x of large images
 LEAST = 1e-6
+ONE_STEP = 1e-3  # within this share, values are the same but for the rounding of floats
 
 
 def estimate_noise(image: np.ndarray) -> float:
@@ -31,7 +32,29 @@ def estimate_noise(image: np.ndarray) -> float:
     details = image.astype(np.float64)
     for axis in range(image.ndim):
         details = np.diff(details, axis=axis) / np.sqrt(2)
-    return float(np.median(np.abs(details)) / NORMAL_MEDIAN_DEVIATION)
+    return rounded_median(np.abs(details)) / NORMAL_MEDIAN_DEVIATION
+
+
+def rounded_median(values: np.ndarray) -> float:
+    """The median of values that were rounded, as those of images of a few counts are.
+
+    Half of them lie below a point between two steps, which is interpolated (the median of grouped
+    data); the plain median could only be a step. Of other values it is the median.
+
+    Parameters
+    ----------
+    values : ndarray
+        Not negative.
+    """
+    middle = float(np.median(values))
+    apart = ONE_STEP * middle
+    below, above = values < middle - apart, values > middle + apart
+    lower = float(np.max(values, where=below, initial=-middle))
+    upper = float(np.min(values, where=above, initial=np.inf))
+    left = max(0.0, (lower + middle) / 2)
+    right = (middle + upper) / 2 if np.isfinite(upper) else middle
+    same = 1 - float(np.mean(below)) - float(np.mean(above))
+    return left + (right - left) * (0.5 - float(np.mean(below))) / same
 
 
 @dataclass(frozen=True)

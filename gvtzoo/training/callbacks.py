@@ -102,10 +102,10 @@ class RunWriter(lightning.Callback):
         known = trainer.global_step
         self.rows = [row for row in self.rows if int(row["step"]) <= known]
         if self.judge is not None and not self.rows:
-            start = {"loss": "", "val_loss": repr(self.judge(module.network)), "learning_rate": ""}
+            start = {"loss": "", "val_loss": repr(self.judge(module.kept)), "learning_rate": ""}
             self.rows.append({"step": "0", **start})
             if trainer.is_global_zero:
-                save_weights(module.network, self.run / "best.safetensors")
+                save_weights(module.kept, self.run / "best.safetensors")
         if self._is_over():
             trainer.should_stop = True
 
@@ -157,7 +157,7 @@ class RunWriter(lightning.Callback):
 
     def _validation(self, trainer: lightning.Trainer, module: Any) -> float | None:
         if self.judge is not None:
-            return self.judge(module.network)
+            return self.judge(module.kept)
         loss = trainer.callback_metrics.get("val_loss")
         return None if loss is None else float(loss)
 

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 RATES = (1.0, 0.25, 0.06)  # times the first training's
 TRIAL_STEPS = 40
 ALIKE = 0.5  # correlation of a prediction with the truth
-MARGIN = 0.01  # by how much (as a share) a candidate has to be better than the original
+# By how much (as a share) a candidate has to be better than the original: of one pair, and where
+# there is no truth, whose noise hides most of what changes.
+MARGIN, WITHOUT_TRUTH = 0.1, 0.01
+WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
 SMALLEST = 1e-6  # of errors, so that there is a logarithm
 
@@ -81,8 +84,7 @@ class Reconstruction:
             if np.average([row["r"] for row in rows], weights=self.weights) < ALIKE:
                 return 1.0
         worst = max(changes)
-        score = worst if worst > 0 else sum(changes) / len(changes)
-        return score + MARGIN if score else 0.0
+        return worst if worst > 0 else sum(changes) / len(changes)
 
     def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
         """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""
@@ -117,7 +119,8 @@ class Reconstruction:
         found = []
         for number, image in enumerate(self.images):
             source, target = image.raw(np.random.default_rng(number))
-            prediction = predict(model, source, device=self.device)
+            # Exporting a candidate for another engine takes longer than its few images.
+            prediction = predict(model, source, device=self.device, engine="torch")
             found.append(evaluate_pair(target[0], prediction))
         return found
 
@@ -129,6 +132,68 @@ class Reconstruction:
             for key, label in COLUMNS.items()
             if self.truth or key in ("r", "nrmse")
         }
+
+
+def margin(pairs: int) -> float:
+    """By how much a candidate has to be better than the original, as a share, to be taken.
+
+    Held-out parts say for sure what becomes of these images, not of others; the less, the fewer
+    images there are, with the root of their number as means go.
+    """
+    return MARGIN / math.sqrt(pairs)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken of a training.
+
+    Attributes
+    ----------
+    network : Network
+    share : float
+        Of the way from the original's weights (0) to the trained ones (1).
+    scores : dict of float to float
+        Of all shares that were tried, lower is better; 0 is the original's.
+    """
+
+    network: Any
+    share: float
+    scores: dict[float, float]
+
+
+def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
+    """A network with weights on the line from the original's to the trained ones.
+
+    The nearest to the original that is not clearly worse than the best, by half of `least` at most:
+    what lies beyond is about the few images at hand, and models between the two are better on
+    others (Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022). The original
+    itself, where the best gain is below `least`.
+
+    Parameters
+    ----------
+    judge : Reconstruction
+    trained : Network
+    least : float
+        As `margin` gives it.
+    """
+    candidates = {share: between(judge.original.network, trained, share) for share in (0.0, *WAY)}
+    scores = {share: judge(candidates[share]) for share in WAY}
+    best = min(scores.values())
+    share = 0.0
+    if best < -least:
+        share = min(share for share, score in scores.items() if score <= best + least / 2)
+    return Choice(candidates[share], share, scores)
+
+
+def between(original: Any, trained: Any, share: float) -> Any:
+    """A network with weights at a share of the way from an original's to the trained one's."""
+    network = copy.deepcopy(trained).eval()
+    start = original.state_dict()
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.lerp(start[name], tensor, share))
+    return network
 
 
 def choose_rate(

@@ -24,9 +24,13 @@ from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe, to_yaml
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
     RATES,
+    WITHOUT_TRUTH,
+    Choice,
     Progress,
     Reconstruction,
+    choose_between,
     choose_rate,
+    margin,
     with_sigma_factor,
 )
 from gvtzoo.training.comparison import predict
@@ -47,9 +51,10 @@ log = logging.getLogger(__name__)
 
 STEPS = 300
 VALIDATE_EVERY = 20
-PATIENCE = 5  # validations
+PATIENCE = 8  # validations; the first ones are often worse than the original
 LARGEST_BATCH = 8
 RATE = "training.learning_rate"
+TRAINED = "trained.safetensors"  # the end of the way from the original's weights
 # Settings that suit a long training, or its own data.
 OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
 
@@ -97,7 +102,8 @@ def finetune(
     Network, weights, normalization and recipe come from the package. Source and target are brought
     to the same units; σ, where the model has one, to the size of its errors; the learning rate is
     the best of a few short trials; and the training ends when held-out images no longer get better.
-    Where they never do, the run folder holds the original's weights.
+    Of the weights between the original's and the trained ones those are taken that are nearest to
+    the original and hardly worse than the best; where the gain is small, the original's.
 
     Parameters
     ----------
@@ -105,7 +111,7 @@ def finetune(
         As `gvtzoo.load` takes it.
     data : path, optional
         ``source/`` and ``target/`` with the same file names, or a CSV; one pair is enough. Without
-        ``val/``, every fourth pair is held out, or, of fewer than four pairs, a band of each.
+        ``val/``, every fourth pair is held out, or one of two or three, or a band of a single one.
     noisy : sequence of path
         In place of pairs, images without truth (`gvtzoo.training.data.noisy`).
     run : path
@@ -128,6 +134,7 @@ def finetune(
         When the model cannot be used, the pairs do not suit it, or a setting is wrong.
     """
     from gvtzoo.hub.load import load_own
+    from gvtzoo.prediction.model import Model
     from gvtzoo.training.train import train_on
 
     run, settings = Path(run), list(settings)
@@ -170,6 +177,7 @@ def finetune(
             )
             log.info("learning rate %.2g, the best of %d short trials", rate, len(trials))
             recipe = _with(recipe, {"learning_rate": rate})
+        _take_up(run)
         train_on(
             recipe,
             training,
@@ -182,9 +190,18 @@ def finetune(
             judge=judge,
             parent=parent.config,
         )
-    tuned = _tuned(judge, run)
+    least = margin(_count(training, held_out)) if judge.truth else WITHOUT_TRUTH
+    choice = _choose(judge, run, least)
+    tuned = Model(choice.network, judge.config)
     before, after = judge.mean(parent), judge.mean(tuned)
-    helped = judge(tuned.network) < 0
+    helped = choice.share > 0
+    gain = -min(choice.scores.values())
+    if 0 < gain <= least:
+        log.warning(
+            "held-out images got better by %.1f %%: below %.1f %%, that may be chance for others",
+            100 * gain,
+            100 * least,
+        )
     if helped:
         calibrate(run, tuned, held_out, recipe)
     else:
@@ -201,12 +218,36 @@ def finetune(
         "held_out": described,
         "learning_rate": recipe.training.learning_rate,
         "trials": trials,
+        "share": choice.share,
+        "scores": [{"share": share, "score": score} for share, score in choice.scores.items()],
+        "least": least,
         "sigma_factor": recipe.training.sigma_factor,
     }
     write_json(run / FINETUNING, report)
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0], truth=judge.truth)
     return FineTuning(run, before, after, described, picture, helped)
+
+
+def _take_up(run: Path) -> None:
+    """The trained weights as the training left them, where it goes on."""
+    if (run / TRAINED).is_file():
+        (run / TRAINED).replace(run / WEIGHTS)
+
+
+def _choose(judge: Reconstruction, run: Path, least: float) -> Choice:
+    """Weights between the original's and the trained ones, as the run's."""
+    trained = judge.config.network.build()
+    load_weights(trained, run / WEIGHTS)
+    choice = choose_between(judge, trained, least)
+    save_weights(trained, run / TRAINED)
+    save_weights(choice.network, run / WEIGHTS)
+    return choice
+
+
+def _count(*splits: Sequence[TrainingImage]) -> int:
+    """How many images these are, or are parts of."""
+    return len({(image.name, image.files) for split in splits for image in split})
 
 
 def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
@@ -390,14 +431,6 @@ def _config(parent: Model, recipe: Recipe) -> PackageConfig:
         metadata=recipe.model or parent.config.metadata,
         sigma_factor=recipe.training.sigma_factor,
     )
-
-
-def _tuned(judge: Reconstruction, run: Path) -> Model:
-    from gvtzoo.prediction.model import Model
-
-    network = judge.config.network.build()
-    load_weights(network, run / WEIGHTS)
-    return Model(network, judge.config)
 
 
 def draw_before_and_after(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from gvtzoo.metrics.noise import LEAST, NoiseModel, noise_level
+from gvtzoo.metrics.noise import LEAST, NoiseModel, estimate_noise, noise_level
 
 
 def clean(photons: float) -> np.ndarray:
@@ -42,6 +42,16 @@ def test_the_two_parts_have_independent_noise(gain, read_noise):
 def test_level_of_white_noise(shape):
     noise = np.random.default_rng(0).normal(0, 0.3, shape)
     assert noise_level(noise) == pytest.approx(0.3, rel=0.06)
+
+
+@pytest.mark.parametrize("width", [0.7, 1.3, 2.0, 2.9, 5.5])
+@pytest.mark.parametrize("scale", [1, 1 / 13])
+def test_counts_that_are_few_have_the_noise_that_they_have(width, scale):
+    image = np.rint(np.random.default_rng(0).normal(100, width, (16, 64, 64)))
+    expected = np.sqrt(width**2 + 1 / 12)  # rounding is noise, too
+    assert estimate_noise((scale * image).astype(np.float32)) == pytest.approx(
+        scale * expected, rel=0.03
+    )
 
 
 def test_what_has_no_noise_has_the_least():

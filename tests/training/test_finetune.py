@@ -24,6 +24,7 @@ from gvtzoo.recipes.metadata import default_metadata
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.finetune import finetune, finetuning_recipe
 from gvtzoo.training.run import package_run
+from gvtzoo.training.run_folder import read_metrics
 
 QUICK = ["training.patch=[16, 16]", "training.steps=40", "training.learning_rate=0.01"]
 
@@ -134,6 +135,7 @@ def test_targets_in_other_units_do_no_harm(package, tmp_path):
         settings = [*QUICK, "normalization.target=as_source"]
         result = finetune(package, data, data / "run", settings=settings, device="cpu")
         after[data.name] = result.after
+        assert result.after["r"] >= result.before["r"]
     assert after["other"]["SSIM"] == pytest.approx(after["same"]["SSIM"], abs=0.03)
     model = load_own(other / "run")
     assert model.config.normalization.target_units.gain == pytest.approx(60, rel=0.1)
@@ -156,6 +158,18 @@ def test_an_interrupted_fine_tuning_goes_on(package, tmp_path):
     resumed = finetune(package, data, run, settings=settings, device="cpu", resume=True)
     whole = finetune(package, data, tmp_path / "whole", settings=settings, device="cpu")
     assert resumed.after == pytest.approx(whole.after, rel=1e-6)
+    again = finetune(package, data, run, settings=settings, device="cpu", resume=True)
+    assert again.after == resumed.after, "a finished one stays what it is"
+
+
+def test_what_is_judged_is_what_is_kept(package, tmp_path):
+    data = save_pairs(tmp_path / "data", 4)
+    settings = [*QUICK, "training.ema=0.9", "training.steps=20"]
+    run = finetune(package, data, tmp_path / "run", settings=settings, device="cpu").run
+    report = json.loads((run / "finetuning.json").read_text())
+    judged = min(float(row["val_loss"]) for row in read_metrics(run / "metrics.csv"))
+    kept = next(row["score"] for row in report["scores"] if row["share"] == 1)
+    assert kept == pytest.approx(judged, rel=1e-4)
 
 
 def test_the_rate_is_the_best_of_short_trials(package, tmp_path):

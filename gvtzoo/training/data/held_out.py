@@ -10,7 +10,7 @@ import numpy as np
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.training.data.images import PairedImage, TrainingImage
 
-ENOUGH_PAIRS = 4  # from here on whole pairs are held out, below that a band of each
+EVERY = 4  # pairs, of which one is held out
 HELD_OUT = 0.25
 SMALLEST = 8  # rows or columns: what SSIM needs, and some more
 
@@ -20,7 +20,8 @@ Split = tuple[Sequence[TrainingImage], Sequence[TrainingImage], str]
 def hold_out(pairs: Sequence[TrainingImage], multiple: Sequence[int]) -> Split:
     """Training images, held-out images, and what the latter are called.
 
-    Of four pairs or more every fourth is held out; of fewer, a band of each.
+    Every fourth pair is held out; of two or three, the last: another image tells what a model does
+    to other images, a part of the same one does not. Of a single pair, there is only a band.
 
     Parameters
     ----------
@@ -33,17 +34,13 @@ def hold_out(pairs: Sequence[TrainingImage], multiple: Sequence[int]) -> Split:
     GvtzooError
         When an image is too small to be divided.
     """
-    if len(pairs) >= ENOUGH_PAIRS:
-        chosen = range(ENOUGH_PAIRS - 1, len(pairs), ENOUGH_PAIRS)
+    if len(pairs) > 1:
+        step = min(len(pairs), EVERY)
+        chosen = range(step - 1, len(pairs), step)
         kept = [pair for number, pair in enumerate(pairs) if number not in chosen]
         return kept, [pairs[n] for n in chosen], f"{len(chosen)} of {len(pairs)} pairs, held out"
-    parts = [divide(pair, multiple) for pair in pairs]
-    what = "the pair" if len(pairs) == 1 else f"each of {len(pairs)} pairs"
-    return (
-        [training for training, _ in parts],
-        [held_out for _, held_out in parts],
-        f"a band of {HELD_OUT:.0%} of {what}, held out",
-    )
+    training, held_out = divide(pairs[0], multiple)
+    return [training], [held_out], f"a band of {HELD_OUT:.0%} of the pair, held out"
 
 
 def divide(pair: TrainingImage, multiple: Sequence[int]) -> tuple[PairedImage, PairedImage]:

@@ -33,6 +33,14 @@ def test_whole_pairs_are_held_out_of_four():
     assert described == "2 of 8 pairs, held out"
 
 
+@pytest.mark.parametrize(("count", "chosen"), [(2, [1]), (3, [2]), (9, [3, 7])])
+def test_another_image_is_held_out_where_there_is_one(count, chosen):
+    pairs = [image(np.random.default_rng(n).normal(size=(32, 32))) for n in range(count)]
+    training, held_out, _ = hold_out(pairs, (4, 4))
+    assert held_out == [pairs[n] for n in chosen]
+    assert training == [pair for pair in pairs if pair not in held_out]
+
+
 def test_small_images_are_refused():
     with pytest.raises(GvtzooError, match="too few to hold some out"):
         divide(image(np.random.default_rng(0).normal(size=(12, 12))), (4, 4))
