@@ -33,7 +33,7 @@ from gvtzoo.prediction.model import (
     default_block,
 )
 from gvtzoo.prediction.resampling import choose_resampling, with_pixel_size
-from gvtzoo.prediction.settings import DTYPES, Settings
+from gvtzoo.prediction.settings import Settings
 
 SAMPLE = 2_000_000  # voxels that are predicted to time a whole image
 DISK_BYTES = 4  # a voxel of what is written
@@ -114,8 +114,8 @@ def estimate(
     network = model.config.network
     size = tuple(-(-s // m) * m for s, m in zip(seen[1:], network.multiple, strict=True))
     shape = (seen[0], *size)
-    engine = model.engines.of(model.network, settings)
-    allowed = budget_of(engine.network, settings)
+    engine = model.engine(settings)
+    allowed = budget_of(engine.device, settings)
     tiling = choose_tiling(model.config, size, settings, allowed)
     written = DISK_BYTES * network.output_channels * math.prod(frames[0].shape[1:]) * len(frames)
     if tiling == "exact":
@@ -140,7 +140,7 @@ def estimate(
             -(-max(0, s - t) // step) + 1 for s, t, step in zip(size, tile, steps, strict=True)
         )
     seconds = tiles * time_at_once(engine, (seen[0], *tile))
-    memory = whole_image_memory(network, tile, DTYPES[settings.dtype])
+    memory = whole_image_memory(network, tile, settings.dtype)
     total = seconds * len(frames)
     return Estimate(tiling, tile, tiles, 1, len(frames), total, memory, written, allowed)
 

@@ -70,10 +70,10 @@ def test_an_image_that_does_not_fit_does_not_end_the_others(tmp_path, monkeypatc
         tifffile.imwrite(folder / f"{name}.tif", image, imagej=True, metadata={"axes": "ZYX"})
     predict_frame = Model.predict_frame
 
-    def hungry(self, network, frame, *rest):
+    def hungry(self, engine, frame, *rest, **options):
         if 20 in frame.shape:
             of_torch()
-        predict_frame(self, network, frame, *rest)
+        predict_frame(self, engine, frame, *rest, **options)
 
     monkeypatch.setattr(Model, "predict_frame", hungry)
     arguments = ["predict", "gvtnet-denoising-nuclei", str(folder), "-o", str(tmp_path / "out")]

@@ -102,7 +102,7 @@ def predict_exact(
     shape = _output_shape(network, image.shape)
     out = _outputs(shape, 2 if sigma else 1, out)
     runner = runner or Runner()
-    budget = available_memory(next(network.parameters()).device) if memory is None else memory
+    budget = available_memory(str(next(network.parameters()).device)) if memory is None else memory
     if plans is None:
         plans = make_plans(network, image.shape[1:], budget, tile)
         _warn_if_larger(plans, budget, tile)

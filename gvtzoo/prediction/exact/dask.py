@@ -184,7 +184,7 @@ def _device_of_worker(name: str) -> torch.device:
 
     from gvtzoo.prediction.settings import choose_device
 
-    device = choose_device(name)
+    device = torch.device(choose_device(name))
     if device.type != "cuda" or device.index is not None:
         return device
     own = str(get_worker().name)
