@@ -20,7 +20,7 @@ from gvtzoo.images.files import check_writable, open_image, with_ending, write_i
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.images.zarr_stores import is_url
 from gvtzoo.prediction.axes import tell_axes
-from gvtzoo.prediction.large import TILED_SUFFIXES, is_large
+from gvtzoo.prediction.large import TILED_SUFFIXES, is_large, may_take_long
 from gvtzoo.prediction.memory import within_memory
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.region import Attention
@@ -232,6 +232,11 @@ def _of_file(
     tell_axes(model, image, model.name)
     if not isinstance(model, Model):
         return wanted.of(model, image.load(), None)
+    if written.targets and wanted.client is None and may_take_long(image):
+        from gvtzoo.prediction.estimate import announcement
+
+        if text := announcement(model, image, wanted.settings):
+            log.warning("%s: %s", source, text)
     if wanted.client is None and not is_large(model, image, wanted.settings):
         return wanted.of(model, image.load(), None)
     output = written.tiled

@@ -5,6 +5,7 @@ Apart from how, since that needs PyTorch, and most images are not that large.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gvtzoo.images.files import TIFF_SUFFIXES, ZARR_SUFFIX
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from gvtzoo.prediction.settings import Settings
 
 TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
+
+
+SHORT = 2_000_000  # voxels; images below are predicted within a minute on any machine
+
+
+def may_take_long(image: LazyImage) -> bool:
+    """Whether it pays to ask for an estimate before the start."""
+    looked_at = set("tpzyx") & set(image.dims)
+    return math.prod(image.sizes[axis] for axis in looked_at) > SHORT
 
 
 def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # How libraries say that there is no memory left, where they have no exception of its own for it.
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|failed to allocate"
-    r"|alloc_cpu|unable to allocate",
+    r"|alloc_cpu|unable to allocate|can't allocate memory",
     re.IGNORECASE,
 )
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a number

@@ -35,12 +35,13 @@ from gvtzoo.images.ome_zarr_metadata import Version
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.images.zarr_stores import Place, archive_of, is_url
 from gvtzoo.prediction.engines import Engine, make_engine
-from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
+from gvtzoo.prediction.exact.algorithm import predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import Clipped, NormalizedInput
 from gvtzoo.prediction.large import TILED_SUFFIXES, padded, seen_shape
+from gvtzoo.prediction.memory import is_out_of_memory
 from gvtzoo.prediction.model import Model, budget_of
 from gvtzoo.prediction.region import Attention, RegionOfImage
 from gvtzoo.prediction.resampling import (
@@ -154,8 +155,8 @@ def predict_large(
             _predict_into(
                 partial, model, placed, output, described, settings, who, progress, resampling
             )
-        except RuntimeError as error:
-            if not out_of_memory(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
             log.warning("%s: out of memory, trying smaller tiles", output.path.name)
             for path in partial.iterdir():
