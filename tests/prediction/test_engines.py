@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from gvtzoo.prediction.settings import Settings
 
 TOLERANCE = 2e-6  # of the output's range
 PLENTY = 10**10  # bytes
+IMAGE = torch.zeros(1, 1, 16, 16)
 ON_CPU = {"device": "cpu"}
 
 
@@ -164,3 +166,15 @@ def test_the_graph_of_a_package_predicts_until_its_weights_change(demo_stack):
     expected = model.predict(demo_stack, **{**options, "engine": "torch"})
     np.testing.assert_allclose(changed, expected, atol=2e-5 * float(np.ptp(expected.to_numpy())))
     assert not np.allclose(changed, packaged, atol=1e-3 * float(np.ptp(packaged.to_numpy())))
+
+
+def test_a_graph_gives_its_memory_back():
+    """Each pass over tiles has one, and each image: none may stay when it is not needed."""
+    convolution = torch.nn.Conv2d(1, 32, 3, padding=1)
+    onnx = openvino.export(torch.nn.Sequential(convolution, torch.nn.Conv2d(32, 1, 1)), [IMAGE])
+    process = psutil.Process()
+    taken = []
+    for _ in range(6):
+        openvino.Graph(onnx)(np.zeros((1, 1, 512, 512), np.float32))
+        taken.append(process.memory_info().rss)
+    assert max(taken[2:]) - taken[1] < 32 * 4 * 512**2
