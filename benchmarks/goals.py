@@ -2,13 +2,15 @@
 
     python benchmarks/goals.py [--rows whole,exact,start,...] [--rounds 3]
 
-Every measurement is a process of its own; those of one ratio take turns, and the median counts.
+Every measurement is a process of its own with one thread; those of one ratio take turns, and the
+median counts. Times are processor time, since the cores may be shared (the load is printed first).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     print("| | network | ratio | |\n|---|---|---|---|")
     for row in arguments.rows.split(","):
         for what, network, value, note in ROWS[row](arguments.rounds):
@@ -49,7 +52,8 @@ def ratio(first: list[str], second: list[str], rounds: int) -> tuple[float, dict
 def worker(arguments: list[str]) -> dict:
     """A measurement in a process of its own."""
     command = [sys.executable, __file__, "worker", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=one_thread)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -114,6 +118,20 @@ def start_rows(rounds: int) -> Any:
     yield "info / import torch", "nuclei", value, f"{one['seconds']:.2f} s"
 
 
+def estimate_rows(rounds: int) -> Any:
+    """What is said before the start against what it takes."""
+    for name in ("gvtnet-denoising-nuclei", "denoising"):
+        for size, tiling, memory in (
+            ((16, 128, 128), "whole", 0),
+            ((32, 192, 192), "whole", 0),
+            ((32, 192, 192), "exact", 200_000_000),
+        ):
+            arguments = ["estimated", name, text(size), tiling, str(memory)]
+            found = [worker(arguments) for _ in range(rounds)]
+            value = statistics.median(row["estimated"] / row["seconds"] for row in found)
+            yield "estimate / time", name, value, f"{tiling}, {size}"
+
+
 def training_rows(rounds: int) -> Any:
     """`gvtzoo train` against a bare loop."""
     script = Path(__file__).with_name("training.py")
@@ -132,6 +150,7 @@ ROWS: dict[str, Callable[[int], Any]] = {
     "memory": memory_rows,
     "exact": exact_rows,
     "start": start_rows,
+    "estimate": estimate_rows,
     "training": training_rows,
 }
 
@@ -162,14 +181,17 @@ def random_image(size: str) -> np.ndarray:
 
 
 def measured(run: Callable[[], Any], repeats: int = 2) -> dict:
-    """Best seconds after a first run, and the peak beyond what was there before, in bytes."""
+    """Best seconds after a first run, and the peak beyond what was there before, in bytes.
+
+    Seconds are those of the processor.
+    """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run()
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": min(seconds), "peak": 1024 * (peak - before)}
 
@@ -183,6 +205,22 @@ def predict(name: str, size: str, engine: str, dtype: str, tiling: str, memory: 
             image, axes="ZYX", engine=engine, dtype=dtype, tiling=tiling, device="cpu", **options
         )
     )
+
+
+def estimated(name: str, size: str, tiling: str, memory: str) -> dict:
+    """What a first prediction was said to take, and what it took."""
+    from gvtzoo.images.lazy import LazyImage
+    from gvtzoo.prediction import estimate as module
+    from gvtzoo.prediction.settings import Settings, as_data_array
+
+    module.time.perf_counter = time.process_time  # type: ignore[attr-defined] # as measured here
+    model, image = model_of(name), random_image(size)
+    options: dict[str, Any] = {"device": "cpu", "tiling": tiling, "memory": int(memory) or None}
+    lazy = LazyImage.of(as_data_array(image, "ZYX", ()))
+    said = module.estimate(model, lazy, Settings(**options), to_file=False)
+    start = time.process_time()
+    model.predict(image, axes="ZYX", **options)
+    return {"estimated": said.seconds, "seconds": time.process_time() - start, "peak": 0}
 
 
 def files(name: str, size: str, memory: str) -> dict:
@@ -242,14 +280,14 @@ def convolutions(name: str, size: str) -> dict:
 def command(*arguments: str) -> dict:
     """A command from its start to its end."""
     module = arguments if arguments[0] == "-c" else ("-m", "gvtzoo", *arguments)
-    start = time.perf_counter()
     subprocess.run([sys.executable, *module], check=True, capture_output=True)
-    return {"seconds": time.perf_counter() - start, "peak": 0}
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"seconds": taken.ru_utime + taken.ru_stime, "peak": 0}
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["worker"]:
-        workers = {f.__name__: f for f in (predict, files, convolutions, command)}
+        workers = {f.__name__: f for f in (predict, estimated, files, convolutions, command)}
         print(json.dumps(workers[sys.argv[2]](*sys.argv[3:]), default=float))
     else:
         main()

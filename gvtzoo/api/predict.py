@@ -20,13 +20,7 @@ from gvtzoo.images.files import check_writable, open_image, with_ending, write_i
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.images.zarr_stores import is_url
 from gvtzoo.prediction.axes import tell_axes
-from gvtzoo.prediction.exact.out_of_core import (
-    TILED_SUFFIXES,
-    Output,
-    identity_of,
-    is_large,
-    predict_large,
-)
+from gvtzoo.prediction.large import TILED_SUFFIXES, is_large, may_take_long
 from gvtzoo.prediction.memory import within_memory
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.region import Attention
@@ -38,6 +32,7 @@ if TYPE_CHECKING:
 
     from gvtzoo.images.lazy import LazyImage
     from gvtzoo.images.zarr_stores import Place
+    from gvtzoo.prediction.exact.out_of_core import Output
 
 log = logging.getLogger(__name__)
 
@@ -215,6 +210,8 @@ class _Written:
         """A file that may be written tile by tile."""
         if not self.targets or self.targets[0].suffix.lower() not in TILED_SUFFIXES:
             return None
+        from gvtzoo.prediction.exact.out_of_core import Output
+
         sigma = self.targets[1] if self.uncertainty else None
         return Output(self.targets[0], sigma, self.overwrite, self.zarr)
 
@@ -233,11 +230,20 @@ def _of_file(
     if wanted.region is not None:
         image, wanted = _placed(_own(model), source, image, wanted)
     tell_axes(model, image, model.name)
-    output = written.tiled
-    if output is None or not isinstance(model, Model):
+    if not isinstance(model, Model):
         return wanted.of(model, image.load(), None)
+    if written.targets and wanted.client is None and may_take_long(image):
+        from gvtzoo.prediction.estimate import announcement
+
+        if text := announcement(model, image, wanted.settings):
+            log.warning("%s: %s", source, text)
     if wanted.client is None and not is_large(model, image, wanted.settings):
         return wanted.of(model, image.load(), None)
+    output = written.tiled
+    if output is None:
+        return wanted.of(model, image.load(), None)
+    from gvtzoo.prediction.exact.out_of_core import identity_of, predict_large
+
     predict_large(
         model,
         image,

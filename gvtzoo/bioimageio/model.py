@@ -268,7 +268,7 @@ class BioimageioModel:
         """bioimageio.core's adapter of the weights, on a device."""
         from gvtzoo.prediction.settings import choose_device
 
-        device = str(choose_device(name))
+        device = choose_device(name)
         if device in self._adapters:
             return self._adapters[device]
         from bioimageio.core.backends import create_model_adapter

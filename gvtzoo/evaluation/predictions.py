@@ -241,7 +241,8 @@ class ModelPredictions:
         self, pair: EvaluationPair, path: Path, sigma: Path, progress: Progress | None
     ) -> bool:
         from gvtzoo.images.files import open_image, write_image
-        from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
+        from gvtzoo.prediction.exact.out_of_core import Output, identity_of, predict_large
+        from gvtzoo.prediction.large import is_large
         from gvtzoo.prediction.model import Model
 
         model = self.loaded

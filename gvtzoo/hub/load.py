@@ -9,6 +9,7 @@ from gvtzoo.bioimageio.package import is_foreign, open_foreign
 from gvtzoo.hub.registry import find_model
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.run_folder import is_run, read_run_config, run_network
+from gvtzoo.prediction.lazy_network import LazyNetwork
 from gvtzoo.prediction.model import Model
 
 if TYPE_CHECKING:
@@ -62,4 +63,4 @@ def load_own(name: str | Path) -> Model:
         config = read_run_config(path)
         return Model(run_network(path, config), config, config.metadata.id)
     package = open_package(path)
-    return Model(package.build_network(), package.config, package.config.metadata.id)
+    return Model(LazyNetwork.of_package(package), package.config, package.config.metadata.id)

@@ -356,9 +356,9 @@ def _write(temporary: Path, image: xr.DataArray, path: Path, zarr: ZarrOptions |
         return
     with temporary.open("wb") as file:
         if suffix == ".npy":
-            np.save(file, image.to_numpy(), allow_pickle=False)
+            np.save(file, image.values, allow_pickle=False)
         else:
-            np.savez_compressed(file, image=image.to_numpy())
+            np.savez_compressed(file, image=image.values)
 
 
 def _write_zarr(path: Path, image: xr.DataArray, options: ZarrOptions | None) -> None:
@@ -375,7 +375,7 @@ def _write_zarr(path: Path, image: xr.DataArray, options: ZarrOptions | None) ->
     described = LazyImage.of(image)
     chunks = suited_chunks(described.dims, image.shape, image.shape[-2 - ("z" in image.dims) :])
     array = create_ome_zarr(path, described, chunks=chunks, version=options.version)
-    array[...] = image.to_numpy()
+    array[...] = image.values
     if options.pyramid:
         add_pyramid(path, described)
 

@@ -162,7 +162,7 @@ class LazyImage:
     def of(image: xr.DataArray) -> LazyImage:
         """The same, of an image in memory."""
         return LazyImage(
-            image.to_numpy(),
+            image.values,
             tuple(map(str, image.dims)),
             str(image.name or ""),
             dict(image.attrs.get("pixel_size") or {}),
@@ -235,11 +235,26 @@ class LazyImage:
         attributes: dict[str, Any] = {"pixel_size": dict(self.pixel_size), "unit": self.unit}
         if self.origin:
             attributes["origin"] = dict(self.origin)
-        image = xr.DataArray(values, dims=self.dims, name=self.name, attrs=attributes)
+        image = labelled(values, self.dims, attributes, self.name)
         labels = self.channels
         if labels and image.sizes.get("c") == len(labels) == len(set(labels)):
             image = image.assign_coords(c=labels)
         return image
+
+
+def labelled(
+    values: np.ndarray,
+    dims: Sequence[str],
+    attrs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> xr.DataArray:
+    """An array with names of its axes.
+
+    Of a `Variable` that is taken as it is: xarray would import Dask, and with it half of SciPy, to
+    see whether the values are one of its arrays. (``to_numpy`` imports pint so; ``values`` does
+    not.)
+    """
+    return xr.DataArray(xr.Variable(dims, values, attrs, fastpath=True), name=name)
 
 
 def _without(values: Mapping[str, float], axis: str) -> dict[str, float]:

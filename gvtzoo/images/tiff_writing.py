@@ -52,7 +52,7 @@ def write_tiff(path: Path, image: xr.DataArray, name: str) -> None:
     if image.size == 0:
         raise GvtzooError(f"{name}: an empty image (shape {image.shape}) is no TIFF")
     image = image.transpose(*(axis for axis in IMAGEJ_ORDER if axis in image.dims))
-    array = _storable(image.to_numpy(), name)
+    array = _storable(image.values, name)
     shape, options = _format_of(image, array.nbytes, name)
     tifffile.imwrite(path, array.reshape(shape), **options)
 

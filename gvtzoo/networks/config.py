@@ -19,6 +19,8 @@ BottomBlock = Literal["gvto", "residual"]
 MOST_FEATURES = 8192
 MOST_BLOCKS = 64
 LARGEST_KERNEL = 31
+# As in `gvtzoo.networks.projection`, which packages carry alone and which needs PyTorch.
+PROJECTION_FEATURES = 8
 
 
 class AttentionConfig(BaseModel):
@@ -194,8 +196,6 @@ class NetworkConfig(BaseModel):
             if name.startswith("gvto")
         ]
         if self.architecture == "projection":
-            from gvtzoo.networks.projection import PROJECTION_FEATURES
-
             found += [("same", PROJECTION_FEATURES, "gvto"), ("up", PROJECTION_FEATURES, "gvto_v2")]
         return found
 

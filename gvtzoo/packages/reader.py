@@ -40,6 +40,7 @@ FILE_KEYS = {
 FREE_KEYS = {"config", "kwargs"}
 LARGEST_PACKAGE = 8 * 2**30  # bytes, unpacked
 LARGEST_TENSOR = 2**28
+LARGEST_GRAPH = 2**31  # bytes, which is also all that one file of ONNX can have
 MOST_MEMBERS = 1000
 LARGEST_DIRECTORY = 2**20  # bytes in which a zip lists its members
 LARGEST_COMPRESSION = 100  # unpacked : packed; weights and images come nowhere near it
@@ -120,6 +121,18 @@ class ModelPackage(Package):
         network = self.config.network.build()
         network.load_state_dict(state)
         return network.eval()
+
+    def read_graph(self) -> bytes | None:
+        """The network as ONNX; None where there is none that takes a whole image as it is.
+
+        A network of a fixed attention has one that looks for the borders of tiles in what it sees.
+        """
+        weights = self.rdf.get("weights")
+        entry = weights.get("onnx") if isinstance(weights, dict) else None
+        name = entry.get("source") if isinstance(entry, dict) else None
+        if name is None or getattr(self.config.network, "fixed_attention", False):
+            return None
+        return self.read(name, LARGEST_GRAPH)
 
     def _state(self) -> dict[str, Tensor]:
         """The weights, which fit the network."""

@@ -11,13 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.packages.config import MOST_FILES, MetricRow, PackageConfig, TrainedFile, TrainedOn
-from gvtzoo.packages.identity import own_metadata
-from gvtzoo.recipes.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     import torch
 
     from gvtzoo.networks import Network
+    from gvtzoo.recipes.recipe import Recipe
 
 RECIPE, WEIGHTS, DATA = "recipe.yaml", "best.safetensors", "data.json"
 CALIBRATION = "calibration.json"  # of σ
@@ -53,6 +52,10 @@ def read_run_config(run: str | Path) -> PackageConfig:
     GvtzooError
         When a file of the run is damaged.
     """
+    # Recipes take long to import, and models are mostly packages.
+    from gvtzoo.packages.identity import own_metadata
+    from gvtzoo.recipes.recipe import load_recipe
+
     run = Path(run)
     recipe = load_recipe(run / RECIPE)
     pixel_size = _read_json(run / "pixel_size.json", {})

@@ -23,6 +23,7 @@ from gvtzoo.prediction.exact.algorithm import predict_planned
 from gvtzoo.prediction.exact.execution import Combine, Map, Partial, Runner, TileTask
 from gvtzoo.prediction.exact.maps import Box, Sizes
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans, stages
+from gvtzoo.prediction.large import padded, seen_shape
 from gvtzoo.prediction.memory import whole_image_memory
 from gvtzoo.prediction.model import (
     DEFAULT_OVERLAP,
@@ -33,9 +34,12 @@ from gvtzoo.prediction.model import (
     default_block,
 )
 from gvtzoo.prediction.resampling import choose_resampling, with_pixel_size
-from gvtzoo.prediction.settings import DTYPES, Settings
+from gvtzoo.prediction.settings import Settings
 
-SAMPLE = 2_000_000  # voxels that are predicted to time a whole image
+SAMPLE = 2_000_000  # voxels, at most, that are predicted to time a whole image
+SHARE = 0.02  # of an image that is predicted to see whether it takes long
+LONG = 60  # seconds; what takes longer is said before the start
+SLOW = 3  # seconds of a run in which compiling does not count
 DISK_BYTES = 4  # a voxel of what is written
 
 
@@ -88,6 +92,29 @@ class Estimate:
         return found
 
 
+def announcement(model: Model, image: LazyImage, settings: Settings) -> str | None:
+    """What a prediction takes, in one line; None when it is done in about a minute.
+
+    Parameters
+    ----------
+    model, image, settings
+        As of `estimate`.
+    """
+    shape, frames = _seen(model, image, settings)
+    sample = int(SHARE * math.prod(shape[1:]))
+    if frames * time_at_once(model.engine(settings), shape, min(SAMPLE, sample)) < LONG:
+        return None
+    return "; ".join(estimate(model, image, settings).lines())
+
+
+def _seen(model: Model, image: LazyImage, settings: Settings) -> tuple[tuple[int, ...], int]:
+    """The shape (channel, (z,) y, x) that the network sees of each frame, and their number."""
+    image = model.suit(with_pixel_size(image, settings))
+    frames = model.frames(image.array, image.dims)
+    resampling = choose_resampling(model.config, image, settings)
+    return padded(model, seen_shape(frames[0], resampling)), len(frames)
+
+
 def estimate(
     model: Model, image: LazyImage, settings: Settings, *, to_file: bool = True
 ) -> Estimate:
@@ -107,17 +134,14 @@ def estimate(
     GvtzooError
         When the image does not suit the model.
     """
-    image = model.suit(with_pixel_size(image, settings))
-    frames = model.frames(image.array, image.dims)
-    resampling = choose_resampling(model.config, image, settings)
-    seen = frames[0].shape if resampling is None else resampling.shape(frames[0].shape)
-    network = model.config.network
-    size = tuple(-(-s // m) * m for s, m in zip(seen[1:], network.multiple, strict=True))
-    shape = (seen[0], *size)
-    engine = model.engines.of(model.network, settings)
-    allowed = budget_of(engine.network, settings)
+    shape, frames = _seen(model, image, settings)
+    network, size = model.config.network, shape[1:]
+    engine = model.engine(settings)
+    allowed = budget_of(engine.device, settings)
     tiling = choose_tiling(model.config, size, settings, allowed)
-    written = DISK_BYTES * network.output_channels * math.prod(frames[0].shape[1:]) * len(frames)
+    suited = model.suit(image)
+    _, written_shape = model.output(suited.dims, suited.array.shape)
+    written = DISK_BYTES * math.prod(written_shape)
     if tiling == "exact":
         plans = make_plans(
             as_gvtnet(engine.network), size, allowed, disk=10**18 if to_file else None
@@ -126,10 +150,8 @@ def estimate(
         kept = max(plan.kept for plan in plans)
         memory = max(plan.working + (0 if to_file else plan.kept) for plan in plans)
         disk = written + (kept if to_file else 0)
-        total = seconds * len(frames)
-        return Estimate(
-            tiling, plans[0].tile, tiles, passes, len(frames), total, memory, disk, allowed
-        )
+        total = seconds * frames
+        return Estimate(tiling, plans[0].tile, tiles, passes, frames, total, memory, disk, allowed)
     tile, tiles = size, 1
     if tiling == "blocks":
         tile = check_block(settings.block or default_block(model.config, size), network.multiple)
@@ -139,17 +161,17 @@ def estimate(
         tiles = math.prod(
             -(-max(0, s - t) // step) + 1 for s, t, step in zip(size, tile, steps, strict=True)
         )
-    seconds = tiles * time_at_once(engine, (seen[0], *tile))
-    memory = whole_image_memory(network, tile, DTYPES[settings.dtype])
-    total = seconds * len(frames)
-    return Estimate(tiling, tile, tiles, 1, len(frames), total, memory, written, allowed)
+    seconds = tiles * time_at_once(engine, (shape[0], *tile))
+    memory = whole_image_memory(network, tile, settings.dtype)
+    total = seconds * frames
+    return Estimate(tiling, tile, tiles, 1, frames, total, memory, written, allowed)
 
 
-def time_at_once(engine: Engine, shape: Sequence[int]) -> float:
-    """Seconds of the network for an image (channel, (z,) y, x), from a part of it."""
+def time_at_once(engine: Engine, shape: Sequence[int], sample: int = SAMPLE) -> float:
+    """Seconds of the network for an image (channel, (z,) y, x), from a part of `sample` voxels."""
     multiple = engine.network.multiple
     sizes = list(shape[1:])
-    while math.prod(sizes) > SAMPLE:
+    while math.prod(sizes) > sample:
         axis = max(range(len(sizes)), key=lambda number: sizes[number] // multiple[number])
         if sizes[axis] <= multiple[axis]:
             break
@@ -170,25 +192,40 @@ def time_of_tiles(
     channels = last.output_convolution.convolution.out_channels
     image = np.broadcast_to(np.float32(0), tuple(shape))
     out = HollowArray((channels, *shape[-last.dimensions :]))
+    start = time.perf_counter()
     predict_planned(network, image, plans, [out], runner)
-    return sampler.seconds, sampler.passes, sampler.tiles
+    seconds = time.perf_counter() - start + sampler.others
+    return seconds, sampler.passes, sampler.tiles
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Seconds of the second of two runs: the first compiles."""
-    run()
-    start = time.perf_counter()
-    run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    """Seconds of a run; of a second one where the first may have done little but compile."""
+    on_gpu = torch.cuda.is_available()
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        run()
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        if seconds > SLOW and not on_gpu:
+            break
+    return seconds
 
 
 class Sampler:
-    """Computes the middle tile of each pass, and multiplies (an `Executor`)."""
+    """Computes the middle tile of each pass, once or twice (an `Executor`).
+
+    Attributes
+    ----------
+    others : float
+        Seconds that the other tiles would have taken.
+    passes, tiles : int
+        Passes, and tiles of the last one.
+    """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.others = 0.0
         self.passes = self.tiles = 0
 
     def run(
@@ -196,9 +233,11 @@ class Sampler:
     ) -> Iterator[tuple[int, Partial]]:
         """As `Executor.run`; every tile's result is that of the middle one."""
         middle = boxes[len(boxes) // 2]
-        self.seconds += len(boxes) * timed(lambda: task(middle))
+        results: list[Partial] = []
+        seconds = timed(lambda: results.append(task(middle)))
+        self.others += (len(boxes) - len(results)) * seconds
         self.passes, self.tiles = self.passes + 1, len(boxes)
-        yield len(boxes), task(middle)
+        yield len(boxes), results[0]
 
 
 @dataclass(frozen=True, eq=False)

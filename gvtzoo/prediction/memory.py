@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
-
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
+from gvtzoo.networks.config import PROJECTION_FEATURES
 
 if TYPE_CHECKING:
     from gvtzoo.prediction.settings import Settings
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 # How libraries say that there is no memory left, where they have no exception of its own for it.
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|failed to allocate"
-    r"|alloc_cpu|unable to allocate",
+    r"|alloc_cpu|unable to allocate|can't allocate memory",
     re.IGNORECASE,
 )
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a number
 LEAST_ADVISED = 100_000_000  # bytes; below, tiles are nothing but their margins
 
 SAFE_SHARE = 0.6  # of what is free
@@ -30,9 +31,11 @@ SAFE_SHARE = 0.6  # of what is free
 LIVE_FEATURE_MAPS = 9
 
 
-def available_memory(device: torch.device) -> int:
+def available_memory(device: str) -> int:
     """Bytes that a prediction may take on a device without asking: 60 % of what is free."""
-    if device.type == "cuda":
+    if device.startswith("cuda"):
+        import torch
+
         free, _ = torch.cuda.mem_get_info(device)
         return int(SAFE_SHARE * free)
     import psutil
@@ -42,7 +45,8 @@ def available_memory(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, here or on a GPU."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
@@ -70,8 +74,8 @@ def within_memory(settings: Settings, exact: bool) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()  # does nothing where there is no GPU
         raise GvtzooError(_less(settings, exact)) from error
 
 
@@ -92,14 +96,12 @@ def _less(settings: Settings, exact: bool) -> str:
 
 
 def whole_image_memory(
-    network: AnyNetworkConfig, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    network: AnyNetworkConfig, shape: Sequence[int], dtype: str = "float32"
 ) -> int:
     """Estimate of the bytes that the network takes for a whole image ((z,) y, x)."""
-    from gvtzoo.networks.projection import PROJECTION_FEATURES
-
     projection = network.output_dimensions < network.dimensions
     features = PROJECTION_FEATURES if projection else network.features
-    return LIVE_FEATURE_MAPS * features * dtype.itemsize * math.prod(shape)
+    return LIVE_FEATURE_MAPS * features * BYTES[dtype] * math.prod(shape)
 
 
 def parse_memory(text: str) -> int:

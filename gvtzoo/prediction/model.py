@@ -19,7 +19,7 @@ import xarray as xr
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.progress import Progress, within
 from gvtzoo.images.checks import BlankImageError, check_image
-from gvtzoo.images.lazy import Box, LazyImage, View, whole
+from gvtzoo.images.lazy import Box, LazyImage, View, labelled, whole
 from gvtzoo.metrics.calibration import laplace_multiple
 from gvtzoo.metrics.noise import noise_level
 from gvtzoo.packages.config import PackageConfig
@@ -33,6 +33,7 @@ from gvtzoo.prediction.frames import (
     frames_of,
     targets_of,
 )
+from gvtzoo.prediction.lazy_network import LazyNetwork
 from gvtzoo.prediction.memory import available_memory, whole_image_memory, within_memory
 from gvtzoo.prediction.region import Attention, RegionOfImage, place_region
 from gvtzoo.prediction.resampling import (
@@ -42,7 +43,7 @@ from gvtzoo.prediction.resampling import (
     tell,
     with_pixel_size,
 )
-from gvtzoo.prediction.settings import DTYPES, Settings, as_data_array
+from gvtzoo.prediction.settings import Settings, as_data_array
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
@@ -60,7 +61,7 @@ class Model:
 
     Parameters
     ----------
-    network : Network
+    network : Network or LazyNetwork
         In float32; it is switched to evaluation.
     config : PackageConfig
     name : str
@@ -73,8 +74,12 @@ class Model:
     ('z', 'y', 'x')
     """
 
-    def __init__(self, network: Network, config: PackageConfig, name: str = "model") -> None:
-        self.network = network.eval()
+    def __init__(
+        self, network: Network | LazyNetwork, config: PackageConfig, name: str = "model"
+    ) -> None:
+        self._network = (
+            network if isinstance(network, LazyNetwork) else LazyNetwork.of(network.eval())
+        )
         self.config = config
         self.name = name
         self.engines = Engines()
@@ -87,6 +92,15 @@ class Model:
             f"<{type(self).__name__} {self.name}: {self.config.task}, {axes} → {output_axes}, "
             f"{self.config.normalization.text}, {parameters:,} parameters>"
         )
+
+    @property
+    def network(self) -> Network:
+        """The PyTorch module, built when it is first asked for."""
+        return self._network.network
+
+    def engine(self, settings: Settings) -> Engine:
+        """What computes the network by these settings; kept for the next prediction."""
+        return self.engines.of(self._network, settings)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -155,7 +169,7 @@ class Model:
         array = placed.image
         resampling = choose_resampling(self.config, array, settings)
         tell(self.config, array, settings, resampling)
-        engine = self.engines.of(self.network, settings)
+        engine = self.engine(settings)
         frames = self.frames(array.array, array.dims)
         names, whole_shape = self.output(array.dims, array.array.shape)
         shape, wanted = placed.shape(names, whole_shape), placed.box(self.axes)
@@ -190,7 +204,7 @@ class Model:
         if "pixel_size" in attributes:
             sizes = attributes["pixel_size"]
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
-        results = tuple(xr.DataArray(output, dims=names, attrs=attributes) for output in outputs)
+        results = tuple(labelled(output, names, attributes) for output in outputs)
         return results if uncertainty else results[0]
 
     def fix_attention(
@@ -389,7 +403,7 @@ class Model:
     ) -> None:
         """Predict a frame at the network's pixel size."""
         finished = self.finish_frame(prepared, targets)
-        budget = budget_of(engine.network, settings)
+        budget = budget_of(engine.device, settings)
         tiling = choose_tiling(self.config, prepared.shape[1:], settings, budget)
         if tiling == "exact":
             from gvtzoo.prediction.exact.algorithm import predict_exact
@@ -492,11 +506,11 @@ class Model:
         return laplace_multiple(level) if calibration is None else calibration.multiple(level)
 
 
-def budget_of(network: Network, settings: Settings) -> int:
-    """Bytes that a prediction may take."""
+def budget_of(device: str, settings: Settings) -> int:
+    """Bytes that a prediction may take on a device."""
     if settings.memory is not None:
         return settings.memory
-    return available_memory(next(network.parameters()).device)
+    return available_memory(device)
 
 
 def choose_tiling(
@@ -505,7 +519,7 @@ def choose_tiling(
     """What "auto" comes to, for a padded image of a size ((z,) y, x)."""
     if settings.tiling != "auto":
         return settings.tiling
-    needed = whole_image_memory(config.network, size, DTYPES[settings.dtype])
+    needed = whole_image_memory(config.network, size, settings.dtype)
     if needed <= budget:
         return "whole"
     return "exact" if config.exact else "blocks"

@@ -42,22 +42,23 @@ class Graph:
     def __init__(self, onnx: bytes | Path, dtype: str = "float32") -> None:
         self.onnx = onnx
         self.dtype = dtype
-        self._compiled: Any = None
+        self._request: Any = None
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """The graph's outputs for its inputs, all float32."""
-        if self._compiled is None:
-            self._compiled = _compile(self.onnx, self.dtype)
+        if self._request is None:
+            # The graph's own: of one that a compiled model makes for itself, neither is ever freed.
+            self._request = _compile(self.onnx, self.dtype).create_infer_request()
         # By number: what a module does not use is no input of its graph.
         taken = {
             port: np.ascontiguousarray(inputs[_number(port.get_any_name())], np.float32)
-            for port in self._compiled.inputs
+            for port in self._request.model_inputs
         }
-        results = self._compiled(taken, share_inputs=True)
-        return [results[output] for output in self._compiled.outputs]
+        results = self._request.infer(taken, share_inputs=True)
+        return [results[output] for output in self._request.model_outputs]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_compiled": None}
+        return {**vars(self), "_request": None}
 
 
 def _number(name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
@@ -11,16 +12,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import read_image
-from gvtzoo.prediction.memory import parse_memory
+from gvtzoo.images.lazy import labelled
+from gvtzoo.prediction.memory import BYTES, parse_memory
 
 Tiling = Literal["auto", "whole", "exact", "blocks"]
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What drivers of GPUs make on Linux: NVIDIA's, AMD's, and that of the subsystem on Windows.
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
             raise GvtzooError(f"a pixel size of {self.pixel_size:g} µm cannot be: give it in µm")
-        _check_choice("dtype", self.dtype, tuple(DTYPES))
+        _check_choice("dtype", self.dtype, tuple(BYTES))
         _check_choice("tiling", self.tiling, get_args(Tiling))
         _check_choice("engine", self.engine, ("auto", "torch", "openvino"))
         read = {
@@ -143,7 +145,7 @@ def as_data_array(
         return kept.rename(renamed) if axes is not None else image.rename(renamed)
     if isinstance(image, np.ma.MaskedArray):
         image = _with_holes(image)
-    return xr.DataArray(np.asarray(image), dims=names)
+    return labelled(np.asarray(image), names)
 
 
 def _with_holes(image: np.ma.MaskedArray) -> np.ndarray:
@@ -155,18 +157,22 @@ def _with_holes(image: np.ma.MaskedArray) -> np.ndarray:
     return np.asarray(np.ma.filled(image.astype(dtype), np.nan))
 
 
-def choose_device(name: str) -> torch.device:
-    """A device by name; ``"auto"`` is the fastest that is there.
+def choose_device(name: str) -> str:
+    """A device by name, as PyTorch calls it; ``"auto"`` is the fastest that is there.
 
     Raises
     ------
     GvtzooError
         When the device is unknown or not there.
     """
+    if name == "cpu" or (name == "auto" and not may_have_gpu()):
+        return "cpu"  # known without PyTorch, which takes long to import
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -178,4 +184,9 @@ def choose_device(name: str) -> torch.device:
         raise GvtzooError("there is no MPS device here: use --device auto")
     if device.type not in ("cpu", "cuda", "mps"):
         raise GvtzooError(f"unknown device {name!r}: use auto, cpu, cuda, cuda:1, mps")
-    return device
+    return str(device)
+
+
+def may_have_gpu() -> bool:
+    """Whether PyTorch has to be asked for a GPU: not on a Linux without any GPU's driver."""
+    return sys.platform != "linux" or any(Path(file).exists() for file in GPU_FILES)

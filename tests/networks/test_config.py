@@ -93,3 +93,10 @@ def test_sigma_needs_the_uncertainty_head():
     network = PRESETS["denoising"].model_copy(update={"features": 2}).build()
     with pytest.raises(ValueError, match="uncertainty=True"):
         network.forward_with_sigma(torch.zeros(1, 1, 4, 4, 4))
+
+
+def test_constants_that_are_written_twice_agree():
+    """The projection's file goes into packages alone, and the configuration needs no PyTorch."""
+    from gvtzoo.networks import config, projection
+
+    assert config.PROJECTION_FEATURES == projection.PROJECTION_FEATURES

@@ -14,7 +14,8 @@ from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.exact.algorithm import predict_exact
-from gvtzoo.prediction.exact.out_of_core import Output, is_large, predict_large
+from gvtzoo.prediction.exact.out_of_core import Output, predict_large
+from gvtzoo.prediction.large import is_large
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings, as_data_array
 from gvtzoo.recipes.metadata import default_metadata

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,14 +17,16 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.networks import GVTO, PRESETS
 from gvtzoo.networks.operators import SoftmaxAttention
 from gvtzoo.prediction import engines, openvino
-from gvtzoo.prediction.engines import Engines, make_engine, run_network
+from gvtzoo.prediction.engines import Engines, make_engine
 from gvtzoo.prediction.exact.algorithm import predict_exact
 from gvtzoo.prediction.exact.execution import Runner
 from gvtzoo.prediction.exact.graphs import compiled
+from gvtzoo.prediction.pytorch import TorchEngine, run_network
 from gvtzoo.prediction.settings import Settings
 
 TOLERANCE = 2e-6  # of the output's range
 PLENTY = 10**10  # bytes
+IMAGE = torch.zeros(1, 1, 16, 16)
 ON_CPU = {"device": "cpu"}
 
 
@@ -114,13 +117,13 @@ def test_openvino_is_taken_on_the_cpu_where_it_can_compute():
     network = build(PRESETS["denoising"])
     assert isinstance(make_engine(network, Settings(**ON_CPU)), engines.OpenVINOEngine)
     half = make_engine(network, Settings(dtype="float16", **ON_CPU))
-    assert isinstance(half, engines.TorchEngine)
+    assert isinstance(half, TorchEngine)
 
 
 def test_without_openvino_torch_predicts(monkeypatch):
     monkeypatch.setattr(openvino, "find_spec", lambda name: None)
     network = build(PRESETS["denoising"])
-    assert isinstance(make_engine(network, Settings(**ON_CPU)), engines.TorchEngine)
+    assert isinstance(make_engine(network, Settings(**ON_CPU)), TorchEngine)
     with pytest.raises(GvtzooError, match=r"pip install openvino.*--engine torch"):
         make_engine(network, Settings(engine="openvino", **ON_CPU))
 
@@ -148,3 +151,30 @@ def test_graphs_are_pickled_uncompiled():
     (expected,) = graph(image)
     (found,) = pickle.loads(pickle.dumps(graph))(image)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_the_graph_of_a_package_predicts_until_its_weights_change(demo_stack):
+    """Torch's network is not built for it, and is what predicts once it is other than packaged."""
+    model = gvtzoo.load("gvtnet-denoising-nuclei")
+    options = {"axes": "ZYX", "engine": "openvino", **ON_CPU}
+    packaged = model.predict(demo_stack, **options)
+    assert "network" not in vars(model._network)
+    engine = model.engine(Settings(engine="openvino", **ON_CPU))
+    assert model.network and model.engine(Settings(engine="openvino", **ON_CPU)) is engine
+    model.network.output_convolution.convolution.weight.data.mul_(2)
+    changed = model.predict(demo_stack, **options)
+    expected = model.predict(demo_stack, **{**options, "engine": "torch"})
+    np.testing.assert_allclose(changed, expected, atol=2e-5 * float(np.ptp(expected.to_numpy())))
+    assert not np.allclose(changed, packaged, atol=1e-3 * float(np.ptp(packaged.to_numpy())))
+
+
+def test_a_graph_gives_its_memory_back():
+    """Each pass over tiles has one, and each image: none may stay when it is not needed."""
+    convolution = torch.nn.Conv2d(1, 32, 3, padding=1)
+    onnx = openvino.export(torch.nn.Sequential(convolution, torch.nn.Conv2d(32, 1, 1)), [IMAGE])
+    process = psutil.Process()
+    taken = []
+    for _ in range(6):
+        openvino.Graph(onnx)(np.zeros((1, 1, 512, 512), np.float32))
+        taken.append(process.memory_info().rss)
+    assert max(taken[2:]) - taken[1] < 32 * 4 * 512**2

@@ -208,7 +208,7 @@ def test_planes_of_a_stack_are_the_channels_of_a_network_that_has_as_many():
     assert prediction.dims == ("y", "x")
     np.testing.assert_array_equal(prediction, model.predict(image, axes="CYX"))
     np.testing.assert_array_equal(prediction, model.predict(image, axes="ZYX"))
-    with pytest.raises(GvtzooError, match="takes 5 planes .* has 4 planes"):
+    with pytest.raises(GvtzooError, match=r"takes 5 planes .* has 4 planes"):
         model.predict(stack[:4])
 
 

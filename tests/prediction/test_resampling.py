@@ -22,7 +22,8 @@ from gvtzoo.images.normalization import (
 )
 from gvtzoo.networks.config import LABEL_FREE
 from gvtzoo.packages.config import PackageConfig
-from gvtzoo.prediction.exact.out_of_core import Output, is_large, predict_large
+from gvtzoo.prediction.exact.out_of_core import Output, predict_large
+from gvtzoo.prediction.large import is_large
 from gvtzoo.prediction.memory import whole_image_memory
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings
@@ -234,7 +235,7 @@ def test_an_interrupted_prediction_from_file_to_file_goes_on(tmp_path, monkeypat
 def test_memory_is_judged_by_the_size_that_the_network_sees():
     own = model()
     pixels = LazyImage.of(image((4, 240, 240)))
-    budget = whole_image_memory(own.config.network, (4, 84, 84), torch.float32)
+    budget = whole_image_memory(own.config.network, (4, 84, 84))
     assert not is_large(own, pixels, Settings(memory=budget))
     assert is_large(own, pixels, Settings(memory=budget, resample=False))
 

@@ -10,7 +10,7 @@ from gvtzoo.metrics.pair import pearson_r
 from gvtzoo.networks import DENOISING, LABEL_FREE, PROJECTION
 from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.networks.fixed_attention import measured_radius
-from gvtzoo.prediction.engines import run_network
+from gvtzoo.prediction.pytorch import run_network
 from gvtzoo.prediction.tiling import predict_with_halo, receptive_radius
 
 WITHOUT_ATTENTION = {

@@ -44,7 +44,7 @@ from gvtzoo.prediction.exact.maps import (
     tiles,
 )
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_on_map
-from gvtzoo.prediction.memory import available_memory
+from gvtzoo.prediction.memory import available_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -102,14 +102,14 @@ def predict_exact(
     shape = _output_shape(network, image.shape)
     out = _outputs(shape, 2 if sigma else 1, out)
     runner = runner or Runner()
-    budget = available_memory(next(network.parameters()).device) if memory is None else memory
+    budget = available_memory(str(next(network.parameters()).device)) if memory is None else memory
     if plans is None:
         plans = make_plans(network, image.shape[1:], budget, tile)
         _warn_if_larger(plans, budget, tile)
     try:
         predict_planned(network, image, plans, out, runner)
-    except RuntimeError as error:
-        if not out_of_memory(error) or runner.journal is not None:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error) or runner.journal is not None:
             raise
         log.warning("out of memory with tiles of %s voxels: trying smaller ones", plans[0].tile)
     else:
@@ -201,14 +201,6 @@ def _outputs(shape: Sizes, count: int, out: Sequence[Any] | None) -> Sequence[An
             f"but {count} of {shape} are predicted"
         )
     return out
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch failed for want of memory, on any device."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        words in text for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
 
 
 def _number_of_passes(network: GVTNet | ProjectionNet, plan: Plan) -> int:

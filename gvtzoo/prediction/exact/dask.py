@@ -29,9 +29,12 @@ from gvtzoo.prediction.memory import SAFE_SHARE
 if TYPE_CHECKING:
     from dask.distributed import Client, Future
 
-GROUP = 8  # tiles whose results a worker combines before the next level of the reduction
-AHEAD = 4  # groups for each worker that are submitted before their turn
-RETRIES = 2  # of a tile that fails
+# Tiles that a task computes and combines: one as long as each worker has few tasks, more where
+# there are many, since the scheduler takes about as long for any task.
+MOST_TILES = 8
+TASKS = 32  # for each worker, before they get more tiles
+AHEAD = 16  # tasks for each worker that are submitted before their turn
+RETRIES = 2  # of a task that fails
 MISSING = 'Dask is not installed: pip install "gvtzoo[large]"'
 
 _ONE_TILE_AT_A_TIME = threading.Lock()
@@ -57,7 +60,7 @@ class DaskExecutor:
     def run(
         self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine
     ) -> Iterator[tuple[int, Partial]]:
-        """As `Executor.run`; the results of a group of tiles are combined by workers."""
+        """As `Executor.run`; the results of a task's tiles are combined by its worker."""
         import cloudpickle
 
         if not boxes:
@@ -66,12 +69,18 @@ class DaskExecutor:
         layers = self.folder / f"layers-{uuid4().hex}.pkl"
         with write_atomically(layers) as temporary:
             temporary.write_bytes(cloudpickle.dumps((network, task, self.device)))
-        groups = [boxes[start : start + GROUP] for start in range(0, len(boxes), GROUP)]
+        # Of all workers: by default, Dask tells of five.
+        workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        size = min(MOST_TILES, max(1, len(boxes) // (TASKS * workers)))
         waiting: deque[tuple[int, Future]] = deque()
         try:
-            for group in groups:
-                waiting.append((len(group), self._submit(layers, group, combine)))
-                if len(waiting) >= AHEAD * max(1, len(self.client.scheduler_info()["workers"])):
+            for start in range(0, len(boxes), size):
+                part = boxes[start : start + size]
+                future = self.client.submit(
+                    run_tiles, str(layers), part, combine, retries=RETRIES, pure=False
+                )
+                waiting.append((len(part), future))
+                if len(waiting) >= AHEAD * workers:
                     yield _result(waiting.popleft())
             while waiting:
                 yield _result(waiting.popleft())
@@ -79,24 +88,12 @@ class DaskExecutor:
             self.client.cancel([future for _, future in waiting])
             layers.unlink(missing_ok=True)
 
-    def _submit(self, layers: Path, group: Sequence[Box], combine: Combine) -> Future:
-        parts = [
-            self.client.submit(run_tile, str(layers), box, retries=RETRIES, pure=False)
-            for box in group
-        ]
-        return self.client.submit(combine_all, combine, parts, retries=RETRIES, pure=False)
 
-
-def run_tile(layers: str, box: Box) -> Partial:
-    """One tile, on a worker; one at a time in each process, since each takes its memory."""
+def run_tiles(layers: str, boxes: Sequence[Box], combine: Combine) -> Partial:
+    """Tiles, on a worker; one at a time in each process, since each takes its memory."""
     with _ONE_TILE_AT_A_TIME, torch.inference_mode():
         task: TileTask = _load(layers)
-        return task(box)
-
-
-def combine_all(combine: Combine, parts: Sequence[Partial]) -> Partial:
-    """The results of several tiles, combined in their order."""
-    return reduce(combine, parts, [])
+        return reduce(combine, map(task, boxes), [])
 
 
 @contextmanager
@@ -184,7 +181,7 @@ def _device_of_worker(name: str) -> torch.device:
 
     from gvtzoo.prediction.settings import choose_device
 
-    device = choose_device(name)
+    device = torch.device(choose_device(name))
     if device.type != "cuda" or device.index is not None:
         return device
     own = str(get_worker().name)

@@ -33,15 +33,16 @@ from gvtzoo.images.npy import open_npy
 from gvtzoo.images.ome_sets import files_of
 from gvtzoo.images.ome_zarr_metadata import Version
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
-from gvtzoo.images.padding import padding_widths
 from gvtzoo.images.zarr_stores import Place, archive_of, is_url
 from gvtzoo.prediction.engines import Engine, make_engine
-from gvtzoo.prediction.exact.algorithm import out_of_memory, predict_exact
+from gvtzoo.prediction.exact.algorithm import predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.frames import Clipped, NormalizedInput
-from gvtzoo.prediction.model import Model, budget_of, choose_tiling
+from gvtzoo.prediction.large import TILED_SUFFIXES, padded, seen_shape
+from gvtzoo.prediction.memory import is_out_of_memory
+from gvtzoo.prediction.model import Model, budget_of
 from gvtzoo.prediction.region import Attention, RegionOfImage
 from gvtzoo.prediction.resampling import (
     Resampling,
@@ -63,7 +64,6 @@ PARTIAL = ".partial"
 BLANK = "blank"
 NOTE = "prediction.txt"  # which prediction this is
 DISK_SHARE = 0.5  # of what is free may go to feature maps
-TILED_SUFFIXES = (ZARR_SUFFIX, *TIFF_SUFFIXES, ".npy")
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,14 @@ def predict_large(
             _predict_into(
                 partial, model, placed, output, described, settings, who, progress, resampling
             )
-        except RuntimeError as error:
-            if not out_of_memory(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
             log.warning("%s: out of memory, trying smaller tiles", output.path.name)
             for path in partial.iterdir():
                 if path.name != NOTE:
                     _remove(path)
-            settings = replace(settings, memory=budget_of(engine.network, settings) // 4)
+            settings = replace(settings, memory=budget_of(engine.device, settings) // 4)
             _predict_into(
                 partial, model, placed, output, described, settings, who, progress, resampling
             )
@@ -204,7 +204,7 @@ def _predict_into(
     image = placed.image
     frames = model.frames(image.array, image.dims)
     plans = _planned(
-        partial, model, who.engine.network, _seen_shape(frames[0], resampling), settings
+        partial, model, who.engine.network, seen_shape(frames[0], resampling), settings
     )
     results = _results(partial, described, output, plans)
     targets = [model.targets(array, described.dims) for array in results.opened]
@@ -252,7 +252,7 @@ def _for_workers(client: Client, output: Output, settings: Settings) -> Settings
     if any(path.suffix.lower() != ZARR_SUFFIX for path in output.paths):
         raise GvtzooError(f"{output.path.name}: several workers write into .zarr only: name that")
     memory = memory_of_workers(client) if settings.memory is None else settings.memory
-    on_gpus = choose_device(settings.device).type != "cpu"
+    on_gpus = choose_device(settings.device) != "cpu"
     engine = "torch" if on_gpus and settings.engine == "auto" else settings.engine
     return replace(settings, device="cpu", engine=engine, memory=memory)
 
@@ -260,26 +260,6 @@ def _for_workers(client: Client, output: Output, settings: Settings) -> Settings
 def tiles_at_once(network: Network) -> int:
     """How many tiles are in work on the network's device."""
     return 2 if next(network.parameters()).device.type == "cuda" else 1
-
-
-def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
-    """Whether an image is predicted exactly, tile by tile."""
-    image = model.suit(with_pixel_size(image, settings))
-    resampling = choose_resampling(model.config, image, settings)
-    shape = _padded(model, _seen_shape(model.frames(image.array, image.dims)[0], resampling))
-    budget = budget_of(model.network, settings)
-    return choose_tiling(model.config, shape[1:], settings, budget) == "exact"
-
-
-def _seen_shape(frame: View, resampling: Resampling | None) -> tuple[int, ...]:
-    """Of a frame at the network's pixel size, (channel, (z,) y, x)."""
-    return frame.shape if resampling is None else resampling.shape(frame.shape)
-
-
-def _padded(model: Model, shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape that the network sees of a frame (channel, (z,) y, x)."""
-    widths = padding_widths(tuple(shape), (1, *model.config.network.multiple))
-    return tuple(size + sum(width) for size, width in zip(shape, widths, strict=True))
 
 
 def identity_of(place: Place, *choices: object) -> str:
@@ -392,8 +372,9 @@ def _planned(
     note = partial / "plan.json"
     if not note.is_file():
         disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
-        memory = budget_of(network, settings) // tiles_at_once(network)
-        plans = make_plans(as_gvtnet(network), _padded(model, shape)[1:], memory, disk=disk)
+        device = str(next(network.parameters()).device)
+        memory = budget_of(device, settings) // tiles_at_once(network)
+        plans = make_plans(as_gvtnet(network), padded(model, shape)[1:], memory, disk=disk)
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [

@@ -16,7 +16,6 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.demo import demo_images
 from gvtzoo.hub.load import load
 from gvtzoo.networks import DENOISING, GVTO, PRESETS, AttentionConfigs, NetworkConfig
-from gvtzoo.prediction.engines import run_network
 from gvtzoo.prediction.exact import algorithm as exact
 from gvtzoo.prediction.exact.algorithm import predict_exact, predict_planned
 from gvtzoo.prediction.exact.execution import InMemory, LocalExecutor, Runner
@@ -28,6 +27,7 @@ from gvtzoo.prediction.exact.plan import (
     stages,
     tile_for_memory,
 )
+from gvtzoo.prediction.pytorch import run_network
 
 TOLERANCE = 1e-5  # of the output's range
 PLENTY = 10**10  # bytes

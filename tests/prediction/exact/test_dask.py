@@ -15,13 +15,13 @@ from gvtzoo.demo import demo_images
 from gvtzoo.hub.load import load
 from gvtzoo.images.files import open_image, read_image, write_image
 from gvtzoo.networks import NetworkConfig
-from gvtzoo.prediction.engines import run_network
 from gvtzoo.prediction.exact.algorithm import predict_exact
 from gvtzoo.prediction.exact.dask import DaskExecutor, cluster, memory_of_workers
 from gvtzoo.prediction.exact.execution import OnDisk, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.out_of_core import Output, predict_large
 from gvtzoo.prediction.exact.plan import make_plans
+from gvtzoo.prediction.pytorch import run_network
 from gvtzoo.prediction.settings import Settings
 
 MODEL = "gvtnet-denoising-nuclei"

@@ -28,7 +28,8 @@ from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.importing import reference_normalization
 from gvtzoo.prediction.exact import out_of_core as large
 from gvtzoo.prediction.exact.journal import Journal
-from gvtzoo.prediction.exact.out_of_core import Output, identity_of, is_large, predict_large
+from gvtzoo.prediction.exact.out_of_core import Output, identity_of, predict_large
+from gvtzoo.prediction.large import is_large
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings
 from gvtzoo.recipes.metadata import default_metadata

@@ -1,0 +1,8 @@
+"""Any of the networks."""
+
+from gvtzoo.networks.baselines import Baseline, CAREProjection
+from gvtzoo.networks.gvtnet import GVTNet
+from gvtzoo.networks.projection import ProjectionGVTNet
+
+Network = GVTNet | ProjectionGVTNet | Baseline | CAREProjection
+"""Whatever recipes train and packages carry."""
