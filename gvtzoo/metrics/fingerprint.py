@@ -41,7 +41,7 @@ FOLDS = 8
 QUANTILE = 0.99  # of images like the training ones pass
 SMALLEST_LIMIT = 0.5
 NOTHING = 0.1  # of the noise's power: less cannot be seen
-FEW = 0.5  # of the limit, that it is wider with a single image
+FEW = 0.75  # of the limit, that it is wider with a single image
 
 
 @dataclass(frozen=True)

@@ -224,9 +224,11 @@ def _features(known: Fingerprint, seen: np.ndarray, config: PackageConfig) -> It
     told: set[str] = set()
     for number in np.argsort(-beyond, kind="stable"):
         feature = FEATURES[number]
-        if beyond[number] > 0 and feature.group not in told and len(told) < MOST_REASONS:
-            told.add(feature.group)
-            yield far, _in_words(feature, seen[number], low[number], high[number], config)
+        text = _in_words(feature, seen[number], low[number], high[number], config)
+        about = text.partition(":")[0]
+        if beyond[number] > 0 and about not in told and len(told) < MOST_REASONS:
+            told.add(about)
+            yield far, text
     if not told:
         yield far, "how noise, brightness and structure go together"
 
@@ -248,20 +250,20 @@ def _in_words(
     if feature.group == "structure":
         times = [max(10**number - LEAST_EXCESS, 0.0) for number in (value, low, high)]
         return (
-            f"structure: waves of {at:g} to {_longer(at):g} pixels have {times[0]:.2g} times the "
-            f"power of noise, trained on {_range(*times[1:])} times"
+            f"structure: waves of {at:g} to {_longer(at):g} pixels have {_times(times[0])} times the "
+            f"power of noise, trained on {_times(times[1])} to {_times(times[2])} times"
         )
     if feature.group == "shape":
         times = [10**number for number in (value, low, high)]
         return (
-            f"structure: waves of {at:g} to {_longer(at):g} pixels have {times[0]:.2g} times the "
-            f"power of the next shorter ones, trained on {_range(*times[1:])} times"
+            f"structure: waves of {at:g} to {_longer(at):g} pixels have {_times(times[0])} times the "
+            f"power of the next shorter ones, trained on {_times(times[1])} to {_times(times[2])} times"
         )
     if feature.group == "direction":
         times = [10**number for number in (value, low, high)]
         return (
-            f"direction: waves along y have {times[0]:.2g} times the power of those along x, "
-            f"trained on {_range(*times[1:])} times"
+            f"direction: waves along y have {_times(times[0])} times the power of those along x, "
+            f"trained on {_times(times[1])} to {_times(times[2])} times"
         )
     planes = f"{at:g} plane{'s' * (at > 1)}"
     return f"planes: the correlation over {planes} is {value:.2g}, trained on {_range(low, high)}"
@@ -269,6 +271,10 @@ def _in_words(
 
 def _longer(wavelength: float) -> float:
     return BANDS[BANDS.index(wavelength) + 1]
+
+
+def _times(number: float) -> str:
+    return "over 1000" if number > 1000 else f"{number:.2g}"
 
 
 def _range(low: float, high: float) -> str:
