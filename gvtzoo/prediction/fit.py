@@ -247,23 +247,16 @@ def _in_words(
             f"brightness: percentile {at:g} is at {value:.2g} of {of}, "
             f"trained on {_range(low, high)}"
         )
-    if feature.group == "structure":
-        times = [max(10**number - LEAST_EXCESS, 0.0) for number in (value, low, high)]
-        return (
-            f"structure: waves of {at:g} to {_longer(at):g} pixels have {_times(times[0])} times the "
-            f"power of noise, trained on {_times(times[1])} to {_times(times[2])} times"
-        )
-    if feature.group == "shape":
-        times = [10**number for number in (value, low, high)]
-        return (
-            f"structure: waves of {at:g} to {_longer(at):g} pixels have {_times(times[0])} times the "
-            f"power of the next shorter ones, trained on {_times(times[1])} to {_times(times[2])} times"
-        )
+    least = LEAST_EXCESS if feature.group == "structure" else 0.0
+    own, lowest, highest = (_times(10**number - least) for number in (value, low, high))
+    trained = f"trained on {lowest} to {highest} times"
     if feature.group == "direction":
-        times = [10**number for number in (value, low, high)]
+        return f"direction: waves along y have {own} times the power of those along x, {trained}"
+    if feature.group in ("structure", "shape"):
+        than = "noise" if feature.group == "structure" else "the next shorter ones"
         return (
-            f"direction: waves along y have {_times(times[0])} times the power of those along x, "
-            f"trained on {_times(times[1])} to {_times(times[2])} times"
+            f"structure: waves of {at:g} to {_longer(at):g} pixels have {own} times the power of "
+            f"{than}, {trained}"
         )
     planes = f"{at:g} plane{'s' * (at > 1)}"
     return f"planes: the correlation over {planes} is {value:.2g}, trained on {_range(low, high)}"
@@ -274,7 +267,7 @@ def _longer(wavelength: float) -> float:
 
 
 def _times(number: float) -> str:
-    return "over 1000" if number > 1000 else f"{number:.2g}"
+    return "over 1000" if number > 1000 else f"{max(number, 0.0):.2g}"
 
 
 def _range(low: float, high: float) -> str:
