@@ -20,6 +20,7 @@ from gvtzoo.images.files import check_writable, open_image, with_ending, write_i
 from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.images.zarr_stores import is_url
 from gvtzoo.prediction.axes import tell_axes
+from gvtzoo.prediction.fit import OnFit
 from gvtzoo.prediction.large import TILED_SUFFIXES, is_large, may_take_long
 from gvtzoo.prediction.memory import within_memory
 from gvtzoo.prediction.model import Model
@@ -70,6 +71,8 @@ def predict(
     zarr: ZarrOptions | None = None,
     overwrite: bool = False,
     trust: bool = False,
+    strict: bool = False,
+    on_fit: OnFit | None = None,
     client: Client | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -109,6 +112,11 @@ def predict(
         Whether files that exist are replaced.
     trust : bool
         Whether code may run that a package of others brings along.
+    strict : bool
+        Refuse an image that is unlike the training images (`Model.fit`).
+    on_fit : callable, optional
+        ``on_fit(fit)``, called before the prediction where the fit is known; by default there is a
+        warning where an image is unlike.
     client : dask.distributed.Client, optional
         Of a cluster that predicts.
     progress : callable, optional
@@ -141,7 +149,9 @@ def predict(
     """
     loaded = load(model, trust=trust) if isinstance(model, (str, Path)) else model
     settings = Settings(**options)
-    wanted = _Wanted(uncertainty, region, attention, settings, client, progress)
+    if strict and not isinstance(loaded, Model):
+        raise GvtzooError(f"{loaded.name} was not made by gvtzoo: leave out --strict (strict=True)")
+    wanted = _Wanted(uncertainty, region, attention, settings, client, progress, strict, on_fit)
     targets = [] if output is None else _targets(loaded, Path(output), uncertainty)
     for target in targets:
         if isinstance(image, (str, Path)) and not is_url(image):
@@ -177,6 +187,8 @@ class _Wanted:
     settings: Settings
     client: Client | None
     progress: Progress | None
+    strict: bool
+    on_fit: OnFit | None
 
     def of(
         self, model: Model | BioimageioModel, image: np.ndarray | xr.DataArray, axes: str | None
@@ -186,6 +198,8 @@ class _Wanted:
         if self.region is not None:
             _own(model)
             cut = {"region": self.region, "attention": self.attention}
+        if isinstance(model, Model):
+            cut |= {"strict": self.strict, "on_fit": self.on_fit}
         return model.predict(
             image,
             axes,
@@ -253,6 +267,8 @@ def _of_file(
         client=wanted.client,
         progress=wanted.progress,
         region=wanted.region,
+        strict=wanted.strict,
+        on_fit=wanted.on_fit,
     )
     return None
 

@@ -17,6 +17,7 @@ from gvtzoo.cli import (
     packages,
     predict,
     preview,
+    recommend,
     site,
     studies,
     train,
@@ -33,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, models, preview, predict, evaluate, studies, train, data, packages, hub, site):
+for module in (
+    demo, models, recommend, preview, predict, evaluate, studies, train, data, packages, hub, site,
+):  # fmt: skip
     module.register(app)
 
 

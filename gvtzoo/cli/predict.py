@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.images.zarr_stores import Place
+    from gvtzoo.prediction.fit import Fit
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -165,6 +166,9 @@ def predict(
         bool,
         typer.Option("--dry-run", help="Say tiles, passes, time, memory and disk; write nothing."),
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse images that are unlike the training images.")
+    ] = False,
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -228,6 +232,8 @@ def predict(
                         zarr=zarr,
                         overwrite=overwrite,
                         client=client,
+                        strict=strict,
+                        on_fit=lambda fit, name=Path(source).name: _tell_fit(fit, name),
                         progress=shown(report),
                         **vars(settings),
                     )
@@ -243,6 +249,10 @@ def predict(
         raise typer.Exit(1)
     if not dry_run:
         next_step(f"look at {jobs[0][1]} in Fiji or napari; gvtzoo evaluate says whether it helped")
+
+
+def _tell_fit(fit: Fit, name: str) -> None:
+    typer.echo(f"{name} {fit.sentence}", err=True)
 
 
 def _kept(jobs: list[tuple[Place, Path]], written: int) -> str:

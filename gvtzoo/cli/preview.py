@@ -69,13 +69,32 @@ def preview(
     voxels at most. A prediction of the whole image takes the whole into account, and differs a
     little.
     """
+    check_picture(output, overwrite)
+    write_preview(
+        models, image, output, axes=axes, channel=channel, region=region, device=device, trust=trust
+    )
+    typer.echo(str(output))
+    next_step(f"open {output}; gvtzoo predict {models[0]} {image} -o OUT.tif predicts all of it")
+
+
+def write_preview(
+    models: list[str],
+    image: str,
+    output: Path,
+    *,
+    axes: str | None = None,
+    channel: str | None = None,
+    region: str | None = None,
+    device: str = "auto",
+    trust: bool = False,
+) -> None:
+    """Predict a crop with every model, and draw all."""
     from gvtzoo.core.files import write_atomically
     from gvtzoo.hub.load import load
     from gvtzoo.images.files import open_image
     from gvtzoo.prediction.part import chosen_part, middle_part
     from gvtzoo.report.preview import draw_preview
 
-    _check_output(output, overwrite)
     loaded = [load(name, trust=trust) for name in models]
     keep = [("c" in model.axes) for model in loaded]
     found, shown = [], None
@@ -102,11 +121,15 @@ def preview(
     output.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(output) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
-    typer.echo(str(output))
-    next_step(f"open {output}; gvtzoo predict {models[0]} {image} -o OUT.tif predicts all of it")
 
 
-def _check_output(output: Path, overwrite: bool) -> None:
+def check_picture(output: Path, overwrite: bool) -> None:
+    """Refuse a picture that exists, or is none, before anything is predicted.
+
+    Raises
+    ------
+    GvtzooError
+    """
     if output.suffix.lower() != ".png":
         raise GvtzooError(f"{output}: the preview is a picture, name a file that ends in .png")
     if output.exists() and not overwrite:

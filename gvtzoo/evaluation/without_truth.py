@@ -53,7 +53,7 @@ def write_noisy_pairs(paths: Sequence[Path], folder: Path) -> list[EvaluationPai
     found = []
     for path in paths:
         image = read_image(path, keep_channels=True)
-        for name, source, target in _recordings(path.stem, image):
+        for name, source, target in recordings(path.stem, image):
             files = [folder / kind / f"{name}.tif" for kind in ("source", "target")]
             for file, recording in zip(files, (source, target), strict=True):
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def write_noisy_pairs(paths: Sequence[Path], folder: Path) -> list[EvaluationPai
     return found
 
 
-def _recordings(name: str, image: xr.DataArray) -> Iterator[tuple[str, xr.DataArray, xr.DataArray]]:
+def recordings(name: str, image: xr.DataArray) -> Iterator[tuple[str, xr.DataArray, xr.DataArray]]:
+    """Two recordings of an image, or of its frames or quarters, each with a name."""
     if image.sizes.get("t", 1) > 1:
         count = image.sizes["t"] - 1
         chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_FRAMES)).astype(int))
@@ -130,24 +131,12 @@ class BestGaussian:
     @cached_property
     def sigmas(self) -> tuple[float, float]:
         """Along z and in the plane, in voxels, with the highest mean r."""
-        from scipy.ndimage import gaussian_filter
-
         loaded = [
-            [frames(read_image(path, keep_channels=True))[0] for path in (pair.source, pair.target)]
+            (frames(read_image(pair.source, keep_channels=True))[0],
+             frames(read_image(pair.target, keep_channels=True))[0])
             for pair in self.pairs
-        ]
-        flat = loaded[0][0].ndim < 3
-        settings = list(product((0.0,) if flat else ALONG_Z, SIGMAS))
-
-        def quality(setting: tuple[float, float]) -> float:
-            widths = _widths(setting[0] * setting[1], setting[1], loaded[0][0].ndim)
-            smooth = (gaussian_filter(s.astype(np.float32), widths) for s, _ in loaded)
-            return float(
-                np.mean([pearson_r(t, s) for s, (_, t) in zip(smooth, loaded, strict=True)])
-            )
-
-        along, plane = max(settings, key=quality)
-        return along * plane, plane
+        ]  # fmt: skip
+        return best_widths(loaded)
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         from scipy.ndimage import gaussian_filter
@@ -160,6 +149,32 @@ class BestGaussian:
         smooth = gaussian_filter(image.to_numpy().astype(np.float32), widths)
         write_image(path, image.copy(data=smooth), overwrite=True)
         return Prediction(path, in_truth_units=True)
+
+
+def best_widths(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Widths along z and in the plane, in voxels, of the Gaussian with the highest mean r.
+
+    Parameters
+    ----------
+    pairs : sequence of pair of ndarray
+        ((z,) y, x): what is filtered, and what it is compared with.
+    """
+    flat = pairs[0][0].ndim < 3
+    settings = list(product((0.0,) if flat else ALONG_Z, SIGMAS))
+
+    def quality(setting: tuple[float, float]) -> float:
+        widths = (setting[0] * setting[1], setting[1])
+        return float(np.mean([pearson_r(t, gaussian(s, widths)) for s, t in pairs]))
+
+    along, plane = max(settings, key=quality)
+    return along * plane, plane
+
+
+def gaussian(image: np.ndarray, widths: tuple[float, float]) -> np.ndarray:
+    """An image ((z,) y, x), smoothed by so many voxels along z and in the plane; float32."""
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image.astype(np.float32), _widths(*widths, image.ndim))
 
 
 def _widths(along: float, plane: float, dimensions: int) -> tuple[float, ...]:

@@ -143,6 +143,8 @@ class LazyImage:
     origin : dict
         Where the first voxel's centre lies along z, y and x, in `unit`, and t, in seconds; axes
         along which it lies at 0 are left out.
+    fit : str
+        Of a prediction: whether the image fits the model's training images; else empty.
     """
 
     array: Any
@@ -152,6 +154,7 @@ class LazyImage:
     unit: str = ""
     channels: list[str] = field(default_factory=list)
     origin: dict[str, float] = field(default_factory=dict)
+    fit: str = ""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -169,6 +172,7 @@ class LazyImage:
             str(image.attrs.get("unit") or ""),
             [str(name) for name in image.coords["c"].values] if "c" in image.coords else [],
             dict(image.attrs.get("origin") or {}),
+            str(image.attrs.get("fit") or ""),
         )
 
     def add_axis(self, axis: str, number: int) -> LazyImage:

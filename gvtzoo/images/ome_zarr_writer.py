@@ -84,6 +84,8 @@ def create_ome_zarr(
     group = zarr.create_group(path, zarr_format=zarr_format)
     array = _create_array(group, "0", image.array.shape, chunks, image.array.dtype, image.dims)
     group.attrs.update(describe(image, version, [(1,) * len(image.dims)]))
+    if image.fit:
+        group.attrs.update({"gvtzoo": {"fit": image.fit}})
     return array
 
 

@@ -17,6 +17,7 @@ from gvtzoo.images.raw import RawArray
 from gvtzoo.images.tiff import AXES_KEY
 
 IMAGEJ_ORDER = "tzcyx"
+FIT_KEY = "gvtzoo_fit"  # whether a prediction's image fits the model
 LARGEST_CLASSIC_TIFF = 2**32 - 2**25  # bytes, with room for metadata
 LARGEST_EXACT_INTEGER = 2**24  # of float32
 IMAGEJ_TYPES = ("u1", "u2", "f4")
@@ -75,7 +76,7 @@ def create_tiff(path: Path, image: LazyImage) -> RawArray:
     described = xr.DataArray(
         np.broadcast_to(np.float32(0), image.array.shape),
         dims=image.dims,
-        attrs={"pixel_size": image.pixel_size, "unit": image.unit},
+        attrs={"pixel_size": image.pixel_size, "unit": image.unit, "fit": image.fit},
     )
     if image.channels and len(image.channels) == image.sizes.get("c"):
         described = described.assign_coords(c=image.channels)
@@ -118,6 +119,8 @@ def _imagej_options(image: xr.DataArray) -> dict[str, Any]:
         metadata["spacing"] = sizes["z"]
     if "t" in sizes:
         metadata["finterval"] = sizes["t"]
+    if image.attrs.get("fit"):
+        metadata[FIT_KEY] = _ascii(str(image.attrs["fit"]))
     if "c" in image.coords and image.sizes.get("c", 1) > 1:
         planes = image.sizes.get("t", 1) * image.sizes.get("z", 1)
         metadata["Labels"] = [str(label) for label in image.coords["c"].values] * planes
@@ -142,6 +145,8 @@ def _ome_options(image: xr.DataArray) -> dict[str, Any]:
         metadata["TimeIncrementUnit"] = "s"
     if "c" in image.coords and "c" in image.dims:
         metadata["Channel"] = {"Name": [str(label) for label in image.coords["c"].values]}
+    if image.attrs.get("fit"):
+        metadata["Description"] = f"{FIT_KEY}: {image.attrs['fit']}"
     return {"ome": True, "photometric": "minisblack", "metadata": metadata}
 
 

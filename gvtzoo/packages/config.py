@@ -15,7 +15,16 @@ import re
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
@@ -23,7 +32,7 @@ from gvtzoo.networks.config import NetworkConfig
 from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
 MOST_FILES = 500  # of `TrainedOn`: descriptions are YAML, which is read slowly
-FORMAT = "1"
+FORMAT = "1.1"
 ROUNDS = 3  # of leaving out what is unknown: in what is left, more may come to light
 # Below these, what is unknown would make predictions others.
 BINDING = ("network", "normalization")
@@ -203,6 +212,61 @@ class SigmaCalibration(Packaged):
         return float(np.interp(level, (0.0, *self.levels), (0.0, *self.multiples)))
 
 
+def _numbers(value: Any) -> Any:
+    return value.split() if isinstance(value, str) else value
+
+
+# In a description a text, which is read far more quickly than a list.
+Numbers = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_numbers),
+    PlainSerializer(lambda numbers: " ".join(f"{number:.4g}" for number in numbers), str, "json"),
+]
+
+
+class Fingerprint(Packaged):
+    """What the training images are like, as the network gets them (`gvtzoo.metrics.fingerprint`).
+
+    Attributes
+    ----------
+    version : int
+        Of the features; others than `gvtzoo.metrics.fingerprint.VERSION` are not compared.
+    images : int
+        How many were looked at.
+    low, high, mean : tuple of float
+        Ranges and means of the features of `gvtzoo.metrics.fingerprint.FEATURES`; NaN where there
+        are none.
+    factor : tuple of float
+        What whitens the others, row by row (`gvtzoo.metrics.fingerprint.whitening`).
+    limit : float
+        The largest distance (`gvtzoo.metrics.fingerprint.distance`) of images like these.
+    planes : tuple of int
+        Fewest and most planes of the images, along z.
+    voxels : dict of str to (float, float)
+        Smallest and largest size along z, y and x, in µm, that the network has seen, where it is
+        known.
+    """
+
+    version: int
+    images: Annotated[int, Field(ge=1)]
+    low: Numbers
+    high: Numbers
+    mean: Numbers
+    factor: Numbers
+    limit: Annotated[float, Field(gt=0, lt=math.inf)]
+    planes: tuple[int, int] = (1, 1)
+    voxels: dict[Literal["z", "y", "x"], tuple[float, float]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Fingerprint:
+        count = sum(map(math.isfinite, self.mean))
+        if len(self.factor) != count * (count + 1) // 2:
+            raise ValueError(f"factor has to have {count * (count + 1) // 2} numbers")
+        if not len(self.low) == len(self.high) == len(self.mean):
+            raise ValueError("low, high and mean have to have as many numbers")
+        return self
+
+
 class PackageConfig(Packaged):
     """Everything that gvtzoo needs to predict, fine-tune and describe a packaged model.
 
@@ -239,6 +303,8 @@ class PackageConfig(Packaged):
         Of a client package.
     output : {"prediction", "sigma"}
         What other programs get of the weights.
+    fingerprint : Fingerprint, optional
+        Of the training images.
     clients : tuple of ClientLoss
     """
 
@@ -260,6 +326,7 @@ class PackageConfig(Packaged):
     sigma_factor: Annotated[float, Field(gt=0, lt=math.inf)] = 1.0
     fixed: FixedAttention | None = None
     output: Literal["prediction", "sigma"] = "prediction"
+    fingerprint: Fingerprint | None = None
     clients: tuple[ClientLoss, ...] = ()
     resampled_to: Annotated[float, Field(gt=0, lt=math.inf)] | None = None
 

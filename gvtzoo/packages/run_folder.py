@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RECIPE, WEIGHTS, DATA = "recipe.yaml", "best.safetensors", "data.json"
 CALIBRATION = "calibration.json"  # of σ
+FINGERPRINT = "fingerprint.json"  # of the training images
 FINETUNING = "finetuning.json"  # how a fine-tuning went
 PARENT = "parent.json"  # what the model that was fine-tuned had learned from
 
@@ -74,6 +75,8 @@ def read_run_config(run: str | Path) -> PackageConfig:
             tiling=_read_json(run / "tiling.json", {}) or None,
             sigma_factor=recipe.training.sigma_factor,
             calibration=_read_json(run / CALIBRATION, {}) or None,
+            # Weights that are still another model's have not learned from these images.
+            fingerprint=(unchanged_from(run) is None and _read_json(run / FINGERPRINT, {})) or None,
         )
     except ValidationError as error:
         first = error.errors()[0]

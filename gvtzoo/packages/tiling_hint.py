@@ -9,7 +9,7 @@ from typing import Any
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.packages.card_text import documentation
-from gvtzoo.packages.config import ClientLoss, TilingHint
+from gvtzoo.packages.config import FORMAT, ClientLoss, Fingerprint, TilingHint
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.writer import RDF, check_description, tags, to_yaml, zip_folder
 
@@ -65,6 +65,16 @@ def with_tiling_hint(
         When the package cannot be read, or the output exists.
     """
     return _with(package, {"tiling": hint}, output, overwrite)
+
+
+def with_fingerprint(
+    package: str | Path, fingerprint: Fingerprint, output: str | Path, *, overwrite: bool = False
+) -> Path:
+    """Write a package again with the fingerprint of its training images.
+
+    Parameters and errors are those of `with_tiling_hint`.
+    """
+    return _with(package, {"fingerprint": fingerprint, "format": FORMAT}, output, overwrite)
 
 
 def _with(

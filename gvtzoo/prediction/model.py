@@ -25,6 +25,7 @@ from gvtzoo.metrics.noise import noise_level
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.prediction.blocks import predict_blocks
 from gvtzoo.prediction.engines import Engine, Engines, Results
+from gvtzoo.prediction.fit import Fit, OnFit, check_fit, judge
 from gvtzoo.prediction.frames import (
     Clipped,
     DenormalizedWriter,
@@ -122,6 +123,8 @@ class Model:
         uncertainty: bool = False,
         region: Mapping[str, slice] | str | None = None,
         attention: Attention = "image",
+        strict: bool = False,
+        on_fit: OnFit | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> Any:
@@ -143,6 +146,11 @@ class Model:
             Where a region's attention and normalization come from: the image, of which the result
             is then a part as any other; or the region with a margin, which is quicker and only
             about the same (`gvtzoo.prediction.region`).
+        strict : bool
+            Refuse an image that is unlike the training images, as `fit` tells.
+        on_fit : callable, optional
+            ``on_fit(fit)``, called before the prediction where the fit is known; by default there
+            is a warning where the image is unlike.
         progress : callable, optional
             ``progress(done, all)``, called while the network is at work.
         **options
@@ -153,7 +161,8 @@ class Model:
         -------
         DataArray, or a pair of them with σ
             float32, the image's axes (without z for a projection), in the image's units where the
-            model undoes its normalization.
+            model undoes its normalization. ``attrs["fit"]`` says whether the image fits the
+            training images, where that can be told.
 
         Raises
         ------
@@ -167,6 +176,7 @@ class Model:
         calibrated = with_pixel_size(LazyImage.of(described), settings)
         placed = self.place(self.suit(calibrated), region, attention)
         array = placed.image
+        fit = judge(self, array, settings, strict, on_fit)
         resampling = choose_resampling(self.config, array, settings)
         tell(self.config, array, settings, resampling)
         engine = self.engine(settings)
@@ -197,6 +207,8 @@ class Model:
                     blank.append(number)
         self.tell_blank(blank, array.dims, array.array.shape)
         attributes = dict(described.attrs)
+        if fit:
+            attributes["fit"] = fit
         if placed.origin:
             attributes["origin"] = {key: at for key, at in placed.origin.items() if key in names}
         if settings.pixel_size is not None:
@@ -206,6 +218,33 @@ class Model:
             attributes["pixel_size"] = {key: sizes[key] for key in sizes if key in names}
         results = tuple(labelled(output, names, attributes) for output in outputs)
         return results if uncertainty else results[0]
+
+    def fit(
+        self, image: np.ndarray | xr.DataArray | LazyImage, axes: str | None = None, **options: Any
+    ) -> Fit | None:
+        """Whether an image is like the training images; a few crops of it are read.
+
+        Parameters
+        ----------
+        image : ndarray, DataArray or LazyImage
+        axes, **options
+            As of `predict`.
+
+        Returns
+        -------
+        Fit or None
+            None where the package does not say what the training images were like, or there is
+            too little to see.
+
+        Raises
+        ------
+        GvtzooError
+            When the image does not suit the model.
+        """
+        settings = Settings(**options)
+        if not isinstance(image, LazyImage):
+            image = LazyImage.of(as_data_array(image, axes, self.axes))
+        return check_fit(self, self.suit(with_pixel_size(image, settings)), settings)
 
     def fix_attention(
         self,

@@ -128,6 +128,8 @@ def tell(
                 *(name, model, config.resampled_to),
             )
         return
+    if config.fingerprint is not None:
+        return  # `gvtzoo.prediction.fit` tells
     trained = in_plane_micrometers({str(a): s for a, s in config.pixel_size.items()}, config.unit)
     if have is None or trained is None:
         return

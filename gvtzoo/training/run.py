@@ -38,7 +38,8 @@ def package_run(
         Folder with ``recipe.yaml``, ``best.safetensors`` and ``example.npz`` (`source`), as
         training leaves it; ``data.json`` (the files that it was trained on), ``metrics.json`` (rows
         of the validation table), ``tiling.json`` (a `TilingHint`), ``calibration.json`` (a
-        `SigmaCalibration`) and ``pixel_size.json`` are taken where they are.
+        `SigmaCalibration`), ``fingerprint.json`` (a `Fingerprint`) and ``pixel_size.json`` are
+        taken where they are.
     output : path
         Of the zip.
     overwrite : bool

@@ -13,6 +13,7 @@ A run folder holds
     last.ckpt           everything that continuing needs
     example.npz         source and target of a validation image, for the package
     pixel_size.json     of that image
+    fingerprint.json    what the training images are like
 
 Several processes (``torchrun``, SLURM) share the batches: they see the same patches as one would.
 """
@@ -39,6 +40,7 @@ from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.images.pair_lists import is_table
 from gvtzoo.packages.config import PackageConfig
 from gvtzoo.packages.run_folder import (
+    FINGERPRINT,
     PARENT,
     RECIPE,
     inherited,
@@ -54,6 +56,7 @@ from gvtzoo.training.data.images import NoisyImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.pairs import has_own_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.fingerprint import fingerprint
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import check_same_images, chosen_recipe, continue_run
 from gvtzoo.training.run_folder import describe_run, write_json
@@ -235,6 +238,9 @@ def train_on(
         run.mkdir(parents=True, exist_ok=True)
     if is_first and not resume:
         describe_run(run, recipe, training_images, validation_images)
+        seen = fingerprint(recipe, training_images)
+        if seen is not None:
+            write_json(run / FINGERPRINT, seen.model_dump(mode="json"))
         parent = parent or _run_of(weights)
         if parent is not None:
             write_json(run / PARENT, inherited(parent))

@@ -39,6 +39,7 @@ from gvtzoo.prediction.exact.algorithm import predict_exact
 from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Runner
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
+from gvtzoo.prediction.fit import OnFit, judge
 from gvtzoo.prediction.frames import Clipped, NormalizedInput
 from gvtzoo.prediction.large import TILED_SUFFIXES, padded, seen_shape
 from gvtzoo.prediction.memory import is_out_of_memory
@@ -101,6 +102,8 @@ def predict_large(
     progress: Progress | None = None,
     region: Mapping[str, slice] | str | None = None,
     attention: Attention = "image",
+    strict: bool = False,
+    on_fit: OnFit | None = None,
 ) -> None:
     """Predict an image of any size exactly, from file to file.
 
@@ -118,7 +121,7 @@ def predict_large(
         it is done here.
     progress : callable, optional
         ``progress(done, all)``.
-    region, attention
+    region, attention, strict, on_fit
         As of `Model.predict`.
 
     Raises
@@ -145,7 +148,8 @@ def predict_large(
     if client is not None:
         settings = _for_workers(client, output, settings)
     model.frames(image.array, image.dims)
-    described = _describe(model, placed, output)
+    fit = judge(model, image, settings, strict, on_fit)
+    described = replace(_describe(model, placed, output), fit=fit)
     partial = output.path.with_name(f".{output.path.name}{PARTIAL}")
     engine = make_engine(as_gvtnet(model.network), settings)
     who = _Who(client, device, engine)

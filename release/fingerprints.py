@@ -1,0 +1,47 @@
+"""Puts the fingerprint of its training images into a trained model of the zoo.
+
+    python release/fingerprints.py NAME --data FOLDER
+
+FOLDER is what the recipe was trained on; noise is simulated where it was. The fingerprint goes into
+zoo/NAME/model.zip, whose weights, tests and card stay as they are. `gvtzoo predict` compares images
+with it (docs/howto/fit.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gvtzoo.core.resources import zoo_folder
+from gvtzoo.packages.config import Fingerprint, PackageConfig
+from gvtzoo.packages.reader import open_package
+from gvtzoo.packages.tiling_hint import with_fingerprint
+from gvtzoo.recipes.recipe import Recipe
+from gvtzoo.training.data.patches import load_images
+from gvtzoo.training.fingerprint import fingerprint
+
+
+def main() -> None:
+    """Look at the training images, and write the package again."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    arguments = parser.parse_args()
+    package = zoo_folder() / arguments.name / "model.zip"
+    found = fingerprint_of(open_package(package).config, arguments.data)
+    with_fingerprint(package, found, package, overwrite=True)
+    print(found.model_dump_json(indent=1))
+
+
+def fingerprint_of(config: PackageConfig, data: Path) -> Fingerprint:
+    """Of the training images of a packaged model's recipe."""
+    recipe = Recipe.model_validate(config.recipe)
+    known = {"pixel_size": config.pixel_size, "unit": config.unit}
+    found = fingerprint(recipe, load_images(data, "train", recipe), known)
+    if found is None:
+        raise SystemExit(f"{data}: nothing to see in the training images")
+    return found
+
+
+if __name__ == "__main__":
+    main()
