@@ -9,10 +9,9 @@ import pytest
 import tifffile
 import xarray as xr
 import zarr
-from typer.testing import CliRunner
+from command_line import invoke as run
 
 import gvtzoo
-from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.files import open_image, read_image
 from gvtzoo.prediction.fit import check_fit
@@ -98,10 +97,6 @@ def test_times_are_all_looked_at(model, noisy, only_noise):
     movie = xr.concat([noisy, only_noise, only_noise], "t").assign_attrs(noisy.attrs)
     opened = model.suit(gvtzoo.images.lazy.LazyImage.of(movie))
     assert check_fit(model, opened, Settings()) is not None
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], standalone_mode=True)
 
 
 @pytest.fixture
