@@ -110,7 +110,7 @@ class OpenVINOEngine:
         if uncertainty not in self._graphs:
             onnx = None if uncertainty else self._given.graph()
             onnx = self._export(image.shape[0], uncertainty) if onnx is None else onnx
-            self._graphs[uncertainty] = openvino.Graph(onnx, self.dtype)
+            self._graphs[uncertainty] = openvino.Graph(onnx, self.dtype, same_sizes=True)
         return tuple(result[0] for result in self._graphs[uncertainty](image[None]))
 
     def _export(self, channels: int, uncertainty: bool) -> bytes:

@@ -178,3 +178,12 @@ def test_a_graph_gives_its_memory_back():
         openvino.Graph(onnx)(np.zeros((1, 1, 512, 512), np.float32))
         taken.append(process.memory_info().rss)
     assert max(taken[2:]) - taken[1] < 32 * 4 * 512**2
+
+
+def test_a_graph_of_fixed_sizes_takes_others_too():
+    network = build(PRESETS["denoising"])
+    onnx = openvino.export(network, [torch.zeros(1, 1, *(2 * m for m in network.multiple))])
+    fixed, any_size = (openvino.Graph(onnx, same_sizes=same) for same in (True, False))
+    for factor in (2, 3, 2):
+        image = random_image(network, factor)[None]
+        close(fixed(image), any_size(image))
