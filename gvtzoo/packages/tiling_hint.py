@@ -9,7 +9,13 @@ from typing import Any
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.packages.card_text import documentation
-from gvtzoo.packages.config import FORMAT, ClientLoss, Fingerprint, TilingHint
+from gvtzoo.packages.config import (
+    FORMAT,
+    ClientLoss,
+    Fingerprint,
+    SigmaCalibration,
+    TilingHint,
+)
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.writer import RDF, check_description, tags, to_yaml, zip_folder
 
@@ -75,6 +81,20 @@ def with_fingerprint(
     Parameters and errors are those of `with_tiling_hint`.
     """
     return _with(package, {"fingerprint": fingerprint, "format": FORMAT}, output, overwrite)
+
+
+def with_calibration(
+    package: str | Path,
+    calibration: SigmaCalibration,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a package again with what its σ says.
+
+    Parameters and errors are those of `with_tiling_hint`.
+    """
+    return _with(package, {"calibration": calibration}, output, overwrite)
 
 
 def _with(

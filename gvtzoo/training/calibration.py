@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gvtzoo.prediction.model import Model
 
 HALF = math.log(2)  # scales of a Laplace distribution that hold half of it
-MOST_LEVELS = 6  # of noise
+MOST_LEVELS = 12  # of noise
 ALIKE = 1.05  # noise levels closer to each other than this factor are one
 SAMPLES = 200_000  # voxels of an image
 
