@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 OPSET = 17
 NEWEST_IR = 8
 TOLERANCE = 1e-4  # of the output's range
+DEBUG_SUFFIX = ".debug_pkl"  # of the lines of Python that TorchScript came from
 
 GVTNET_MODULES = ("shared", "operators", "blocks", "gvtnet", "projection")
 BASELINE_MODULES = ("shared", "baselines.base")  # and the baseline's own
@@ -237,12 +240,25 @@ def save_torchscript(network: AnySize | Network, example: torch.Tensor, path: Pa
     # Not frozen: a frozen graph does not load in older PyTorch.
     with evaluating(network), _without_exporter_warnings():
         torch.jit.trace(network, example, check_trace=False).save(str(path))
+        _leave_out_sources(path)
         loaded = torch.jit.load(str(path))
         unknown = torchscript_operators(loaded) - TORCHSCRIPT_OPERATORS
         if unknown:
             names = ", ".join(sorted(unknown))
             raise GvtzooError(f"TorchScript needs operators that PyTorch 2.0 may lack: {names}")
     _check_export(network, loaded, example, "TorchScript")
+
+
+def _leave_out_sources(path: Path) -> None:
+    """Write TorchScript again without where its code came from: paths of the maker's computer."""
+    with (
+        write_atomically(path) as temporary,
+        zipfile.ZipFile(path) as traced,
+        zipfile.ZipFile(temporary, "w") as kept,
+    ):
+        for member in traced.infolist():
+            if not member.filename.endswith(DEBUG_SUFFIX):
+                kept.writestr(member.filename, traced.read(member))
 
 
 def torchscript_operators(module: torch.jit.ScriptModule) -> set[str]:

@@ -1,6 +1,8 @@
 import ast
 import sys
+import zipfile
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -185,6 +187,13 @@ class FusedAttention(Odd):
 def test_an_export_that_differs_at_another_size_is_refused(save, tmp_path):
     with pytest.raises(GvtzooError, match="differs from the network"):
         save(SizeBound(), torch.rand(1, 1, 4, 4), tmp_path / "network")
+
+
+def test_torchscript_holds_no_path_of_the_makers_computer(tmp_path):
+    save_torchscript(*build("3d"), tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        for name in archive.namelist():
+            assert str(Path(torch.__file__).parent).encode() not in archive.read(name), name
 
 
 def test_newer_operators_are_refused(tmp_path):
