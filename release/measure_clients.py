@@ -76,9 +76,16 @@ def keep(name: str, rows: tuple[ClientLoss, ...]) -> None:
 
 
 def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:
-    """A raw image (1, channel, (z,) y, x) of the recipe's test images, and what it is called."""
+    """A raw image (1, channel, (z,) y, x) of the recipe's test images, and what it is called.
+
+    Of a recipe without test images, one of validation.
+    """
     recipe = Recipe.model_validate(package.config.recipe)
-    images = load_images(data, "test", recipe)
+    split = "test"
+    images = load_images(data, split, recipe)
+    if not images:
+        split = "validation"
+        images = load_images(data, "val", recipe)
     sources = [image.raw(np.random.default_rng(SEED))[0] for image in images]
     dimensions = package.config.network.dimensions
     sources = [np.reshape(s, (-1, *s.shape[s.ndim - dimensions :])) for s in sources]
@@ -86,8 +93,8 @@ def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:
         half = len(sources) // 2
         rows = [np.concatenate(sources[n * half : (n + 1) * half], axis=-1) for n in range(2)]
         joined = np.concatenate(rows, axis=-2)[..., 3:, 5:]  # off every grid
-        return joined[None].astype(np.float32), f"{2 * half} test images side by side"
-    return sources[0][None].astype(np.float32), "test image"
+        return joined[None].astype(np.float32), f"{2 * half} {split} images side by side"
+    return sources[0][None].astype(np.float32), f"{split} image"
 
 
 def report(kind: str, rows: tuple[ClientLoss, ...]) -> None:

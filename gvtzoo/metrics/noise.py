@@ -54,6 +54,8 @@ def rounded_median(values: np.ndarray) -> float:
     left = max(0.0, (lower + middle) / 2)
     right = (middle + upper) / 2 if np.isfinite(upper) else middle
     same = 1 - float(np.mean(below)) - float(np.mean(above))
+    if same <= 0:  # an even number of values, and the median between two
+        return middle
     return left + (right - left) * (0.5 - float(np.mean(below))) / same
 
 

@@ -36,6 +36,7 @@ from gvtzoo.packages.exports import (
     architecture_callable,
     torchscript_operators,
 )
+from gvtzoo.packages.onnx_files import check_names_no_files
 from gvtzoo.packages.reader import ModelPackage, Package, file_digests, named_files, open_package
 from gvtzoo.packages.torchscript import vetted_torchscript
 from gvtzoo.packages.vetted import vetted_description
@@ -241,9 +242,9 @@ def _engine(
     if weights == "onnx":
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(
-            package.read(_weights(package, weights)["source"]), providers=["CPUExecutionProvider"]
-        )
+        content = package.read(_weights(package, weights)["source"])
+        check_names_no_files(content)
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         return lambda image: session.run(None, {"input": image})[0]
     takes_any_size = TileSizes.of(package.rdf).step == (STEP,) * package.config.network.dimensions
     module: torch.nn.Module = network

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.core.yaml import LARGEST as LARGEST_YAML
 from gvtzoo.core.yaml import read_yaml
+from gvtzoo.packages.onnx_files import may_name_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,14 +126,16 @@ class ModelPackage(Package):
     def read_graph(self) -> bytes | None:
         """The network as ONNX; None where there is none that takes a whole image as it is.
 
-        A network of a fixed attention has one that looks for the borders of tiles in what it sees.
+        A network of a fixed attention has one that looks for the borders of tiles in what it sees;
+        one that may name other files is left alone.
         """
         weights = self.rdf.get("weights")
         entry = weights.get("onnx") if isinstance(weights, dict) else None
         name = entry.get("source") if isinstance(entry, dict) else None
         if name is None or getattr(self.config.network, "fixed_attention", False):
             return None
-        return self.read(name, LARGEST_GRAPH)
+        content = self.read(name, LARGEST_GRAPH)
+        return None if may_name_files(content) else content
 
     def _state(self) -> dict[str, Tensor]:
         """The weights, which fit the network."""

@@ -1,12 +1,16 @@
+import hashlib
 import pickle
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
+from onnx.external_data_helper import set_external_data
 
+import gvtzoo
 from gvtzoo import GvtzooError
 from gvtzoo.packages.reader import named_files, open_package
 from gvtzoo.packages.writer import sha256
@@ -268,3 +272,28 @@ def test_the_files_that_a_description_names():
         *("README.md", "cover.png", "more.txt", "a.npy", "weights.onnx", "weights.data"),
         *("weights.pt", "network.py", "environment.yaml"),
     ]
+
+
+def test_a_graph_that_names_a_file_is_not_run(tiny, tmp_path, monkeypatch):
+    """Predictions are then the network's, from its weights."""
+    members = read_members(tiny)
+    graph = onnx.load_model_from_string(members["weights.onnx"])
+    stored = graph.graph.initializer[0]
+    (tmp_path / "secret.txt").write_bytes(stored.raw_data[::-1])
+    set_external_data(stored, location="secret.txt")
+    stored.ClearField("raw_data")
+    members["weights.onnx"] = graph.SerializeToString()
+    members = change_rdf(
+        members,
+        lambda rdf: rdf["weights"]["onnx"].update(
+            sha256=hashlib.sha256(members["weights.onnx"]).hexdigest()
+        ),
+    )
+    path = write_members(tmp_path / "model.zip", members)
+    monkeypatch.chdir(tmp_path)
+    assert open_package(path).read_graph() is None
+    image = np.random.default_rng(0).random((8, 16, 16), np.float32)
+    axes = "".join(gvtzoo.load(tiny).axes)
+    image = image[(0,) * (3 - len(axes))]
+    found, expected = (gvtzoo.load(p).predict(image, axes, device="cpu") for p in (path, tiny))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * float(np.ptp(expected.to_numpy())))

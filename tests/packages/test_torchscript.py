@@ -123,6 +123,25 @@ def test_code_that_writes_is_refused_before_it_is_loaded(tmp_path, network):
     assert not target.exists()
 
 
+class BeyondItsBuffers(nn.Module):
+    """PyTorch does not compare the statistics' sizes with the channels."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        short = torch.zeros(1)
+        return torch.native_batch_norm(image, None, None, short, short, True, 1.0, 1e-5)[0]
+
+
+class AsItWasLeft(nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.empty([64]) + image
+
+
+@pytest.mark.parametrize("network", [BeyondItsBuffers, AsItWasLeft])
+def test_memory_beyond_the_tensors_is_out_of_reach(network):
+    with pytest.raises(GvtzooError, match=r"uses '(native_batch_norm|empty)'"):
+        vetted_torchscript(saved(torch.jit.script(network())))
+
+
 def test_printing_is_refused():
     """Standard output is for results."""
     with pytest.raises(GvtzooError, match="'print'"):
