@@ -26,7 +26,7 @@ SHORT_FINETUNING = [
 ]
 SHORT = {"finetune": SHORT_FINETUNING}
 # These say where their files are, or what publishing would need.
-TALKATIVE = {*SHORT, "evaluate", "package"}
+TALKATIVE = {*SHORT, "evaluate", "package", "predict"}  # which say what they think of it
 
 
 def blocks(language: str) -> list[str]:

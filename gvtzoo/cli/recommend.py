@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gvtzoo.cli.completion import complete_axes
-from gvtzoo.cli.options import AsJson, Device, Overwrite, progress_bar
+from gvtzoo.cli.options import AsJson, Device, Overwrite, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError, one_line
 
 if TYPE_CHECKING:
     from gvtzoo.evaluation.recommend import Recommendation, Recommended
 
 MOST_DRAWN = 6
+NEGLIGIBLE = 0.005  # of r
 
 
 def register(app: typer.Typer) -> None:
@@ -71,10 +72,12 @@ def recommend(
             rows.append(("(best Gaussian filter)", "denoising", "", _number(found.gaussian), ""))
         for line in table_lines(("MODEL", "TASK", "FIT", "SCORE", "WHY NOT"), rows):
             typer.echo(line)
+        if found.gaussian is not None:
+            typer.echo("SCORE: r with a second recording of the same, 1 at most", err=True)
     if picture is not None:
         _draw(found, image, picture, axes, channel, device)
         typer.echo(f"gvtzoo: the picture is {picture}", err=True)
-    typer.echo(f"next: {_what_next(found, image)}", err=True)
+    next_step(_what_next(found, image))
 
 
 def _number(score: float | None) -> str:
@@ -106,6 +109,6 @@ def _what_next(found: Recommendation, image: str) -> str:
             f"`gvtzoo finetune {best.name if best else 'MODEL'} --noisy {image} -o run/`"
         )
     command = f"gvtzoo predict {best.name} {image} -o OUT.tif"
-    if best.score is not None and found.gaussian is not None and best.score < found.gaussian:
-        return f"{command}; on this crop a Gaussian filter is not worse"
-    return command
+    if best.score is None or found.gaussian is None or best.score > found.gaussian + NEGLIGIBLE:
+        return command
+    return f"{command}; on this crop a Gaussian filter is as good"

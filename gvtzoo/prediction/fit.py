@@ -67,14 +67,17 @@ class Fit:
     reasons: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        if self.fits:
-            return "fits the training images"
-        return f"unlike the training images in {'; '.join(self.reasons[:MOST_REASONS])}"
+        return self._verdict("the training images").removeprefix("is ")
 
     @property
     def sentence(self) -> str:
         """The verdict behind an image's name, with the model's."""
-        return f"{'' if self.fits else 'is '}{self} of {self.model}"
+        return self._verdict(f"the training images of {self.model}")
+
+    def _verdict(self, known: str) -> str:
+        if self.fits:
+            return f"fits {known}"
+        return f"is unlike {known} in {'; '.join(self.reasons[:MOST_REASONS])}"
 
 
 OnFit = Callable[[Fit], None]
