@@ -373,9 +373,10 @@ def _read(image: np.ndarray, parts: Sequence[Part], mode: PadMode) -> np.ndarray
     places = []
     for part, size in zip(parts, image.shape[2:], strict=True):
         given = part.given or range(size)
-        inside = range(max(given.start, part.read.start), min(given.stop, part.read.stop))
-        widths = (inside.start - part.read.start, part.read.stop - inside.stop)
-        places.append(np.pad(np.array(inside), widths, mode=mode))
+        before = max(0, given.start - part.read.start)
+        padded = np.pad(np.array(given), (before, max(0, part.read.stop - given.stop)), mode=mode)
+        start = part.read.start - given.start + before
+        places.append(padded[start : start + len(part.read)])
     return np.ascontiguousarray(image[_box(places)])
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gvtzoo.packages.clients import (
@@ -22,6 +22,7 @@ def random_image(*sizes, seed=0):
 
 
 @settings(max_examples=60, deadline=None)
+@example("Fiji (JDLL)", 20, 41, 8, 0)  # a tile that is mirrored by more than it holds of the image
 @given(
     st.sampled_from(sorted(CLIENTS)),
     st.integers(20, 90),
