@@ -91,10 +91,11 @@ def test_everything_that_is_predicted_is_trained_on(package, tmp_path, ending, l
     done = invoke("finetune", package, "--data", data / "pairs.csv" if listed else data,
                   "-o", run, *QUICK)  # fmt: skip
     assert done.exit_code == 0, done.output
-    used = json.loads((run / "data.json").read_text())["train"]
-    assert [Path(file["path"]).name for file in used["files"]] == [
-        f"im{n}{ending}" for n in (0, 0, 1, 1)
-    ]
+    used = json.loads((run / "data.json").read_text())
+    # Of two pairs a whole one is held out.
+    assert [len(used[split]["files"]) for split in ("train", "val")] == [2, 2]
+    found = [Path(file["path"]).name for split in ("train", "val") for file in used[split]["files"]]
+    assert sorted(found) == [f"im{n}{ending}" for n in (0, 0, 1, 1)]
 
 
 def test_five_images_of_one_name(package, tmp_path):
