@@ -68,7 +68,7 @@ numpydoc_validation_exclude = {rf"\.({_RECORDS})$"}
 
 nb_execution_mode = "cache"
 nb_execution_in_temp = True  # what notebooks write does not belong here
-nb_execution_timeout = 600
+nb_execution_timeout = 1200
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
