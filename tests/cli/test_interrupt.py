@@ -29,6 +29,8 @@ def interrupted(*arguments: object, when, folder: Path) -> subprocess.CompletedP
         text=True,
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell starts what runs in the background, as tests may, with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while not when() and process.poll() is None and time.monotonic() < deadline:
