@@ -87,8 +87,9 @@ def write_preview(
     region: str | None = None,
     device: str = "auto",
     trust: bool = False,
+    tell_fit: bool = True,
 ) -> None:
-    """Predict a crop with every model, and draw all."""
+    """Predict a crop with every model, and draw all; say whether the crop fits them."""
     from gvtzoo.core.files import write_atomically
     from gvtzoo.hub.load import load
     from gvtzoo.images.files import open_image
@@ -105,7 +106,7 @@ def write_preview(
             if region is not None:
                 place = chosen_part(opened, model, region)
             part = opened.crop(place).load()
-            found.append(_previewed(name, model, part, device))
+            found.append(_previewed(name, model, part, device, tell_fit))
             shown = part if shown is None else shown
             if report is not None:
                 report(number + 1, len(models), "")
@@ -136,14 +137,17 @@ def check_picture(output: Path, overwrite: bool) -> None:
         raise GvtzooError(f"{output} exists: choose another name with -o, or pass --overwrite")
 
 
-def _previewed(name: str, model: AnyModel, part: xr.DataArray, device: str) -> Previewed:
+def _previewed(
+    name: str, model: AnyModel, part: xr.DataArray, device: str, tell_fit: bool
+) -> Previewed:
     """A model's prediction of the part, and σ where it gives one."""
     from gvtzoo.prediction.model import Model
     from gvtzoo.report.preview import Previewed
 
     own = model if isinstance(model, Model) else None
     wants_sigma = own is not None and own.config.uncertainty
-    results: Any = model.predict(part, device=device, uncertainty=wants_sigma)
+    silent: dict[str, Any] = {} if own is None or tell_fit else {"on_fit": lambda fit: None}
+    results: Any = model.predict(part, device=device, uncertainty=wants_sigma, **silent)
     planes = [_middle(result) for result in (results if wants_sigma else [results])]
     same = own is not None and own.config.normalization.undo and own.config.task != "label_free"
     return Previewed(Path(name).name, planes[0], planes[1] if wants_sigma else None, same)

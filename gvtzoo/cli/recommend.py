@@ -98,7 +98,7 @@ def _draw(
     names = [row.name for row in found.models if row.usable][:MOST_DRAWN]
     if not names:
         raise GvtzooError("no model here takes this image, so there is nothing to draw")
-    write_preview(names, image, picture, axes=axes, channel=channel, device=device)
+    write_preview(names, image, picture, axes=axes, channel=channel, device=device, tell_fit=False)
 
 
 def _what_next(found: Recommendation, image: str) -> str:

@@ -29,7 +29,7 @@ Views = Iterator[tuple[str, np.ndarray, np.random.Generator]]  # image, what is 
 def fingerprint(
     recipe: Recipe,
     images: Sequence[TrainingImage],
-    calibration: Mapping[str, Any] | None = None,
+    calibrations: Sequence[Mapping[str, Any]] = (),
     seed: int = 0,
 ) -> Fingerprint | None:
     """What training images are like as the network gets them, noise and all.
@@ -38,8 +38,8 @@ def fingerprint(
     ----------
     recipe : Recipe
     images : sequence of TrainingImage
-    calibration : mapping, optional
-        ``pixel_size`` and ``unit`` of images that do not tell theirs.
+    calibrations : sequence of mapping
+        ``pixel_size`` and ``unit`` of images whose files do not tell theirs.
     seed : int
         Of crops, and of simulated noise.
 
@@ -65,7 +65,7 @@ def fingerprint(
         version=VERSION,
         images=len(set(names)),
         planes=(min(planes), max(planes)),
-        voxels=_voxels(recipe, [image.calibration for image in images], calibration or {}),
+        voxels=_voxels(recipe, [*(image.calibration for image in images), *calibrations]),
         **summary(np.array(seen), np.array(names)),
     )
 
@@ -154,11 +154,10 @@ def _planes(image: TrainingImage, recipe: Recipe) -> int:
 
 
 def _voxels(
-    recipe: Recipe, calibrations: Sequence[Mapping[str, Any]], others: Mapping[str, Any]
+    recipe: Recipe, calibrations: Sequence[Mapping[str, Any]]
 ) -> dict[Any, tuple[float, float]]:
     """Smallest and largest voxels, in µm, with the magnification that training simulates."""
     stated = [known for known in map(_micrometers, calibrations) if known]
-    stated = stated or [_micrometers(others)]
     found = {}
     for axis in "zyx":
         sizes = [known[axis] for known in stated if axis in known]
