@@ -70,8 +70,10 @@ def test_what_programs_add_around_an_image_is_found(size, before, behind, mode, 
     widths[axis + 2] = (before, behind)
     tile = torch.from_numpy(np.pad(image, widths, mode=mode))
     found = tuple(int(n) for n in image_in_tile(tile, axis + 2, halo))
+    # A tile that is its own mirror image, as a b a, does not tell which of its ends was made up.
+    same_both_ways = torch.equal(tile, tile.flip(axis + 2))
     # Far beyond an image that is smaller than its margin, its mirror images are taken for it.
-    if max(before, behind) < size:
+    if max(before, behind) < size and not same_both_ways:
         assert found == (before, behind)
 
 
