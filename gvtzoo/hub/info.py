@@ -5,6 +5,7 @@ An overview is read without PyTorch; all else of a package opens it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +37,7 @@ Line = tuple[str, str]  # a label and a text
 
 
 @dataclass(frozen=True, repr=False)
-class ModelInfo:
+class ModelInfo(ABC):
     """What is known of a model; shown as its overview.
 
     Attributes
@@ -47,9 +48,9 @@ class ModelInfo:
 
     name: str
 
+    @abstractmethod
     def overview(self) -> list[Line]:
         """What it is for, what it takes, how good it is: labels and texts."""
-        raise NotImplementedError
 
     def metrics(self) -> list[Line]:
         """Everything that was measured."""
@@ -59,9 +60,9 @@ class ModelInfo:
         """Everything that people read: normalization, tiles, data, metrics, too."""
         return self.overview()
 
+    @abstractmethod
     def as_dict(self) -> dict[str, Any]:
         """Everything, in plain types."""
-        raise NotImplementedError
 
     @property
     def bibtex(self) -> str:
