@@ -3,6 +3,9 @@
 Tests that need the browser are marked ``browser``, those that need a window of napari ``napari``,
 and run only where that is asked for: ``pytest -m browser`` (Chromium, its driver, and selenium),
 ``pytest -m napari`` (napari, and a screen or Xvfb).
+
+Hypothesis draws the same examples every time, so that a change passes or fails by what it changes;
+``pytest --hypothesis-profile default`` draws new ones.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -34,6 +38,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 pytest_plugins = ["package_fixtures"]
 
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 ON_REQUEST = {"browser": "Chromium", "napari": "napari and a screen"}
 
