@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,23 +24,18 @@ from gvtzoo.training.comparison import COLUMNS, predict
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.data.patches import PatchDataset
 from gvtzoo.training.losses import WITH_SIGMA, sigma_factor
-from gvtzoo.training.run_folder import read_metrics
-from gvtzoo.training.train import train_on
 
 if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig
 
-RATES = (1.0, 0.25, 0.06)  # times the first training's
-TRIAL_STEPS = 40
 ALIKE = 0.5  # correlation of a prediction with the truth
 # By how much (as a share) a candidate has to be better than the original: of one pair, and where
 # there is no truth, whose noise hides most of what changes.
-MARGIN, WITHOUT_TRUTH = 0.1, 0.01
+MARGIN, WITHOUT_TRUTH = 0.15, 0.01
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
 SMALLEST = 1e-6  # of errors, so that there is a logarithm
 
-Progress = Callable[[int, int, float], None]
 Metrics = dict[str, float]
 
 
@@ -194,64 +187,6 @@ def between(original: Any, trained: Any, share: float) -> Any:
             if tensor.is_floating_point():
                 tensor.copy_(torch.lerp(start[name], tensor, share))
     return network
-
-
-def choose_rate(
-    recipe: Recipe,
-    training: Sequence[TrainingImage],
-    judge: Reconstruction,
-    weights: Path,
-    rates: Sequence[float],
-    *,
-    device: str,
-    progress: Progress | None = None,
-) -> tuple[float, list[dict[str, float]]]:
-    """The learning rate with the best short training, and the score of each.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of the whole training.
-    training : sequence of TrainingImage
-    judge : Reconstruction
-    weights : Path
-        That all start from.
-    rates : sequence of float
-    device : str
-    progress : callable, optional
-        ``progress(step, steps, loss)``, of all trials together.
-    """
-    steps = min(TRIAL_STEPS, recipe.training.steps)
-    found = []
-    for number, rate in enumerate(rates):
-        short = {
-            "steps": steps,
-            "validate_every": max(1, steps // 2),
-            "early_stopping": None,
-            "learning_rate": rate,
-        }
-        trial = build_recipe(merge(recipe.model_dump(mode="json"), {"training": short}))
-        report = None if progress is None else _share(progress, number * steps, len(rates) * steps)
-        with TemporaryDirectory() as folder:
-            run = Path(folder) / "trial"
-            train_on(
-                trial,
-                training,
-                judge.images,
-                run,
-                device=device,
-                weights=weights,
-                judge=judge,
-                progress=report,
-            )
-            rows = read_metrics(run / "metrics.csv")
-        score = min(float(row["val_loss"]) for row in rows if int(row["step"]) > 0)
-        found.append({"rate": rate, "score": score})
-    return min(found, key=lambda row: row["score"])["rate"], found
-
-
-def _share(progress: Progress, before: int, total: int) -> Progress:
-    return lambda step, _, loss: progress(before + step, total, loss)
 
 
 def with_sigma_factor(recipe: Recipe, network: Any, images: Sequence[TrainingImage]) -> Recipe:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +19,12 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
 from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
-from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe, to_yaml
+from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml
+from gvtzoo.training.attempts import RATES, Progress, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
-    RATES,
     WITHOUT_TRUTH,
-    Choice,
-    Progress,
     Reconstruction,
-    choose_between,
-    choose_rate,
     margin,
     with_sigma_factor,
 )
@@ -40,7 +35,7 @@ from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.pictures import Panel, draw_panels, score_text, target_title
-from gvtzoo.training.run_folder import load_weights, save_weights, write_json
+from gvtzoo.training.run_folder import save_weights, write_json
 from gvtzoo.training.units import settle_units
 
 if TYPE_CHECKING:
@@ -54,7 +49,6 @@ VALIDATE_EVERY = 20
 PATIENCE = 8  # validations; the first ones are often worse than the original
 LARGEST_BATCH = 8
 RATE = "training.learning_rate"
-TRAINED = "trained.safetensors"  # the end of the way from the original's weights
 # Settings that suit a long training, or its own data.
 OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
 
@@ -100,10 +94,11 @@ def finetune(
     """Train a packaged model further on pairs, or on noisy images, of one's own.
 
     Network, weights, normalization and recipe come from the package. Source and target are brought
-    to the same units; σ, where the model has one, to the size of its errors; the learning rate is
-    the best of a few short trials; and the training ends when held-out images no longer get better.
-    Of the weights between the original's and the trained ones those are taken that are nearest to
-    the original and hardly worse than the best; where the gain is small, the original's.
+    to the same units; σ, where the model has one, to the size of its errors; and the training ends
+    when held-out images no longer get better. Where they do not at all, it begins again with a
+    lower learning rate (`gvtzoo.training.attempts`). Of the weights between the original's and the
+    trained ones those are taken that are nearest to the original and hardly worse than the best;
+    where the gain is small, the original's.
 
     Parameters
     ----------
@@ -117,12 +112,12 @@ def finetune(
     run : path
         The run folder; has to be new or empty, or, with `resume`, an interrupted one's.
     settings : iterable of str
-        ``key.sub=value``, of the recipe. With ``training.learning_rate`` there are no trials.
+        ``key.sub=value``, of the recipe. With ``training.learning_rate`` there is one attempt.
     resume : bool
         Go on with an interrupted fine-tuning, given the same model, data and settings.
     device : {"auto", "cpu", "cuda", "mps"}
     progress : callable, optional
-        ``progress(step, steps, loss)`` after every step.
+        ``progress(step, steps, loss)`` after every step; steps grow with every further attempt.
 
     Returns
     -------
@@ -135,7 +130,6 @@ def finetune(
     """
     from gvtzoo.hub.load import load_own
     from gvtzoo.prediction.model import Model
-    from gvtzoo.training.train import train_on
 
     run, settings = Path(run), list(settings)
     _check_folder(run, resume)
@@ -155,43 +149,20 @@ def finetune(
     judge = Reconstruction(
         parent, _config(parent, recipe), held_out, device, truth=recipe.data.without_truth is None
     )
-    with TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.safetensors"
-        save_weights(parent.network, weights)
-        started = _started(run) if resume else None
-        trials: list[dict[str, float]] = []
-        if started is not None:
-            found = started.training  # in the first part
-            known = {"learning_rate": found.learning_rate, "sigma_factor": found.sigma_factor}
-            recipe = _with(recipe, known)
-        elif not any(text.partition("=")[0].strip() == RATE for text in settings):
-            first = recipe.training.learning_rate
-            rate, trials = choose_rate(
-                recipe,
-                training,
-                judge,
-                weights,
-                [first * share for share in RATES],
-                device=device,
-                progress=progress,
-            )
-            log.info("learning rate %.2g, the best of %d short trials", rate, len(trials))
-            recipe = _with(recipe, {"learning_rate": rate})
-        _take_up(run)
-        train_on(
-            recipe,
-            training,
-            held_out,
-            run,
-            resume=started is not None,
-            device=device,
-            weights=weights,
-            progress=progress,
-            judge=judge,
-            parent=parent.config,
-        )
     least = margin(_count(training, held_out)) if judge.truth else WITHOUT_TRUTH
-    choice = _choose(judge, run, least)
+    rate = recipe.training.learning_rate
+    is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)
+    recipe, choice, attempts = train_until_better(
+        recipe,
+        training,
+        judge,
+        run,
+        [rate] if is_chosen else [rate * share for share in RATES],
+        least=least,
+        resume=resume,
+        device=device,
+        progress=progress,
+    )
     tuned = Model(choice.network, judge.config)
     before, after = judge.mean(parent), judge.mean(tuned)
     helped = choice.share > 0
@@ -217,7 +188,7 @@ def finetune(
         "helped": helped,
         "held_out": described,
         "learning_rate": recipe.training.learning_rate,
-        "trials": trials,
+        "attempts": attempts,
         "share": choice.share,
         "scores": [{"share": share, "score": score} for share, score in choice.scores.items()],
         "least": least,
@@ -227,22 +198,6 @@ def finetune(
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0], truth=judge.truth)
     return FineTuning(run, before, after, described, picture, helped)
-
-
-def _take_up(run: Path) -> None:
-    """The trained weights as the training left them, where it goes on."""
-    if (run / TRAINED).is_file():
-        (run / TRAINED).replace(run / WEIGHTS)
-
-
-def _choose(judge: Reconstruction, run: Path, least: float) -> Choice:
-    """Weights between the original's and the trained ones, as the run's."""
-    trained = judge.config.network.build()
-    load_weights(trained, run / WEIGHTS)
-    choice = choose_between(judge, trained, least)
-    save_weights(trained, run / TRAINED)
-    save_weights(choice.network, run / WEIGHTS)
-    return choice
 
 
 def _count(*splits: Sequence[TrainingImage]) -> int:
@@ -277,11 +232,6 @@ def _check_folder(run: Path, resume: bool) -> None:
     """
     if not resume and run.is_dir() and any(run.iterdir()):
         raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
-
-
-def _started(run: Path) -> Recipe | None:
-    """The recipe of an interrupted training; None where it was interrupted before that."""
-    return load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
 
 
 def _with(recipe: Recipe, training: dict[str, Any]) -> Recipe:

@@ -26,6 +26,12 @@ METRICS = ("step", "loss", "val_loss", "learning_rate")
 EXAMPLE_SIZE = {2: (256, 256), 3: (32, 128, 128)}
 MOST_CHANNELS = 4  # of an example of that size; others get a quarter of it
 MOST_NAMES = 1000  # images that are listed one by one
+ASIDE = "attempt_*"  # folders of a fine-tuning's attempts that did not help
+
+
+def is_taken(run: Path) -> bool:
+    """Whether a training has begun in a folder, or it holds something else."""
+    return run.is_dir() and any(not path.match(ASIDE) for path in run.iterdir())
 
 
 def save_weights(network: torch.nn.Module, path: Path, mantissa_bits: int | None = None) -> None:

@@ -59,7 +59,7 @@ from gvtzoo.training.data.patches import PatchDataset, load_images
 from gvtzoo.training.fingerprint import fingerprint
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import check_same_images, chosen_recipe, continue_run
-from gvtzoo.training.run_folder import describe_run, write_json
+from gvtzoo.training.run_folder import describe_run, is_taken, write_json
 from gvtzoo.training.units import settle_units
 
 log = logging.getLogger(__name__)
@@ -223,7 +223,7 @@ def train_on(
     checkpoint = run / "last.ckpt"
     processes = Processes.of_environment()
     is_first = processes.rank == 0
-    if is_first and not resume and run.is_dir() and any(run.iterdir()):
+    if is_first and not resume and is_taken(run):
         raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
     if resume and not checkpoint.is_file() and not (run / RECIPE).is_file():
         raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")

@@ -50,5 +50,4 @@ def test_no_further_from_the_original_than_the_gain_needs(scores, share):
 
 
 def test_fewer_pairs_have_to_show_more():
-    assert margin(1) == 0.1
-    assert margin(4) == 0.05
+    assert margin(4) == margin(1) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -172,14 +173,65 @@ def test_what_is_judged_is_what_is_kept(package, tmp_path):
     assert kept == pytest.approx(judged, rel=1e-4)
 
 
-def test_the_rate_is_the_best_of_short_trials(package, tmp_path):
-    data = save_pairs(tmp_path / "data", 4)
-    settings = ["training.patch=[16, 16]", "training.steps=2", "training.batch_size=1"]
-    run = finetune(package, data, tmp_path / "run", settings=settings, device="cpu").run
+RUINOUS_FIRST = ["training.patch=[16, 16]", "training.steps=20", "training.validate_every=10"]
+
+
+@pytest.fixture
+def high_rates(monkeypatch):
+    """The first attempt's rate ruins every network."""
+    monkeypatch.setattr("gvtzoo.training.finetune.RATES", (1e4, 10.0, 1e-9))
+
+
+def test_where_nothing_helps_a_lower_rate_is_tried(package, tmp_path, high_rates):
+    data, run = save_pairs(tmp_path / "data", 4), tmp_path / "run"
+    steps = []
+    settings = RUINOUS_FIRST
+    finetune(package, data, run, settings=settings, progress=lambda *seen: steps.append(seen[:2]))
     report = json.loads((run / "finetuning.json").read_text())
-    best = min(report["trials"], key=lambda trial: trial["score"])
-    assert len(report["trials"]) == 3
-    assert report["learning_rate"] == best["rate"]
+    first, second, *others = [attempt["rate"] for attempt in report["attempts"]]
+    assert first / second == pytest.approx(1000)
+    assert report["attempts"][0]["score"] >= 0, "nothing better than the original"
+    if report["helped"]:
+        assert not others
+    aside = json.loads((run / "attempt_1" / "attempt.json").read_text())
+    assert aside == report["attempts"][0]
+    assert read_metrics(run / "attempt_1" / "metrics.csv"), "nothing is lost"
+    assert [step for step, _ in steps] == sorted(step for step, _ in steps)
+    assert all(step <= last for step, last in steps)
+
+
+def test_interrupted_in_a_later_attempt_it_goes_on(package, tmp_path, high_rates):
+    data, run = save_pairs(tmp_path / "data", 4), tmp_path / "run"
+
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        if step == 30:  # the tenth step of the second attempt
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        finetune(package, data, run, settings=RUINOUS_FIRST, progress=interrupt)
+    resumed = finetune(package, data, run, settings=RUINOUS_FIRST, resume=True)
+    whole = finetune(package, data, tmp_path / "whole", settings=RUINOUS_FIRST)
+    assert resumed.after == pytest.approx(whole.after, rel=1e-6)
+    reports = [json.loads((folder / "finetuning.json").read_text()) for folder in (run, whole.run)]
+    assert len(reports[0]["attempts"]) == len(reports[1]["attempts"]) > 1
+    again = finetune(package, data, run, settings=RUINOUS_FIRST, resume=True)
+    assert again.after == resumed.after, "a finished one stays what it is"
+
+
+def test_a_computer_that_is_switched_off_between_attempts(package, tmp_path, high_rates):
+    data, run = save_pairs(tmp_path / "data", 4), tmp_path / "run"
+    whole = finetune(package, data, run, settings=RUINOUS_FIRST)
+    aside = run / "attempt_1"
+    before = {path.name for path in aside.iterdir()}
+    # As it was in the middle of putting the first attempt aside.
+    for path in [path for path in run.iterdir() if path != aside]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    aside.rename(run / "attempt_1.partial")
+    for name in ("recipe.yaml", "attempt.json"):
+        (run / "attempt_1.partial" / name).rename(run / name)
+    resumed = finetune(package, data, run, settings=RUINOUS_FIRST, resume=True)
+    assert {path.name for path in aside.iterdir()} == before
+    assert resumed.after == pytest.approx(whole.after, rel=1e-6)
 
 
 @pytest.mark.parametrize("frames", [8, 1])
