@@ -89,7 +89,32 @@ def write_preview(
     trust: bool = False,
     tell_fit: bool = True,
 ) -> None:
-    """Predict a crop with every model, and draw all; say whether the crop fits them."""
+    """Predict a crop with every model, and draw all; say whether the crop fits them.
+
+    Parameters
+    ----------
+    models : list of str
+        As `gvtzoo.load` takes them.
+    image : str
+        A path or an address.
+    output : Path
+        The PNG; its folder is made where there is none, and a file of that name is replaced.
+    axes, channel : str, optional
+        As of `gvtzoo.images.files.open_image`.
+    region : str, optional
+        ``z0:z1,y0:y1,x0:x1`` in voxels; by default a part in the middle.
+    device : str
+        As in `Settings`.
+    trust : bool
+        Whether code may run that a package of others brings along.
+    tell_fit : bool
+        Whether it is said when the crop is unlike a model's training images.
+
+    Raises
+    ------
+    GvtzooError
+        When a model or the image cannot be read, or they do not suit each other.
+    """
     from gvtzoo.core.files import write_atomically
     from gvtzoo.hub.load import load
     from gvtzoo.images.files import open_image

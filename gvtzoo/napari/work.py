@@ -146,6 +146,25 @@ def predict_region(
 ) -> list[Result]:
     """A part of an image as if it were an image of its own: quick, and only about the same.
 
+    Parameters
+    ----------
+    model : Model or BioimageioModel
+    image : LazyImage
+    region : mapping of str to slice
+        In voxels, by axis.
+    settings : Settings
+    uncertainty : bool
+        Whether σ is wanted, too.
+    stop : threading.Event
+        Set from another thread, it ends the work.
+    report : callable, optional
+        ``report(done, all)``.
+
+    Returns
+    -------
+    list of DataArray
+        The prediction, and σ.
+
     Raises
     ------
     StoppedError

@@ -115,6 +115,21 @@ def jdll(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]) -
 
     A tile is mirrored beyond the image's border, edge included, and written as a whole, what lies
     beyond the border onto its mirror image; later tiles are written over earlier ones.
+
+    Parameters
+    ----------
+    image : ndarray
+        (1, channel, (z,) y, x), in the file's units.
+    run : callable
+        The network: from a normalized tile to its prediction.
+    sizes : TileSizes
+    operations : list
+        The input's processing, as the description has it.
+
+    Raises
+    ------
+    CannotPredictError
+        When the image is refused, or the program never finishes.
     """
     shape = image.shape[2:]
     tile = [_jdll_tile(*each) for each in zip(shape, *_each(sizes), strict=True)]
@@ -159,6 +174,11 @@ def ilastik(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]
 
     The tile is the smallest that brings an axis to 64 (3D) or 512 (2D) voxels. Blocks without
     halo lie side by side; the tile around the last one is spread evenly.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
     """
     shape = image.shape[2:]
     aim = ILASTIK_AIM[len(shape)]
@@ -183,7 +203,18 @@ def _ilastik_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
 
 
 def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]) -> Outcome:
-    """bioimageio.core, blockwise: statistics of the whole image, the last block moved back."""
+    """bioimageio.core, blockwise: statistics of the whole image, the last block moved back.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
+
+    Raises
+    ------
+    CannotPredictError
+        When the image is smaller than a block.
+    """
     shape = image.shape[2:]
     tile = sizes.tile(CORE_BLOCK)
     if any(size < wanted for size, wanted in zip(shape, tile, strict=True)):
@@ -207,7 +238,13 @@ def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[
 
 
 def core_whole(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]) -> Outcome:
-    """bioimageio.core: the image and a halo around it, statistics of both."""
+    """bioimageio.core: the image and a halo around it, statistics of both.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
+    """
     plan = [
         [Part(range(-halo, size + halo), range(halo, halo + size), _range(0, size))]
         for size, halo in zip(image.shape[2:], sizes.halo, strict=True)
@@ -220,6 +257,16 @@ def qupath(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any])
 
     Beyond the image's border the outermost row is repeated; parts of a region that are smaller
     than a tile are mirrored.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
+
+    Raises
+    ------
+    CannotPredictError
+        When the image is a stack.
     """
     if image.ndim != 4:
         raise CannotPredictError("QuPath predicts 2D images only")

@@ -78,7 +78,13 @@ def with_fingerprint(
 ) -> Path:
     """Write a package again with the fingerprint of its training images.
 
-    Parameters and errors are those of `with_tiling_hint`.
+    Returns and errors are those of `with_tiling_hint`.
+
+    Parameters
+    ----------
+    package, output, overwrite
+        As of `with_tiling_hint`.
+    fingerprint : Fingerprint
     """
     return _with(package, {"fingerprint": fingerprint, "format": FORMAT}, output, overwrite)
 
@@ -92,7 +98,13 @@ def with_calibration(
 ) -> Path:
     """Write a package again with what its σ says.
 
-    Parameters and errors are those of `with_tiling_hint`.
+    Returns and errors are those of `with_tiling_hint`.
+
+    Parameters
+    ----------
+    package, output, overwrite
+        As of `with_tiling_hint`.
+    calibration : SigmaCalibration
     """
     return _with(package, {"calibration": calibration}, output, overwrite)
 

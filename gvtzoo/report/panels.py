@@ -68,13 +68,16 @@ class Fit:
     factor: float
 
     def truth(self, part: np.ndarray) -> np.ndarray:
+        """Truth, in its own units, to where 0 and 1 are its percentiles."""
         return (part - self.low) / self.span
 
     def prediction(self, part: np.ndarray) -> np.ndarray:
+        """A prediction, in its own units, to the same scale, mean and contrast as the truth."""
         offset = (self.target_mean - self.low) / self.span
         return offset + self.factor * (part - self.prediction_mean)
 
     def sigma(self, part: np.ndarray) -> np.ndarray:
+        """σ of a prediction, in the same scale."""
         return abs(self.factor) * part
 
 
@@ -299,7 +302,17 @@ def _show(axes: Axes, part: np.ndarray, colors: str, low: float, high: float):  
 
 
 def scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
-    """A white bar of a round length in the lower left corner."""
+    """A white bar of a round length in the lower left corner.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Shows an image, one unit a pixel.
+    pixel_size : float, optional
+        Of a pixel along x; without it no bar is drawn.
+    unit : str, optional
+        Of `pixel_size`.
+    """
     if not pixel_size or not unit:
         return
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()

@@ -206,7 +206,18 @@ def _count(*splits: Sequence[TrainingImage]) -> int:
 
 
 def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
-    """Calibrate σ, where there is one, on held-out images with truth, and keep that in the run."""
+    """Calibrate σ, where there is one, on held-out images with truth, and keep that in the run.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    model : Model
+        The fine-tuned one.
+    images : sequence of TrainingImage
+        Held out.
+    recipe : Recipe
+    """
     if not model.config.uncertainty or recipe.data.without_truth is not None:
         return
     found = calibrate_sigma(model, [_as_predicted(image, recipe) for image in images])
@@ -386,7 +397,18 @@ def _config(parent: Model, recipe: Recipe) -> PackageConfig:
 def draw_before_and_after(
     path: Path, parent: Model, tuned: Model, image: TrainingImage, *, truth: bool
 ) -> None:
-    """Source, the two predictions with their scores, and target of one image, as a PNG."""
+    """Source, the two predictions with their scores, and target of one image, as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+        The picture's; a file that is there is replaced.
+    parent, tuned : Model
+        Before and after.
+    image : TrainingImage
+    truth : bool
+        Whether the target is a truth, and not another noisy image.
+    """
     source, target = image.raw(np.random.default_rng(0))
     panels = [Panel("source", source)]
     for title, model in (("before", parent), ("after", tuned)):

@@ -134,6 +134,13 @@ def score_text(target: np.ndarray, prediction: np.ndarray, *, truth: bool) -> st
     """Such as ``NRMSE 0.078, SSIM 0.557``; empty where nothing can be measured.
 
     Noise in the target lowers SSIM whatever the prediction is: without a truth it is left out.
+
+    Parameters
+    ----------
+    target, prediction : ndarray
+        (channel, …), of which the first channel is measured.
+    truth : bool
+        Whether the target is a truth.
     """
     names = [name for name in SHOWN if truth or name != "ssim"]
     if not np.isfinite(target).all():
@@ -146,7 +153,17 @@ def score_text(target: np.ndarray, prediction: np.ndarray, *, truth: bool) -> st
 
 
 def draw_panels(path: Path, panels: Sequence[Panel], calibration: Mapping[str, Any]) -> None:
-    """Images side by side, which fill the picture, with a scale bar in the first; as a PNG."""
+    """Images side by side, which fill the picture, with a scale bar in the first; as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+        The picture's; a file that is there is replaced.
+    panels : sequence of Panel
+        From left to right, of images of the same size.
+    calibration : mapping
+        ``pixel_size`` by axis and ``unit``, as far as they are known.
+    """
     from matplotlib.figure import Figure
 
     rows, columns = middle_plane(panels[0].image).shape

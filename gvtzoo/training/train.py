@@ -397,6 +397,7 @@ class PatchLoader(lightning.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
+        """Batches of this epoch: source and target, or numbers of patches to be simulated."""
         assert self.trainer is not None
         settings = self.recipe.training
         if self.recipe.data.simulation is not None:
@@ -410,6 +411,7 @@ class PatchLoader(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
+        """The validation images, whole and padded, one by one."""
         seed = self.recipe.training.seed
         multiple = self.recipe.network.multiple
         return DataLoader(WholeImages(self.validation_images, multiple, seed), batch_size=1)

@@ -80,6 +80,9 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
         Each is chosen with the same probability.
     patch : tuple of int
         (z,) y, x.
+    augmentation : AugmentationConfig
+    seed : int
+        Of everything that is drawn, together with the patch's number.
     start, stop, step : int
         Numbers of the first patch and behind the last, and how far apart they are.
 
