@@ -96,6 +96,12 @@ def test_public_names_say_what_they_are():
     assert not found, "\n".join(found)
 
 
+def test_each_folder_says_what_may_import_it():
+    for file in PACKAGE.glob("*/__init__.py"):
+        said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        assert re.search(r"may\s+import|imports?\s+it", said), file
+
+
 @pytest.mark.parametrize(
     ("source", "trouble"),
     [

@@ -1,4 +1,4 @@
-"""``gvtzoo preview``."""
+"""The command ``gvtzoo preview``: a crop before and after, as one picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gvtzoo recommend``."""
+"""The command ``gvtzoo recommend``: the models at hand, ranked for an image."""
 
 from __future__ import annotations
 
