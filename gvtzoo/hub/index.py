@@ -49,7 +49,7 @@ class IndexFile(Described):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class DataFile(Described):
+class WeightsFile(Described):
     """A checkpoint's ``.data-…``: its size, and the id that git gives its content."""
 
     bytes: int = Field(ge=1)
@@ -60,7 +60,7 @@ class CheckpointFiles(Described):
     """The two files of a published checkpoint."""
 
     index: IndexFile
-    data: DataFile
+    data: WeightsFile
 
 
 class ModelFile(Described):
@@ -119,7 +119,7 @@ class Checkpoint:
         In ``save_dir``.
     commit : str
     index : IndexFile
-    data : DataFile
+    data : WeightsFile
     steps : int
         Of the training.
     """
@@ -127,7 +127,7 @@ class Checkpoint:
     folder: str
     commit: str
     index: IndexFile
-    data: DataFile
+    data: WeightsFile
     steps: int
 
     @property

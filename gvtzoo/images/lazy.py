@@ -93,7 +93,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Part:
+class Crop:
     """A box of an array, as an array of its own."""
 
     array: Any
@@ -102,7 +102,7 @@ class Part:
     @staticmethod
     def of(array: Any, box: Box) -> Any:
         """A box of any array; of a NumPy array, a view of it."""
-        return array[box] if isinstance(array, np.ndarray) else Part(array, box)
+        return array[box] if isinstance(array, np.ndarray) else Crop(array, box)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -214,7 +214,7 @@ class LazyImage:
     def crop(self, region: Mapping[str, slice]) -> LazyImage:
         """The part of the image that lies between a start and a stop along some axes."""
         box = tuple(region.get(axis, slice(0, size)) for axis, size in self.sizes.items())
-        return replace(self, array=Part.of(self.array, box), origin=self.origin_of(region))
+        return replace(self, array=Crop.of(self.array, box), origin=self.origin_of(region))
 
     def origin_of(self, region: Mapping[str, slice]) -> dict[str, float]:
         """`origin` of a part of the image."""

@@ -72,7 +72,7 @@ class TileSizes:
 
 
 @dataclass(frozen=True)
-class Part:
+class TileSpan:
     """One tile along one axis.
 
     Attributes
@@ -156,7 +156,7 @@ def _jdll_tile(size: int, smallest: int, step: int, halo: int) -> int:
     return rounded if tile > 3 * size and rounded >= smallest else tile
 
 
-def _jdll_parts(size: int, tile: int, halo: int) -> list[Part]:
+def _jdll_parts(size: int, tile: int, halo: int) -> list[TileSpan]:
     before = max(halo, -(-(tile - size) // 2))
     inside = tile - before - max(halo, tile - size - before)
     parts = []
@@ -165,7 +165,7 @@ def _jdll_parts(size: int, tile: int, halo: int) -> list[Part]:
         read = range(start, start + tile)
         mirrored = (place % (2 * size) for place in read)
         place = tuple(min(p, 2 * size - 1 - p) for p in mirrored)
-        parts.append(Part(read, range(tile), place))
+        parts.append(TileSpan(read, range(tile), place))
     return parts
 
 
@@ -191,13 +191,13 @@ def ilastik(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]
     return _predict(image, lambda part: run(normalize(part, operations)), plan, "reflect")
 
 
-def _ilastik_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
+def _ilastik_parts(size: int, tile: int, halo: int) -> Iterable[TileSpan]:
     block = tile - 2 * halo
     for start in range(0, size, block):
         stop = min(start + block, size)
         missing = block - (stop - start)
         first = start - halo - -(-missing // 2)
-        yield Part(
+        yield TileSpan(
             range(first, first + tile), range(start - first, stop - first), _range(start, stop)
         )
 
@@ -226,7 +226,7 @@ def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[
         starts = [min(start, size - block) for start in range(0, size, block)]
         plan.append(
             [
-                Part(
+                TileSpan(
                     range(start - halo, start + block + halo),
                     range(halo, halo + block),
                     _range(start, start + block),
@@ -246,7 +246,7 @@ def core_whole(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[A
         As of `jdll`.
     """
     plan = [
-        [Part(range(-halo, size + halo), range(halo, halo + size), _range(0, size))]
+        [TileSpan(range(-halo, size + halo), range(halo, halo + size), _range(0, size))]
         for size, halo in zip(image.shape[2:], sizes.halo, strict=True)
     ]
     return _predict(image, lambda part: run(normalize(part, operations)), plan, "symmetric")
@@ -280,7 +280,7 @@ def qupath(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any])
         stops = [min(start + wanted, size) for start in starts]
         plan.append(
             [
-                Part(
+                TileSpan(
                     range(start - halo, stop + halo),
                     range(halo, halo + stop - start),
                     _range(start, stop),
@@ -299,7 +299,7 @@ def qupath(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any])
     return _predict(image, region, plan, "edge")
 
 
-def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
+def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[TileSpan]:
     start = 0
     while True:
         stop = min(start + tile, size)
@@ -307,7 +307,7 @@ def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
         begin = start + (halo if start else 0)
         end = stop if stop == size else stop - halo
         kept = range(begin - first, end - first)
-        yield Part(range(first, first + tile), kept, _range(begin, end), range(start, stop))
+        yield TileSpan(range(first, first + tile), kept, _range(begin, end), range(start, stop))
         if stop == size:
             return
         start = stop - 2 * halo
@@ -393,7 +393,9 @@ def _range(start: int, stop: int) -> tuple[int, ...]:
     return tuple(range(start, stop))
 
 
-def _predict(image: np.ndarray, run: Run, plan: Sequence[Sequence[Part]], mode: PadMode) -> Outcome:
+def _predict(
+    image: np.ndarray, run: Run, plan: Sequence[Sequence[TileSpan]], mode: PadMode
+) -> Outcome:
     """Every tile's prediction in its place."""
     shape = image.shape[2:]
     result: np.ndarray | None = None
@@ -415,7 +417,7 @@ def _predict(image: np.ndarray, run: Run, plan: Sequence[Sequence[Part]], mode: 
     return Outcome(result, math.prod(map(len, plan)), seams)
 
 
-def _read(image: np.ndarray, parts: Sequence[Part], mode: PadMode) -> np.ndarray:
+def _read(image: np.ndarray, parts: Sequence[TileSpan], mode: PadMode) -> np.ndarray:
     """A tile, which may reach beyond the image."""
     places = []
     for part, size in zip(parts, image.shape[2:], strict=True):

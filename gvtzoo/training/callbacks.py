@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.recipes.recipe import TrainingConfig
 from gvtzoo.training.pictures import SCORE, draw_losses, draw_prediction, loss_label
 from gvtzoo.training.run_folder import read_metrics, save_weights, write_metrics
@@ -49,7 +50,7 @@ class Guard(lightning.Callback):
     To read a loss from a GPU means to wait for it, so there it is done every tenth step only.
     """
 
-    def __init__(self, progress: Callable[[int, int, float], None] | None, steps: int) -> None:
+    def __init__(self, progress: TrainingProgress | None, steps: int) -> None:
         self.progress = progress
         self.steps = steps
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
-from gvtzoo.images.calibration import round_length, symbol
+from gvtzoo.images.scale_bar import draw_scale_bar
 from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.training.losses import WITH_SIGMA
 
@@ -182,22 +182,10 @@ def draw_panels(path: Path, panels: Sequence[Panel], calibration: Mapping[str, A
         axes.set_title(f"{panel.title}\n{panel.scores}".strip(), fontsize=9, pad=3)
         axes.set_axis_off()
         if place == 0:
-            _scale_bar(axes, columns, rows, calibration)
+            sizes = calibration.get("pixel_size") or {}
+            draw_scale_bar(axes, sizes.get("x"), calibration.get("unit"))
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
-
-
-def _scale_bar(axes: Axes, columns: int, rows: int, calibration: Mapping[str, Any]) -> None:
-    size, unit = (calibration.get("pixel_size") or {}).get("x"), calibration.get("unit")
-    if not size or not unit:
-        return
-    length = round_length(columns * size)
-    ends, level = (0.05 * columns, 0.05 * columns + length / size), 0.95 * rows
-    for color, thickness in (("black", 5), ("white", 3)):
-        axes.plot(ends, (level, level), color=color, linewidth=thickness, solid_capstyle="butt")
-    shade = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1}
-    text = f"{length:g} {symbol(unit)}"
-    axes.text(ends[0], 0.92 * rows, text, color="white", fontsize=8, va="bottom", bbox=shade)
 
 
 def middle_plane(image: np.ndarray) -> np.ndarray:
