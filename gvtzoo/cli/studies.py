@@ -100,10 +100,10 @@ def sweep(
     typer.echo(f"report: {page}", err=True)
     if package is not None:
         from gvtzoo.hub.registry import find_model
-        from gvtzoo.packages.tiling_hint import with_tiling_hint
+        from gvtzoo.packages.rewriting import rewrite_package
 
-        written = with_tiling_hint(
-            find_model(model), tiling_hint(rows), package, overwrite=overwrite
+        written = rewrite_package(
+            find_model(model), {"tiling": tiling_hint(rows)}, package, overwrite=overwrite
         )
         typer.echo(f"package with this tiling hint: {written}", err=True)
     next_step(f"open {page}")
