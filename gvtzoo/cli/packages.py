@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, Trust, next_step, progress_bar, shown
+from gvtzoo.cli.options import Axes, ModelName, Overwrite, Trust, next_step, progress_bar, shown
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from gvtzoo.packages.config import ClientLoss
 
-Axes = Annotated[
-    str | None, typer.Option(help="Axes of the images, such as ZYX, where files do not tell.")
-]
 PackageFile = Annotated[Path, typer.Option("--output", "-o", help="The package, a .zip file.")]
 
 

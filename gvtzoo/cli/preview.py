@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.completion import complete_axes, complete_model
-from gvtzoo.cli.options import Device, Overwrite, Trust, next_step, progress_bar
+from gvtzoo.cli.completion import complete_model
+from gvtzoo.cli.options import Axes, Channel, Device, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -42,16 +42,8 @@ def preview(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
         "preview.png"
     ),
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=complete_axes,
-            help="Axes of the image, such as ZYX, where it does not tell.",
-        ),
-    ] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
-    ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     region: Annotated[
         str | None,
         typer.Option(
