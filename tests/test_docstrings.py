@@ -1,5 +1,6 @@
-"""Docstrings of the package: each public name has one, and each that takes several arguments says
-what they are. What the reference lists is held to more when the site is built (`docs/conf.py`).
+"""Docstrings of the package: each public name has one, each that takes several arguments says what
+they are, and each that refuses something says so. What the reference lists is held to more when the
+site is built (`docs/conf.py`).
 """
 
 from __future__ import annotations
@@ -62,6 +63,18 @@ def described(docstring: str) -> set[str] | None:
     return {name.strip().lstrip("*") for head in heads for name in head.split(",")}
 
 
+def refuses(node: Named) -> bool:
+    """Whether a function's own lines raise the error that users are meant to read."""
+    lines: list[ast.AST] = list(node.body) if isinstance(node, Function) else []
+    while lines:
+        line = lines.pop()
+        if isinstance(line, ast.Raise) and ast.unparse(line).startswith("raise GvtzooError("):
+            return True
+        if not isinstance(line, Named):
+            lines += ast.iter_child_nodes(line)
+    return False
+
+
 def troubles(source: str) -> list[str]:
     """What is missing from the docstrings of a module."""
     tree = ast.parse(source)
@@ -75,6 +88,8 @@ def troubles(source: str) -> list[str]:
         if not docstring:
             found.append(f"{name} has no docstring")
             continue
+        if refuses(node) and name not in commands and "Raises\n---" not in docstring:
+            found.append(f"{name} does not say that it raises GvtzooError")
         names = described(docstring)
         if names is None:
             # A method that does what its interface says may refer to that.
@@ -108,6 +123,10 @@ def test_each_folder_says_what_may_import_it():
         ("def f(): pass", "f has no docstring"),
         ("class C:\n '''C.'''\n def f(self): pass", "C.f has no docstring"),
         ("class C:\n '''C.'''\n async def f(self): pass", "C.f has no docstring"),
+        (
+            "def f(a):\n '''F.'''\n if a:\n  raise GvtzooError(a)",
+            "f does not say that it raises GvtzooError",
+        ),
         ("def f(a, b, *, c): '''F.'''", "f does not describe its 3 parameters"),
         (
             "def f(a, b):\n '''F.\n\n Parameters\n ----------\n a, c : int\n  Of f.\n '''",

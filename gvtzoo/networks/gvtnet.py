@@ -254,7 +254,13 @@ class GVTNet(nn.Module):
         return features
 
     def output_and_sigma(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image and σ, from the last features and the network's input."""
+        """The image and σ, from the last features and the network's input.
+
+        Raises
+        ------
+        ValueError
+            When there is no uncertainty head.
+        """
         if self.sigma_convolution is None:
             raise ValueError("this network has no uncertainty head: build it with uncertainty=True")
         activated = self.output_activation(features)

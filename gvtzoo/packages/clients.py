@@ -333,6 +333,11 @@ def normalize(image: np.ndarray, operations: list[Any], nearest_rank: bool = Fal
         ``preprocessing`` of the description.
     nearest_rank : bool
         Whether percentiles are values of the image, as in JDLL, instead of interpolated ones.
+
+    Raises
+    ------
+    CannotPredictError
+        For an operation that not all programs run.
     """
     image = np.asarray(image, np.float32)
     for operation in operations:

@@ -219,6 +219,12 @@ def train_on(
     judge : Judge, optional
         Its score of the network, lower is better, takes the place of the loss of the validation
         images, and the weights that the training starts from are the first candidate.
+
+    Raises
+    ------
+    GvtzooError
+        When the run folder is not empty, cannot be continued, or is of another recipe or of other
+        images; when an image is smaller than a patch, or the loss is not finite.
     """
     run = Path(run)
     checkpoint = run / "last.ckpt"
