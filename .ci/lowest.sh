@@ -10,8 +10,9 @@ cd "$(dirname "$0")/.."
 env="${1:?lowest.sh needs a folder}"
 if [[ ! -e "$env/complete" ]]; then
     python3.11 -m venv "$env"
-    # lowest.txt is complete, so there is nothing to resolve; torch by itself: a build for CPUs.
-    "$env/bin/python" -m pip install --quiet --no-deps "$(grep ^torch== .ci/lowest.txt)"
+    # torch with what its build needs, which may be CUDA's packages; of the rest, lowest.txt is
+    # complete, so there is nothing to resolve.
+    "$env/bin/python" -m pip install --quiet "$(grep ^torch== .ci/lowest.txt)"
     "$env/bin/python" -m pip install --quiet --no-deps -r .ci/lowest.txt
     "$env/bin/python" -m pip install --quiet --no-deps .
     touch "$env/complete"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.core.progress import Progress
 from gvtzoo.core.resources import zoo_folder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run_demo(
     *,
     device: str = "auto",
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> DemoResult:
     """Denoise the bundled stack; write input, prediction, σ, truth, and a picture of them.
 
@@ -122,6 +122,8 @@ def draw_comparison(
     """
     from matplotlib.figure import Figure
 
+    from gvtzoo.images.scale_bar import draw_scale_bar
+
     low, high = np.percentile(truth, (0.1, 99.9))
     sizes = truth.attrs.get("pixel_size", {})
     stretch = sizes.get("z", 1.0) / sizes.get("x", 1.0)
@@ -150,18 +152,6 @@ def draw_comparison(
             axes[row, column].set_yticks([])
             if column == 0:
                 axes[row, column].set_ylabel(plane)
-    _draw_scale_bar(axes[0, 0], width, height, sizes.get("x"))
+    draw_scale_bar(axes[0, 0], sizes.get("x"), truth.attrs.get("unit"))
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def _draw_scale_bar(axes, width: int, height: int, pixel_size: float | None) -> None:  # type: ignore[no-untyped-def]
-    """A white bar of 10 µm in the lower right corner."""
-    if pixel_size is None:
-        return
-    length = 10 / pixel_size
-    right, low = 0.96 * width, 0.92 * height
-    axes.plot([right - length, right], [low, low], color="white", linewidth=3)
-    shade = {"facecolor": "black", "alpha": 0.7, "edgecolor": "none", "pad": 1}
-    middle = right - length / 2
-    axes.text(middle, low - 4, "10 µm", color="white", ha="center", va="bottom", bbox=shade)

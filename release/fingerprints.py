@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gvtzoo.core.resources import zoo_folder
-from gvtzoo.packages.config import Fingerprint, PackageConfig
+from gvtzoo.packages.config import FORMAT, Fingerprint, PackageConfig
 from gvtzoo.packages.reader import open_package
-from gvtzoo.packages.tiling_hint import with_fingerprint
+from gvtzoo.packages.rewriting import rewrite_package
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.fingerprint import fingerprint
@@ -40,7 +40,8 @@ def main() -> None:
     package = zoo_folder() / arguments.name / "model.zip"
     voxels = [tuple(map(float, text.split(","))) for text in arguments.voxels]
     found = fingerprint_of(open_package(package).config, arguments.data, voxels)
-    with_fingerprint(package, found, package, overwrite=True)
+    changes = {"fingerprint": found, "format": FORMAT}
+    rewrite_package(package, changes, package, overwrite=True)
     print(found.model_dump_json(indent=1))
 
 

@@ -25,7 +25,7 @@ from gvtzoo.packages.checks import measure_clients, predict_normalized, whole_in
 from gvtzoo.packages.client_package import repackage
 from gvtzoo.packages.config import ClientLoss
 from gvtzoo.packages.reader import ModelPackage, open_package
-from gvtzoo.packages.tiling_hint import with_clients
+from gvtzoo.packages.rewriting import rewrite_package
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.data.patches import load_images
 
@@ -62,7 +62,7 @@ def main() -> None:
         table[kind] = [row.model_dump() for row in rows]
         report(kind, rows)
         if kind == "after":
-            with_clients(path, rows, path, overwrite=True)
+            rewrite_package(path, {"clients": rows}, path, overwrite=True)
         if kind == "client":
             keep(name, rows)
         file.write_text(json.dumps(table, indent=1), encoding="utf-8")

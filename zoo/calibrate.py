@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from gvtzoo.hub.load import load_own
-from gvtzoo.packages.tiling_hint import with_calibration
+from gvtzoo.packages.rewriting import rewrite_package
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.data.patches import load_images
@@ -35,7 +35,7 @@ def main() -> None:
         print(f"noise {noise:.4f}\tfactor {factor:.3f}")
     print(*(f"{level:g}: {found.multiple(level):.3f} σ" for level in (0.5, 0.8, 0.9)), sep="\t")
     if arguments.model.is_file():
-        with_calibration(arguments.model, found, arguments.model, overwrite=True)
+        rewrite_package(arguments.model, {"calibration": found}, arguments.model, overwrite=True)
     else:
         text = found.model_dump_json(indent=1) + "\n"
         (arguments.model / "calibration.json").write_text(text, encoding="utf-8")

@@ -145,7 +145,20 @@ def predictions_kept(folder: Path) -> str:
 
 
 def prediction_settings(tiling: Tiling, memory: str | None, device: str) -> Settings:
-    """The options of predictions, checked."""
+    """The options of predictions, checked.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    memory : str, optional
+        Such as ``4GB``.
+    device : str
+
+    Raises
+    ------
+    typer.BadParameter
+        When a value is not one that `Settings` takes.
+    """
     from gvtzoo.prediction.settings import Settings
 
     try:

@@ -95,6 +95,12 @@ def data_of(
 ) -> tuple[DataSource, ...]:
     """The data sets of repeated options, the first of each together, and so on.
 
+    Parameters
+    ----------
+    names, licenses, urls, ids : list of str
+        The values of ``--data-name``, ``--data-license``, ``--data-url`` and ``--data-id``, in the
+        order in which they were given.
+
     Raises
     ------
     GvtzooError

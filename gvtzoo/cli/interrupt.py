@@ -21,6 +21,7 @@ class InterruptibleGroup(TyperGroup):
     """Commands that end with one line and status 130 when they are interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named; Ctrl-C becomes a line on stderr and status 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:

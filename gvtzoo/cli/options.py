@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from gvtzoo.cli.completion import complete_model
+from gvtzoo.cli.completion import complete_axes, complete_model
 from gvtzoo.core.progress import Report, download_bar, progress_bar
 
 __all__ = [
     "AsJson",
+    "Axes",
+    "Channel",
     "DataFolder",
     "Device",
     "ModelName",
@@ -44,6 +46,14 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", sho
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with source/ and target/, or a CSV.")
 ]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=complete_axes,
+        help="Axes of the images, such as ZYX, where files do not tell.",
+    ),
+]
+Channel = Annotated[str | None, typer.Option(help="Channel to take, by number (from 0) or name.")]
 SourceChannel = Annotated[
     str | None,
     typer.Option("--channel", help="Channel of the sources to take, by number (from 0) or name."),

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.options import ModelName, Overwrite, Trust, next_step, progress_bar, shown
+from gvtzoo.cli.options import Axes, ModelName, Overwrite, Trust, next_step, progress_bar, shown
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
     from gvtzoo.packages.config import ClientLoss
 
-Axes = Annotated[
-    str | None, typer.Option(help="Axes of the images, such as ZYX, where files do not tell.")
-]
 PackageFile = Annotated[Path, typer.Option("--output", "-o", help="The package, a .zip file.")]
 
 
@@ -322,7 +319,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
     from gvtzoo.hub.registry import local_models
     from gvtzoo.packages.checks import measure_clients, whole_in_units_of
     from gvtzoo.packages.reader import open_package
-    from gvtzoo.packages.tiling_hint import with_clients
+    from gvtzoo.packages.rewriting import rewrite_package
 
     package = open_package(path)
     frame = first_frame(load_own(path), open_named(image, axes))[None]
@@ -342,7 +339,7 @@ def _measure_clients(path: Path, image: Path, axes: str | None, write: bool) -> 
     for row in rows:
         typer.echo("\t".join(_loss_cells(row)))
     if write and path.is_file():
-        with_clients(path, rows, path, overwrite=True)
+        rewrite_package(path, {"clients": rows}, path, overwrite=True)
         typer.echo(f"gvtzoo: this table is now in {path} and its card", err=True)
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.completion import complete_axes
 from gvtzoo.cli.interrupt import interruptible
 from gvtzoo.cli.options import (
+    Axes,
+    Channel,
     Device,
     ModelName,
     Overwrite,
@@ -95,16 +96,8 @@ def predict(
         str | None, typer.Option(help="Size of blocks, such as 32,128,128 (z,y,x).")
     ] = None,
     overlap: Annotated[str | None, typer.Option(help="Overlap of blocks, such as 8,32,32.")] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=complete_axes,
-            help="Axes of the images, such as ZYX, where files do not tell.",
-        ),
-    ] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
-    ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     series: Annotated[
         str | None,
         typer.Option(metavar="N", help="Which image of a file, by number (from 0) or name."),

@@ -1,4 +1,4 @@
-"""``gvtzoo preview``."""
+"""The command ``gvtzoo preview``: a crop before and after, as one picture."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gvtzoo.cli.completion import complete_axes, complete_model
-from gvtzoo.cli.options import Device, Overwrite, Trust, next_step, progress_bar
+from gvtzoo.cli.completion import complete_model
+from gvtzoo.cli.options import Axes, Channel, Device, Overwrite, Trust, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError
 
 if TYPE_CHECKING:
@@ -42,16 +42,8 @@ def preview(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
         "preview.png"
     ),
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=complete_axes,
-            help="Axes of the image, such as ZYX, where it does not tell.",
-        ),
-    ] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
-    ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     region: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +81,32 @@ def write_preview(
     trust: bool = False,
     tell_fit: bool = True,
 ) -> None:
-    """Predict a crop with every model, and draw all; say whether the crop fits them."""
+    """Predict a crop with every model, and draw all; say whether the crop fits them.
+
+    Parameters
+    ----------
+    models : list of str
+        As `gvtzoo.load` takes them.
+    image : str
+        A path or an address.
+    output : Path
+        The PNG; its folder is made where there is none, and a file of that name is replaced.
+    axes, channel : str, optional
+        As of `gvtzoo.images.files.open_image`.
+    region : str, optional
+        ``z0:z1,y0:y1,x0:x1`` in voxels; by default a part in the middle.
+    device : str
+        As in `Settings`.
+    trust : bool
+        Whether code may run that a package of others brings along.
+    tell_fit : bool
+        Whether it is said when the crop is unlike a model's training images.
+
+    Raises
+    ------
+    GvtzooError
+        When a model or the image cannot be read, or they do not suit each other.
+    """
     from gvtzoo.core.files import write_atomically
     from gvtzoo.hub.load import load
     from gvtzoo.images.files import open_image

@@ -1,4 +1,4 @@
-"""``gvtzoo recommend``."""
+"""The command ``gvtzoo recommend``: the models at hand, ranked for an image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gvtzoo.cli.completion import complete_axes
-from gvtzoo.cli.options import AsJson, Device, Overwrite, next_step, progress_bar
+from gvtzoo.cli.options import AsJson, Axes, Channel, Device, Overwrite, next_step, progress_bar
 from gvtzoo.core.errors import GvtzooError, one_line
 
 if TYPE_CHECKING:
@@ -32,16 +31,8 @@ def recommend(
         Path | None,
         typer.Option(metavar="P.png", help="Draw a crop, and what each model makes of it."),
     ] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=complete_axes,
-            help="Axes of the image, such as ZYX, where it does not tell.",
-        ),
-    ] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="Channel to take, by number (from 0) or name.")
-    ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     device: Device = "auto",
     as_json: AsJson = False,
     overwrite: Overwrite = False,

@@ -1,8 +1,8 @@
-"""``gvtzoo sweep`` and ``transfer``: how models do beyond the conditions they were made for."""
+"""The commands ``gvtzoo sweep`` and ``transfer``: models beyond what they were made for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from gvtzoo.cli.options import Device, ModelName, Overwrite, Trust, next_step, p
 from gvtzoo.cli.predict import Tiling
 from gvtzoo.cli.table import table_lines
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress, Report
 
 if TYPE_CHECKING:
     from gvtzoo.evaluation.pairs import EvaluationPair
@@ -99,10 +100,10 @@ def sweep(
     typer.echo(f"report: {page}", err=True)
     if package is not None:
         from gvtzoo.hub.registry import find_model
-        from gvtzoo.packages.tiling_hint import with_tiling_hint
+        from gvtzoo.packages.rewriting import rewrite_package
 
-        written = with_tiling_hint(
-            find_model(model), tiling_hint(rows), package, overwrite=overwrite
+        written = rewrite_package(
+            find_model(model), {"tiling": tiling_hint(rows)}, package, overwrite=overwrite
         )
         typer.echo(f"package with this tiling hint: {written}", err=True)
     next_step(f"open {page}")
@@ -200,9 +201,7 @@ def _spread(pairs: Sequence[EvaluationPair], count: int) -> list[EvaluationPair]
     return [pairs[number * len(pairs) // count] for number in range(count)]
 
 
-def _share(
-    report: Callable[[float, float, str], None] | None, number: int, count: int
-) -> Callable[[int, int], None] | None:
+def _share(report: Report | None, number: int, count: int) -> Progress | None:
     if report is None:
         return None
     return lambda done, total: report(number + done / total, count, f"image {number + 1}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from gvtzoo.cli.options import (
     next_step,
     progress_bar,
 )
+from gvtzoo.core.progress import TrainingProgress
 
 if TYPE_CHECKING:
     pass
@@ -209,7 +210,7 @@ def _one_of(data: Path | None, noisy: list[Path] | None) -> None:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int, float], None] | None]:
+def _progress(title: str) -> Iterator[TrainingProgress | None]:
     """Step and loss on a terminal; messages of the training at every validation."""
     import logging
 

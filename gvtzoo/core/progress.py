@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 Progress = Callable[[int, int], None]  # progress(done, all)
+TrainingProgress = Callable[[int, int, float], None]  # progress(step, all, loss)
 Report = Callable[[float, float, str], None]  # report(done, all, note)
 
 MEGABYTE = 10**6
@@ -99,7 +100,7 @@ def lines_of(title: str, interval: float = INTERVAL) -> Report:
 
 
 @contextmanager
-def download_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
+def download_bar(title: str) -> Iterator[Progress | None]:
     """As `progress_bar`, with bytes: ``report(bytes so far, bytes in all)``."""
     with progress_bar(title) as report:
         if report is None:

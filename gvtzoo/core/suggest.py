@@ -1,4 +1,4 @@
-"""The name that was meant."""
+"""Suggestions for misspelt names: the nearest one of those that exist."""
 
 from __future__ import annotations
 

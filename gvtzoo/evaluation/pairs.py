@@ -174,7 +174,13 @@ def _pair_in(folder: Path, image: str, structure: str) -> EvaluationPair:
 
 
 def check_places(pairs: Sequence[EvaluationPair], data: str | Path) -> None:
-    """That no pair's files take another's place, also where file systems ignore case."""
+    """That no pair's files take another's place, also where file systems ignore case.
+
+    Raises
+    ------
+    GvtzooError
+        When they would, with the two images.
+    """
     seen: set[str] = set()
     for pair in pairs:
         place = str(pair.place).casefold()

@@ -70,16 +70,20 @@ class Candidate(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What tables and figures call it."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """A text that changes with everything that predictions depend on, but the image."""
 
     @property
-    def trained_on(self) -> TrainedOn | None: ...
+    def trained_on(self) -> TrainedOn | None:
+        """What it has learned from; None of what is no model."""
 
     @property
-    def weights(self) -> str | None: ...
+    def weights(self) -> str | None:
+        """SHA-256 of a run's weights, if it is a run."""
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
         """The prediction of a pair's source.
@@ -106,9 +110,17 @@ class PrecomputedPredictions:
 
     @property
     def identity(self) -> str:
+        """The folder's whole path."""
         return str(self.folder.resolve())
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        """The file of the source's name, first in the folders of its structure and condition.
+
+        Raises
+        ------
+        GvtzooError
+            When there is none.
+        """
         parts = [part for part in (pair.structure, pair.condition) if part]
         for place in (self.folder.joinpath(*parts), self.folder / pair.place.parent, self.folder):
             for stem in (pair.name, pair.source.stem, _without_ome(pair.source.stem)):
@@ -128,6 +140,7 @@ class IdentityBaseline:
     weights: str | None = None
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        """The source itself."""
         return Prediction(pair.source)
 
 
@@ -161,6 +174,7 @@ class ModelPredictions:
 
     @cached_property
     def identity(self) -> str:
+        """A digest of gvtzoo's version, the settings but the device, and the model's files."""
         settings = {key: value for key, value in asdict(self.settings).items() if key != "device"}
         parts = [__version__, json.dumps(settings, sort_keys=True), digest_of(self.path)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -207,6 +221,13 @@ class ModelPredictions:
         return Prediction(path, sigma, self.in_truth_units, calibration)
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        """The kept prediction where model, source and files are unchanged, else a new one.
+
+        Raises
+        ------
+        GvtzooError
+            When the model cannot predict the image.
+        """
         path = self.folder / f"{pair.place}.tif"
         sigma = path.with_name(f"{path.stem}{SIGMA}.tif")
         record = path.with_suffix(".json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress
 from gvtzoo.evaluation.measure import frames
 from gvtzoo.evaluation.without_truth import best_widths, gaussian, recordings
 from gvtzoo.hub.listing import ListedModel, list_models
@@ -23,8 +24,6 @@ from gvtzoo.packages.reader import gvtzoo_config, read_description
 from gvtzoo.prediction.fit import Fit
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.part import middle_part
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
+
+from gvtzoo.core.strict import Strict
 
 Seen = Literal["", "train", "val", "part"]
 SEEN: dict[Seen, str] = {
@@ -24,10 +26,10 @@ SEEN: dict[Seen, str] = {
 MOST_NAMED = 5
 
 
-class Part(BaseModel):
-    """A part of an evaluation: unknown keys are errors; not a number is allowed."""
+class Part(Strict):
+    """A part of an evaluation; what was measured may be not a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
 class ImageResult(Part):
@@ -196,12 +198,12 @@ class Evaluation(Part):
     histograms: tuple[Histogram, ...] = ()
     left_out: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
-    weights: dict[str, str] = {}
-    pixel_size: dict[str, float] = {}
+    weights: dict[str, str] = Field(default_factory=dict)
+    pixel_size: dict[str, float] = Field(default_factory=dict)
     unit: str | None = None
     data: str = ""
     command: str = ""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.progress import Report
+from gvtzoo.core.progress import Progress, Report
 from gvtzoo.evaluation.measure import HISTOGRAM_EDGES, Options, measure, voxel_size
 from gvtzoo.evaluation.pairs import EvaluationPair
 from gvtzoo.evaluation.predictions import Candidate, check_names, digest_of
@@ -222,7 +222,7 @@ def _measured(
     pair: EvaluationPair,
     options: Options,
     folder: Path,
-    report: Callable[[int], Callable[[int, int], None] | None],
+    report: Callable[[int], Progress | None],
 ) -> Iterator[_Measured]:
     for number, candidate in enumerate(candidates):
         prediction = candidate.predict(pair, report(number))
@@ -417,10 +417,10 @@ def _versions() -> dict[str, str]:
 
 def _share(
     progress: Report | None, pair: int, pairs: int, candidates: int
-) -> Callable[[int], Callable[[int, int], None] | None]:
+) -> Callable[[int], Progress | None]:
     """Progress of one candidate's prediction of one pair, as a share of all."""
 
-    def of_candidate(number: int) -> Callable[[int, int], None] | None:
+    def of_candidate(number: int) -> Progress | None:
         if progress is None:
             return None
         before = pair * candidates + number

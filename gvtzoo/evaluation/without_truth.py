@@ -139,6 +139,7 @@ class BestGaussian:
         return best_widths(loaded)
 
     def predict(self, pair: EvaluationPair, progress: Progress | None = None) -> Prediction:
+        """The source filtered with `sigmas`, as a TIFF in the folder, in the units of the truth."""
         from scipy.ndimage import gaussian_filter
 
         image = read_image(pair.source, keep_channels=True)

@@ -205,7 +205,20 @@ def failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def explained(repository: str, revision: str | None = None) -> Iterator[None]:
-    """Errors of the Hub, the network and the disk as one line that says what to do."""
+    """Errors of the Hub, the network and the disk as one line that says what to do.
+
+    Parameters
+    ----------
+    repository : str
+        ``ORG/NAME``.
+    revision : str, optional
+        That was asked for.
+
+    Raises
+    ------
+    GvtzooError
+        In the place of such an error.
+    """
     try:
         yield
     except GvtzooError:

@@ -17,9 +17,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.layered_yaml import describe, line_of, merge, read_layered
 from gvtzoo.core.resources import zoo_folder
+from gvtzoo.core.strict import Strict
 from gvtzoo.packages.reader import gvtzoo_config, read_description
 from gvtzoo.recipes.files import find_recipe, read_recipe
-from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
+from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
 MODEL_FILE = "model.yaml"
 PACKAGE_FILE = "model.zip"
@@ -30,7 +31,7 @@ SAVE_DIR = "GVTNets/save_dir"  # of a clone
 Preset = Literal["label_free", "denoising", "projection"]
 
 
-class Images(Described):
+class Images(Strict):
     """How many images a model was trained and tested on; None where patches were used.
 
     Attributes
@@ -42,28 +43,28 @@ class Images(Described):
     test: int | None = Field(None, ge=1)
 
 
-class IndexFile(Described):
+class IndexFile(Strict):
     """A checkpoint's ``.index``: its size, and the SHA-256 of its content."""
 
     bytes: int = Field(ge=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class DataFile(Described):
+class WeightsFile(Strict):
     """A checkpoint's ``.data-…``: its size, and the id that git gives its content."""
 
     bytes: int = Field(ge=1)
     git_sha1: str = Field(pattern=r"^[0-9a-f]{40}$")
 
 
-class CheckpointFiles(Described):
+class CheckpointFiles(Strict):
     """The two files of a published checkpoint."""
 
     index: IndexFile
-    data: DataFile
+    data: WeightsFile
 
 
-class ModelFile(Described):
+class ModelFile(Strict):
     """What a ``model.yaml`` holds.
 
     Attributes
@@ -95,14 +96,14 @@ class ModelFile(Described):
     model: dict[str, Any] = Field(default_factory=dict)
 
 
-class RecipeNetwork(Described, extra="ignore"):
+class RecipeNetwork(Strict, extra="ignore"):
     """What the index says of a recipe's network."""
 
     preset: Preset
     dimensions: Literal[2, 3] = 3
 
 
-class RecipeFacts(Described, extra="ignore"):
+class RecipeFacts(Strict, extra="ignore"):
     """What the index says of a recipe, beside its ``model`` section."""
 
     task: Task
@@ -119,7 +120,7 @@ class Checkpoint:
         In ``save_dir``.
     commit : str
     index : IndexFile
-    data : DataFile
+    data : WeightsFile
     steps : int
         Of the training.
     """
@@ -127,7 +128,7 @@ class Checkpoint:
     folder: str
     commit: str
     index: IndexFile
-    data: DataFile
+    data: WeightsFile
     steps: int
 
     @property

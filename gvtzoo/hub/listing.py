@@ -10,22 +10,23 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from gvtzoo.core.errors import GvtzooError, one_line
+from gvtzoo.core.strict import Strict
 from gvtzoo.hub.client import has_client
 from gvtzoo.hub.index import NOT_MEASURED, Entry, read_index
 from gvtzoo.hub.installed import downloaded_models, installed_models, size_of
 from gvtzoo.packages.reader import gvtzoo_config, read_description
-from gvtzoo.recipes.metadata import Described, MetricRow, ModelMetadata, Task
+from gvtzoo.recipes.metadata import MetricRow, ModelMetadata, Task
 
 Where = Literal["bundled", "installed", "downloaded", "to download", "unreadable"]
 
 
-class PackagedNetwork(Described, extra="ignore"):
+class PackagedNetwork(Strict, extra="ignore"):
     """What a list says of a package's network."""
 
     dimensions: Literal[2, 3]
 
 
-class PackagedModel(Described, extra="ignore"):
+class PackagedModel(Strict, extra="ignore"):
     """What a list says of a package: a part of its ``config.gvtzoo``."""
 
     task: Task

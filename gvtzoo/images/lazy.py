@@ -42,18 +42,22 @@ class View:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes along the view's axes; 1 along new ones."""
         return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
 
     @property
     def ndim(self) -> int:
+        """How many axes the view has."""
         return len(self.axes)
 
     @property
     def size(self) -> int:
+        """How many values the view has."""
         return math.prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
+        """The array's type, in native byte order."""
         return np.dtype(self.array.dtype).newbyteorder("=")
 
     @property
@@ -89,7 +93,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Part:
+class Crop:
     """A box of an array, as an array of its own."""
 
     array: Any
@@ -98,18 +102,21 @@ class Part:
     @staticmethod
     def of(array: Any, box: Box) -> Any:
         """A box of any array; of a NumPy array, a view of it."""
-        return array[box] if isinstance(array, np.ndarray) else Part(array, box)
+        return array[box] if isinstance(array, np.ndarray) else Crop(array, box)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the box."""
         return tuple(part.stop - part.start for part in self.box)
 
     @property
     def dtype(self) -> np.dtype:
+        """The array's type."""
         return np.dtype(self.array.dtype)
 
     @property
     def chunks(self) -> tuple[int, ...]:
+        """The whole array's chunks, or its shape where it has none."""
         return tuple(getattr(self.array, "chunks", None) or self.array.shape)
 
     def __getitem__(self, box: Box) -> np.ndarray:
@@ -207,7 +214,7 @@ class LazyImage:
     def crop(self, region: Mapping[str, slice]) -> LazyImage:
         """The part of the image that lies between a start and a stop along some axes."""
         box = tuple(region.get(axis, slice(0, size)) for axis, size in self.sizes.items())
-        return replace(self, array=Part.of(self.array, box), origin=self.origin_of(region))
+        return replace(self, array=Crop.of(self.array, box), origin=self.origin_of(region))
 
     def origin_of(self, region: Mapping[str, slice]) -> dict[str, float]:
         """`origin` of a part of the image."""
@@ -257,6 +264,15 @@ def labelled(
     Of a `Variable` that is taken as it is: xarray would import Dask, and with it half of SciPy, to
     see whether the values are one of its arrays. (``to_numpy`` imports pint so; ``values`` does
     not.)
+
+    Parameters
+    ----------
+    values : ndarray
+    dims : sequence of str
+        One name for each axis.
+    attrs : mapping, optional
+        Such as ``pixel_size`` and ``unit``.
+    name : str, optional
     """
     return xr.DataArray(xr.Variable(dims, values, attrs, fastpath=True), name=name)
 

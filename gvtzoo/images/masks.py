@@ -40,6 +40,7 @@ class WithoutMask:
 
     @property
     def dtype(self) -> np.dtype:
+        """The image's type."""
         return np.dtype(self.image.dtype)
 
     def pieces(self, voxels: int) -> Iterator[np.ndarray]:

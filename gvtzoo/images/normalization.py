@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gvtzoo.core.strict import Strict
 from gvtzoo.images.masks import without_mask
@@ -73,11 +73,7 @@ class FittedNormalization:
         return sigma * self.scale
 
 
-class _Kind(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class PercentileNormalization(_Kind):
+class PercentileNormalization(Strict):
     """Percentiles `low` and `high` of the image become 0 and 1 (CARE: 2 and 99.8)."""
 
     kind: Literal["percentile"] = "percentile"
@@ -97,7 +93,7 @@ class PercentileNormalization(_Kind):
         return FittedNormalization(low, high - low + EPSILON, 1 - values.size / image.size)
 
 
-class ZScoreNormalization(_Kind):
+class ZScoreNormalization(Strict):
     """Mean 0 and standard deviation 1."""
 
     kind: Literal["zscore"] = "zscore"
@@ -109,7 +105,7 @@ class ZScoreNormalization(_Kind):
         return FittedNormalization(mean, deviation + EPSILON, 1 - values.size / image.size)
 
 
-class FixedNormalization(_Kind):
+class FixedNormalization(Strict):
     """A mean and a standard deviation that do not depend on the image."""
 
     kind: Literal["fixed"] = "fixed"
@@ -121,7 +117,7 @@ class FixedNormalization(_Kind):
         return FittedNormalization(self.mean, self.std)
 
 
-class NoNormalization(_Kind):
+class NoNormalization(Strict):
     """The network takes images as they are."""
 
     kind: Literal["none"] = "none"

@@ -58,14 +58,17 @@ class ZarrArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes along the array's axes."""
         return tuple(self.array.shape)
 
     @property
     def dtype(self) -> np.dtype:
+        """The type of its values."""
         return np.dtype(self.array.dtype)
 
     @property
     def chunks(self) -> tuple[int, ...]:
+        """What is read at once: shards, where there are any, else chunks."""
         return tuple(self.array.shards or self.array.chunks)
 
     def __getitem__(self, box: Box) -> np.ndarray:

@@ -61,6 +61,8 @@ def create_ome_zarr(
         voxel size and channel names. None of its values is read.
     chunks : sequence of int
         One per axis.
+    version : {"0.4", "0.5"}, optional
+        Of the format; by default 0.5.
 
     Returns
     -------

@@ -91,7 +91,21 @@ class RemoteStore(WrapperStore[FsspecStore]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """A file or a part of it; None where it is not there."""
+        """A file or a part of it; None where it is not there.
+
+        Parameters
+        ----------
+        key : str
+            The file's path below the store's address.
+        prototype : BufferPrototype
+        byte_range : ByteRequest, optional
+            By default all of the file.
+
+        Raises
+        ------
+        GvtzooError
+            When the server answers with an error, or not at all.
+        """
         kept = self._folder / hashlib.sha256(f"{key} {byte_range}".encode()).hexdigest()
         if kept.is_file():
             return prototype.buffer.from_bytes(kept.read_bytes())
@@ -135,6 +149,7 @@ class RemoteStore(WrapperStore[FsspecStore]):
         raise AssertionError("unreachable")
 
     async def exists(self, key: str) -> bool:
+        """Whether the server has a file; it is fetched to see that, and kept."""
         from zarr.core.buffer import default_buffer_prototype
 
         return await self.get(key, default_buffer_prototype()) is not None
@@ -144,6 +159,7 @@ class RemoteStore(WrapperStore[FsspecStore]):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
+        """Files, or parts of them, fetched at once; None for each that is not there."""
         return list(
             await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
         )

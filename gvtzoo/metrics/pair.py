@@ -254,19 +254,37 @@ def check_pair(target: np.ndarray, prediction: np.ndarray) -> None:
 
 
 def check_shapes(target: tuple[int, ...], prediction: tuple[int, ...]) -> None:
-    """Refuse images of different shapes."""
+    """Refuse images of different shapes.
+
+    Raises
+    ------
+    GvtzooError
+        With both shapes.
+    """
     if target != prediction:
         raise GvtzooError(f"target {target} and prediction {prediction} differ in shape")
 
 
 def check_finite(name: str, image: np.ndarray) -> None:
-    """Refuse NaN and infinite voxels in the image of this name."""
+    """Refuse NaN and infinite voxels in the image of this name.
+
+    Raises
+    ------
+    GvtzooError
+        When there is one.
+    """
     if not np.isfinite(image).all():
         raise GvtzooError(f"the {name} has voxels that are not finite (NaN or infinite)")
 
 
 def check_percentiles(low: float, high: float) -> None:
-    """Refuse a target whose two percentiles are equal."""
+    """Refuse a target whose two percentiles are equal.
+
+    Raises
+    ------
+    GvtzooError
+        When they are.
+    """
     if low == high:
         raise GvtzooError(
             f"the target is {low:g} at both its 0.1 and its 99.9 percentile: it cannot be "

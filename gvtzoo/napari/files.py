@@ -60,6 +60,20 @@ def image_layer(image: LazyImage | xr.DataArray, name: str = "") -> LayerData:
 def write_layer(path: str, data: Any, settings: dict[str, Any]) -> list[str]:
     """napari's hook: write a layer's values with its axes, voxel size and unit.
 
+    Parameters
+    ----------
+    path : str
+    data : array-like
+        Of the layer; of one with several levels, a list that begins with the finest.
+    settings : dict
+        What napari tells of the layer: ``scale`` (per axis), and where it has them ``units``,
+        ``axis_labels``, ``name`` and ``multiscale``.
+
+    Returns
+    -------
+    list of str
+        The one file that was written.
+
     Raises
     ------
     GvtzooError

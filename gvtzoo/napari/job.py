@@ -43,6 +43,7 @@ class Job(QObject):
         owner.destroyed.connect(self.stop.set)
 
     def start(self) -> None:
+        """Begin; this returns at once."""
         self._thread.start()
 
     def cancel(self) -> None:

@@ -45,14 +45,17 @@ class Boxes:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes along the array's axes."""
         return tuple(map(int, self.array.shape))
 
     @property
     def ndim(self) -> int:
+        """How many axes the array has."""
         return len(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
+        """The type of its values."""
         return np.dtype(self.array.dtype)
 
     @property
@@ -121,6 +124,22 @@ def voxel_size(
     """Of z, y, x in a unit, of t in seconds; nothing where a layer has no scale.
 
     A scale without a unit, which is how most readers leave it, is taken to be in micrometers.
+
+    Parameters
+    ----------
+    scale : sequence of float
+        Of a layer, one for each axis.
+    units : sequence
+        One for each axis, as text or pint's; empty where there are none.
+    axes : str
+        Lower case, such as ``tzyx``.
+
+    Returns
+    -------
+    sizes : dict of str to float
+        By axis.
+    unit : str
+        Of z, y, x; empty where there is no scale.
     """
     sizes = dict(zip(axes, map(float, scale), strict=True))
     named = dict(zip(axes, map(str, units or ["pixel"] * len(axes)), strict=True))

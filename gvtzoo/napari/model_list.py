@@ -73,7 +73,13 @@ class ModelList(QWidget):
             self.list.setCurrentItem(item)
 
     def choose(self, name: str) -> None:
-        """Choose a model by the name that it is loaded by."""
+        """Choose a model by the name that it is loaded by.
+
+        Raises
+        ------
+        GvtzooError
+            When the list does not have it.
+        """
         names = [choice.name for choice in self._choices]
         if name not in names:
             raise GvtzooError(f"there is no model {name!r} in the list")

@@ -16,6 +16,7 @@ import xarray as xr
 from torch.overrides import TorchFunctionMode
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import Progress, TrainingProgress
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.napari.layers import is_lazy
 from gvtzoo.prediction.settings import Settings
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from gvtzoo.prediction.model import Model
     from gvtzoo.training.finetune import FineTuning
 
-Report = Callable[[int, int], None]
 Result = xr.DataArray | LazyImage
 
 
@@ -53,7 +53,7 @@ class _Stopping(TorchFunctionMode):
 
 
 @contextmanager
-def stoppable(stop: threading.Event, report: Report | None = None) -> Iterator[Report]:
+def stoppable(stop: threading.Event, report: Progress | None = None) -> Iterator[Progress]:
     """In it, PyTorch's operations of this thread raise `StoppedError` once `stop` is set.
 
     Gives a progress function that does so too.
@@ -77,7 +77,7 @@ def predict_image(
     uncertainty: bool,
     stop: threading.Event,
     folder: Path,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> list[Result]:
     """An image's prediction, and σ where it is wanted, as that of the whole image.
 
@@ -119,7 +119,7 @@ def _from_store_to_store(
     settings: Settings,
     uncertainty: bool,
     folder: Path,
-    progress: Report,
+    progress: Progress,
 ) -> list[Result]:
     from gvtzoo.images.files import open_image
     from gvtzoo.prediction.exact.out_of_core import Output, predict_large
@@ -142,9 +142,28 @@ def predict_region(
     *,
     uncertainty: bool,
     stop: threading.Event,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> list[Result]:
     """A part of an image as if it were an image of its own: quick, and only about the same.
+
+    Parameters
+    ----------
+    model : Model or BioimageioModel
+    image : LazyImage
+    region : mapping of str to slice
+        In voxels, by axis.
+    settings : Settings
+    uncertainty : bool
+        Whether σ is wanted, too.
+    stop : threading.Event
+        Set from another thread, it ends the work.
+    report : callable, optional
+        ``report(done, all)``.
+
+    Returns
+    -------
+    list of DataArray
+        The prediction, and σ.
 
     Raises
     ------
@@ -188,7 +207,7 @@ def finetune_on(
     *,
     steps: int,
     stop: threading.Event,
-    report: Callable[[int, int, float], None] | None = None,
+    report: TrainingProgress | None = None,
 ) -> TunedModel:
     """Fine-tune a model on pairs of layers; the run and the package lie in `folder`.
 

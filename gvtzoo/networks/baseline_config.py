@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from gvtzoo.core.strict import Strict
 from gvtzoo.networks.config import MOST_FEATURES, NetworkConfig
 
 if TYPE_CHECKING:
     from gvtzoo.networks.baselines import Baseline, CAREProjection
 
 
-class BaselineConfig(BaseModel):
+class BaselineConfig(Strict):
     """What all baselines can be set to; the fields are the arguments of their classes.
 
     Attributes
@@ -37,8 +38,6 @@ class BaselineConfig(BaseModel):
     pydantic.ValidationError
         For settings that the architecture does not have, and sizes beyond all use.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     network_name: ClassVar[str]  # of its class in gvtzoo.networks.baselines
     sees_whole_image: ClassVar[bool] = False

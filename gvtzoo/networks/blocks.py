@@ -44,6 +44,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, …) → (batch, out_channels, …), the same sizes."""
         activated = self.activation_1(x)
         y = self.convolution_2(self.activation_2(self.convolution_1(activated)))
         return y + (x if self.shortcut is None else self.shortcut(activated))

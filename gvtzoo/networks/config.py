@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from gvtzoo.core.strict import Strict
 
 if TYPE_CHECKING:
     from gvtzoo.networks.pretrained import GVTNet, ProjectionGVTNet
@@ -23,7 +25,7 @@ LARGEST_KERNEL = 31
 PROJECTION_FEATURES = 8
 
 
-class AttentionConfig(BaseModel):
+class AttentionConfig(Strict):
     """Settings of one kind of global voxel transformer operator.
 
     Attributes
@@ -40,8 +42,6 @@ class AttentionConfig(BaseModel):
         Of the attended voxels, in training.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     heads: int = Field(1, ge=1)
     key_ratio: int = Field(1, ge=1)
     value_ratio: int = Field(1, ge=1)
@@ -50,17 +50,15 @@ class AttentionConfig(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-class AttentionConfigs(BaseModel):
+class AttentionConfigs(Strict):
     """Settings of the size-preserving, down-sampling and up-sampling operators."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     same: AttentionConfig = AttentionConfig()
     down: AttentionConfig = AttentionConfig()
     up: AttentionConfig = AttentionConfig()
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(Strict):
     """Everything that defines a network's architecture.
 
     The fields are the arguments of `gvtzoo.networks.GVTNet`; see there. `architecture` is
@@ -73,8 +71,6 @@ class NetworkConfig(BaseModel):
         For unknown names, lists of the wrong length, channels that cannot be split, and sizes
         beyond all use.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Literal["gvtnet", "projection"] = "gvtnet"
     dimensions: Literal[2, 3] = 3

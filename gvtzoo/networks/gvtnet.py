@@ -39,6 +39,7 @@ class EncoderLevel(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The level above, (batch, channel, …), at this level's features and sizes."""
         return self.blocks(self.downsampling(x))
 
 
@@ -57,6 +58,7 @@ class DecoderLevel(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor, encoded: Tensor) -> Tensor:
+        """From the level below and the encoder's at this level, (batch, channel, …)."""
         return self.blocks(self.merge(self.upsampling(x), encoded))
 
     def merge(self, upsampled: Tensor, encoded: Tensor) -> Tensor:
@@ -252,7 +254,13 @@ class GVTNet(nn.Module):
         return features
 
     def output_and_sigma(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image and σ, from the last features and the network's input."""
+        """The image and σ, from the last features and the network's input.
+
+        Raises
+        ------
+        ValueError
+            When there is no uncertainty head.
+        """
         if self.sigma_convolution is None:
             raise ValueError("this network has no uncertainty head: build it with uncertainty=True")
         activated = self.output_activation(features)
@@ -276,7 +284,25 @@ def down_sampling(
     attention: Attention,
     fixed: bool = False,
 ) -> nn.Module:
-    """The module that halves the sizes, by its name in the configuration."""
+    """The module that halves the sizes, by its name in the configuration.
+
+    Parameters
+    ----------
+    name : {"convolution", "residual", "gvto_v1", "gvto_v2"}
+    dimensions : {2, 3}
+    in_channels, out_channels : int
+    style : mapping
+        ``batch_norm`` and ``activation``.
+    attention : mapping
+        By "down", "same" and "up", further arguments of the operators.
+    fixed : bool
+        Whether operators are those whose matrices are known.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
     if name == "convolution":
         return Convolution(dimensions, in_channels, out_channels, 3, stride=2)
     if name == "residual":
@@ -299,7 +325,21 @@ def bottom_block(
     attention: Attention,
     fixed: bool = False,
 ) -> nn.Module:
-    """A block of the bottom level, by its name in the configuration."""
+    """A block of the bottom level, by its name in the configuration.
+
+    Parameters
+    ----------
+    name : {"gvto", "residual"}
+    dimensions : {2, 3}
+    channels : int
+    style, attention, fixed
+        As of `down_sampling`.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
     if name == "gvto":
         if fixed:
             return fixed_operator("same", dimensions, channels, channels, **style)
@@ -318,7 +358,20 @@ def up_sampling(
     attention: Attention,
     fixed: bool = False,
 ) -> nn.Module:
-    """The module that doubles the sizes, by its name in the configuration."""
+    """The module that doubles the sizes, by its name in the configuration.
+
+    Parameters
+    ----------
+    name : str
+        "transposed_convolution", "interpolation", "gvto_v1", "gvto_v2", "gvto_v2_interpolation".
+    dimensions, in_channels, out_channels, style, attention, fixed
+        As of `down_sampling`.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
     if name == "transposed_convolution":
         return TransposedConvolution(dimensions, in_channels, out_channels)
     if name == "interpolation":

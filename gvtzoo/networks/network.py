@@ -1,4 +1,4 @@
-"""Any of the networks."""
+"""The type of all networks, GVTNets and baselines, for annotations."""
 
 from gvtzoo.networks.baselines import Baseline, CAREProjection
 from gvtzoo.networks.gvtnet import GVTNet

@@ -42,10 +42,12 @@ class Convolution(nn.Module):
     ----------
     dimensions : int
         2 or 3 spatial axes.
+    in_channels, out_channels : int
     kernel_size : int or tuple of int
         Odd.
     stride : int
         1, or 2; with stride 2 every spatial size has to be even.
+    bias : bool
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Convolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, …) → (batch, out_channels, …), sizes divided by the stride."""
         if self.pad_end is not None:
             x = functional.pad(x, self.pad_end)
         return self.convolution(x)
@@ -86,6 +89,7 @@ class TransposedConvolution(nn.Module):
         self.convolution = convolution(in_channels, out_channels, 3, stride=2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, …) → (batch, out_channels, …), twice the sizes."""
         # The full result has 2n + 1 rows; the last one would land on the padding at the end.
         y = self.convolution(x)
         return y[..., :-1, :-1] if y.ndim == 4 else y[..., :-1, :-1, :-1]
@@ -108,6 +112,7 @@ class Interpolation(nn.Module):
         self.convolution = Convolution(dimensions, in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, …) → (batch, out_channels, …), twice the sizes."""
         y = self.convolution(x)
         for axis in range(2, x.ndim):
             y = double_axis(y, axis)
@@ -188,6 +193,7 @@ class Activation(nn.Module):
         self.function = nn.ReLU6() if function == "relu6" else nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, …) → the same shape."""
         return self.function(self.norm(x))
 
 
@@ -218,7 +224,15 @@ class LinearAttention(nn.Module):
     """
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Queries (…, heads, k, N), keys (…, k, M), values (…, v, M) → (…, heads, v, N)."""
+        """What every query finds, (…, heads, v, N).
+
+        Parameters
+        ----------
+        query : Tensor
+            (…, heads, k, N), scaled.
+        key, value : Tensor
+            (…, heads, k, M) and (…, heads, v, M).
+        """
         matrix = attention_matrix(key, value) / query.shape[-1]
         return matrix.to(query.dtype) @ query
 
@@ -231,7 +245,7 @@ class SoftmaxAttention(nn.Module):
     """
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Queries (…, heads, k, N), keys (…, k, M), values (…, v, M) → (…, heads, v, N)."""
+        """As `LinearAttention.forward`, with its arguments."""
         if is_exporting():
             return value @ torch.softmax(key.transpose(-1, -2) @ query, dim=-2)
         attended = functional.scaled_dot_product_attention(
@@ -305,6 +319,7 @@ class GVTO(nn.Module):
         self.output = Convolution(dimensions, value_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, …) → (batch, out_channels, …), at the sizes of the queries."""
         activated = self.activation(x)
         key, value = self.keys_and_values(activated)
         return self.attend(x, activated, lambda query: self.attention(query, key, value))
@@ -329,7 +344,15 @@ class GVTO(nn.Module):
         return self.output(self.dropout(attended)) + self.residual(x, activated, query)
 
     def residual(self, x: Tensor, activated: Tensor, query: Tensor) -> Tensor:
-        """What the attended voxels are added to: here the raw input."""
+        """What the attended voxels are added to: here the raw input.
+
+        Parameters
+        ----------
+        x, activated : Tensor
+            The input, (batch, in_channels, …), before and after the activation.
+        query : Tensor
+            The queries, before they are scaled and split into heads.
+        """
         return x
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -359,10 +382,19 @@ class ResamplingGVTO(GVTO):
 
     Parameters
     ----------
+    dimensions, in_channels, out_channels
+        As of `GVTO`.
     resampling : callable
         ``resampling(dimensions, in_channels, out_channels, bias=…)`` makes the convolution that
         changes the size.
     version : {"v1", "v2"}
+    **attention
+        The other arguments of `GVTO`.
+
+    Raises
+    ------
+    ValueError
+        When version 2 is wanted with another key ratio.
     """
 
     def __init__(
@@ -387,6 +419,7 @@ class ResamplingGVTO(GVTO):
         )
 
     def residual(self, x: Tensor, activated: Tensor, query: Tensor) -> Tensor:
+        """As `GVTO.residual`: here by the version."""
         return query if self.shortcut is None else self.shortcut(activated)
 
 
@@ -442,6 +475,7 @@ class Repeat(nn.Module):
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, z, y, x) → (batch, channel, z, factor·y, factor·x)."""
         return functional.interpolate(x, scale_factor=(1, self.factor, self.factor))
 
 
@@ -467,6 +501,7 @@ class InPlaneUpSamplingGVTO(GVTO):
         self.query = Repeat(factor)
 
     def residual(self, x: Tensor, activated: Tensor, query: Tensor) -> Tensor:
+        """As `GVTO.residual`: here the queries."""
         return query
 
 
@@ -490,6 +525,7 @@ class FixedGVTO(nn.Module):
         self.add_input = add_input
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, …) → (batch, out_channels, …), at the convolution's sizes."""
         y: Tensor = self.convolution(self.activation(x))
         return x + y if self.add_input else y
 
@@ -504,7 +540,19 @@ def fixed_operator(
     activation: Literal["relu", "relu6"] = "relu6",
     factor: int = 4,
 ) -> FixedGVTO:
-    """What stands in for a GVTO of a kind once its matrix is known; `factor` of "in_plane"."""
+    """What stands in for a GVTO of a kind once its matrix is known.
+
+    Parameters
+    ----------
+    kind : {"same", "down", "up", "interpolation", "in_plane"}
+        What makes the operator's queries.
+    dimensions : {2, 3}
+    in_channels, out_channels : int
+    batch_norm : bool
+    activation : {"relu", "relu6"}
+    factor : int
+        By which "in_plane" enlarges y and x.
+    """
     sizes = (dimensions, in_channels, out_channels)
     convolution: nn.Module
     if kind == "down":

@@ -94,6 +94,7 @@ class ProjectionNet(nn.Module):
         return (1, POOLING ** (self.depth - 1), POOLING ** (self.depth - 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, 1, z, y, x) → (batch, 1, y, x)."""
         return (self.weights(x) * x).mean(dim=2)
 
     def weights(self, x: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class TileSizes:
 
 
 @dataclass(frozen=True)
-class Part:
+class TileSpan:
     """One tile along one axis.
 
     Attributes
@@ -115,6 +115,21 @@ def jdll(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]) -
 
     A tile is mirrored beyond the image's border, edge included, and written as a whole, what lies
     beyond the border onto its mirror image; later tiles are written over earlier ones.
+
+    Parameters
+    ----------
+    image : ndarray
+        (1, channel, (z,) y, x), in the file's units.
+    run : callable
+        The network: from a normalized tile to its prediction.
+    sizes : TileSizes
+    operations : list
+        The input's processing, as the description has it.
+
+    Raises
+    ------
+    CannotPredictError
+        When the image is refused, or the program never finishes.
     """
     shape = image.shape[2:]
     tile = [_jdll_tile(*each) for each in zip(shape, *_each(sizes), strict=True)]
@@ -141,7 +156,7 @@ def _jdll_tile(size: int, smallest: int, step: int, halo: int) -> int:
     return rounded if tile > 3 * size and rounded >= smallest else tile
 
 
-def _jdll_parts(size: int, tile: int, halo: int) -> list[Part]:
+def _jdll_parts(size: int, tile: int, halo: int) -> list[TileSpan]:
     before = max(halo, -(-(tile - size) // 2))
     inside = tile - before - max(halo, tile - size - before)
     parts = []
@@ -150,7 +165,7 @@ def _jdll_parts(size: int, tile: int, halo: int) -> list[Part]:
         read = range(start, start + tile)
         mirrored = (place % (2 * size) for place in read)
         place = tuple(min(p, 2 * size - 1 - p) for p in mirrored)
-        parts.append(Part(read, range(tile), place))
+        parts.append(TileSpan(read, range(tile), place))
     return parts
 
 
@@ -159,6 +174,11 @@ def ilastik(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]
 
     The tile is the smallest that brings an axis to 64 (3D) or 512 (2D) voxels. Blocks without
     halo lie side by side; the tile around the last one is spread evenly.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
     """
     shape = image.shape[2:]
     aim = ILASTIK_AIM[len(shape)]
@@ -171,19 +191,30 @@ def ilastik(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]
     return _predict(image, lambda part: run(normalize(part, operations)), plan, "reflect")
 
 
-def _ilastik_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
+def _ilastik_parts(size: int, tile: int, halo: int) -> Iterable[TileSpan]:
     block = tile - 2 * halo
     for start in range(0, size, block):
         stop = min(start + block, size)
         missing = block - (stop - start)
         first = start - halo - -(-missing // 2)
-        yield Part(
+        yield TileSpan(
             range(first, first + tile), range(start - first, stop - first), _range(start, stop)
         )
 
 
 def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]) -> Outcome:
-    """bioimageio.core, blockwise: statistics of the whole image, the last block moved back."""
+    """bioimageio.core, blockwise: statistics of the whole image, the last block moved back.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
+
+    Raises
+    ------
+    CannotPredictError
+        When the image is smaller than a block.
+    """
     shape = image.shape[2:]
     tile = sizes.tile(CORE_BLOCK)
     if any(size < wanted for size, wanted in zip(shape, tile, strict=True)):
@@ -195,7 +226,7 @@ def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[
         starts = [min(start, size - block) for start in range(0, size, block)]
         plan.append(
             [
-                Part(
+                TileSpan(
                     range(start - halo, start + block + halo),
                     range(halo, halo + block),
                     _range(start, start + block),
@@ -207,9 +238,15 @@ def core_blocks(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[
 
 
 def core_whole(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any]) -> Outcome:
-    """bioimageio.core: the image and a halo around it, statistics of both."""
+    """bioimageio.core: the image and a halo around it, statistics of both.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
+    """
     plan = [
-        [Part(range(-halo, size + halo), range(halo, halo + size), _range(0, size))]
+        [TileSpan(range(-halo, size + halo), range(halo, halo + size), _range(0, size))]
         for size, halo in zip(image.shape[2:], sizes.halo, strict=True)
     ]
     return _predict(image, lambda part: run(normalize(part, operations)), plan, "symmetric")
@@ -220,6 +257,16 @@ def qupath(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any])
 
     Beyond the image's border the outermost row is repeated; parts of a region that are smaller
     than a tile are mirrored.
+
+    Parameters
+    ----------
+    image, run, sizes, operations
+        As of `jdll`.
+
+    Raises
+    ------
+    CannotPredictError
+        When the image is a stack.
     """
     if image.ndim != 4:
         raise CannotPredictError("QuPath predicts 2D images only")
@@ -233,7 +280,7 @@ def qupath(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any])
         stops = [min(start + wanted, size) for start in starts]
         plan.append(
             [
-                Part(
+                TileSpan(
                     range(start - halo, stop + halo),
                     range(halo, halo + stop - start),
                     _range(start, stop),
@@ -252,7 +299,7 @@ def qupath(image: np.ndarray, run: Run, sizes: TileSizes, operations: list[Any])
     return _predict(image, region, plan, "edge")
 
 
-def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
+def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[TileSpan]:
     start = 0
     while True:
         stop = min(start + tile, size)
@@ -260,7 +307,7 @@ def _qupath_parts(size: int, tile: int, halo: int) -> Iterable[Part]:
         begin = start + (halo if start else 0)
         end = stop if stop == size else stop - halo
         kept = range(begin - first, end - first)
-        yield Part(range(first, first + tile), kept, _range(begin, end), range(start, stop))
+        yield TileSpan(range(first, first + tile), kept, _range(begin, end), range(start, stop))
         if stop == size:
             return
         start = stop - 2 * halo
@@ -286,6 +333,11 @@ def normalize(image: np.ndarray, operations: list[Any], nearest_rank: bool = Fal
         ``preprocessing`` of the description.
     nearest_rank : bool
         Whether percentiles are values of the image, as in JDLL, instead of interpolated ones.
+
+    Raises
+    ------
+    CannotPredictError
+        For an operation that not all programs run.
     """
     image = np.asarray(image, np.float32)
     for operation in operations:
@@ -346,7 +398,9 @@ def _range(start: int, stop: int) -> tuple[int, ...]:
     return tuple(range(start, stop))
 
 
-def _predict(image: np.ndarray, run: Run, plan: Sequence[Sequence[Part]], mode: PadMode) -> Outcome:
+def _predict(
+    image: np.ndarray, run: Run, plan: Sequence[Sequence[TileSpan]], mode: PadMode
+) -> Outcome:
     """Every tile's prediction in its place."""
     shape = image.shape[2:]
     result: np.ndarray | None = None
@@ -368,7 +422,7 @@ def _predict(image: np.ndarray, run: Run, plan: Sequence[Sequence[Part]], mode: 
     return Outcome(result, math.prod(map(len, plan)), seams)
 
 
-def _read(image: np.ndarray, parts: Sequence[Part], mode: PadMode) -> np.ndarray:
+def _read(image: np.ndarray, parts: Sequence[TileSpan], mode: PadMode) -> np.ndarray:
     """A tile, which may reach beyond the image."""
     places = []
     for part, size in zip(parts, image.shape[2:], strict=True):

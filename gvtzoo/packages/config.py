@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from gvtzoo.core.strict import Strict
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.networks.baseline_config import AnyNetworkConfig
 from gvtzoo.networks.config import NetworkConfig
@@ -44,10 +44,10 @@ def _check_format(text: str) -> str:
     return text
 
 
-class Packaged(BaseModel):
-    """A part of ``config.gvtzoo``: unknown keys are errors (see `read_config`)."""
+class Packaged(Strict):
+    """A part of ``config.gvtzoo`` (see `read_config`); what was measured may be not a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(allow_inf_nan=True)
 
 
 class TilingHint(Packaged):

@@ -45,7 +45,13 @@ def unlike_training(model: HasAxes, image: LazyImage, name: str) -> str:
 
 
 def tell_axes(model: HasAxes, image: LazyImage, name: str) -> None:
-    """Say it, once."""
+    """Say it, once.
+
+    Parameters
+    ----------
+    model, image, name
+        As of `unlike_training`.
+    """
     text = unlike_training(model, image, name)
     if text:
         log.warning("%s", text)

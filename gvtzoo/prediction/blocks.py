@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+from gvtzoo.core.progress import Progress
 from gvtzoo.images.patches import grid_starts
 
 Box = tuple[slice, ...]
@@ -23,7 +24,7 @@ def predict_blocks(
     *,
     block: Sequence[int],
     overlap: Sequence[int],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Average the predictions of overlapping blocks.
 

@@ -168,7 +168,16 @@ def estimate(
 
 
 def time_at_once(engine: Engine, shape: Sequence[int], sample: int = SAMPLE) -> float:
-    """Seconds of the network for an image (channel, (z,) y, x), from a part of `sample` voxels."""
+    """Seconds of the network for an image (channel, (z,) y, x), from a part of `sample` voxels.
+
+    Parameters
+    ----------
+    engine : Engine
+    shape : sequence of int
+        (channel, (z,) y, x), padded to what the network needs.
+    sample : int
+        Voxels of the part that is timed, at most.
+    """
     multiple = engine.network.multiple
     sizes = list(shape[1:])
     while math.prod(sizes) > sample:
@@ -184,7 +193,21 @@ def time_at_once(engine: Engine, shape: Sequence[int], sample: int = SAMPLE) -> 
 def time_of_tiles(
     engine: Engine, shape: Sequence[int], plans: Sequence[Plan]
 ) -> tuple[float, int, int]:
-    """Seconds of an exact prediction, its passes, and the tiles of the last."""
+    """Seconds of an exact prediction, its passes, and the tiles of the last.
+
+    Parameters
+    ----------
+    engine : Engine
+    shape : sequence of int
+        (channel, (z,) y, x), padded to what the network needs.
+    plans : sequence of Plan
+        Of each stage, as from `make_plans`.
+
+    Returns
+    -------
+    seconds : float
+    passes, tiles : int
+    """
     sampler = Sampler()
     runner = Runner(sampler, Hollow(), compiled=engine.compiled)
     network = as_gvtnet(engine.network)
@@ -250,9 +273,11 @@ class HollowMap:
 
     @property
     def finest(self) -> Sizes:
+        """Its own size: nothing finer is computed."""
         return self.size
 
     def read(self, box: Box) -> Tensor:
+        """Zeros of the box's size, (1, channel, (z,) y, x)."""
         return self.like.new_zeros(1, self.channels, *(b.stop - b.start for b in box))
 
     def write(self, box: Box, part: Tensor) -> None:

@@ -88,6 +88,21 @@ def judge(
 ) -> str:
     """`check_fit` before a prediction: told, or with `strict` refused; empty where it is unknown.
 
+    Parameters
+    ----------
+    model : Model
+    image : LazyImage
+    settings : Settings
+    strict : bool
+        Whether an image that does not fit is refused.
+    on_fit : callable, optional
+        Called with the `Fit`, where there is one, instead of a warning.
+
+    Returns
+    -------
+    str
+        The verdict.
+
     Raises
     ------
     GvtzooError
@@ -147,6 +162,14 @@ def check_fit(model: Model, image: LazyImage, settings: Settings) -> Fit | None:
 def check_strict(fit: Fit | None, model: Model, name: str) -> None:
     """Refuse an image that is unlike the training images.
 
+    Parameters
+    ----------
+    fit : Fit, optional
+        None where it could not be told.
+    model : Model
+    name : str
+        Of the image, for the message.
+
     Raises
     ------
     GvtzooError
@@ -175,6 +198,7 @@ class ResampledView:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(channel, (z,) y, x) at the network's pixel size."""
         return self.resampling.shape(self.frame.shape)
 
     def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:

@@ -39,6 +39,7 @@ class NormalizedInput:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(channel, (z,) y, x) of what is predicted, with the padding."""
         return tuple(len(voxels) for voxels in self._voxels)
 
     @property
@@ -154,6 +155,7 @@ class Target:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(channel, (z,) y, x); 1 along axes that the output does not have."""
         return tuple(1 if axis is None else int(self.array.shape[axis]) for axis in self.axes)
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:
@@ -190,12 +192,22 @@ class Clipped:
 
     @staticmethod
     def of(target: Any, wanted: Box, frame: View) -> Clipped:
-        """For a frame (channel, (z,) y, x); a projection's target has no z."""
+        """For a frame (channel, (z,) y, x); a projection's target has no z.
+
+        Parameters
+        ----------
+        target : Target or ndarray
+            For what is wanted.
+        wanted : tuple of slice
+            The region in the frame, (z,) y, x.
+        frame : View
+        """
         axes = len(target.shape) - 1
         return Clipped(target, wanted[-axes:], frame.shape[-axes:])
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The target's channels, and the frame's (z,) y, x."""
         return (self.target.shape[0], *self.size)
 
     def __setitem__(self, box: Box, values: np.ndarray) -> None:

@@ -34,7 +34,16 @@ def may_take_long(image: LazyImage) -> bool:
 
 
 def is_large(model: Model, image: LazyImage, settings: Settings) -> bool:
-    """Whether an image is predicted exactly, tile by tile."""
+    """Whether an image is predicted exactly, tile by tile.
+
+    Parameters
+    ----------
+    model : Model
+    image : LazyImage
+        As it was opened.
+    settings : Settings
+        Of them, pixel size, tiling and memory count.
+    """
     image = model.suit(with_pixel_size(image, settings))
     resampling = choose_resampling(model.config, image, settings)
     shape = padded(model, seen_shape(model.frames(image.array, image.dims)[0], resampling))

@@ -98,7 +98,16 @@ def _less(settings: Settings, exact: bool) -> str:
 def whole_image_memory(
     network: AnyNetworkConfig, shape: Sequence[int], dtype: str = "float32"
 ) -> int:
-    """Estimate of the bytes that the network takes for a whole image ((z,) y, x)."""
+    """Estimate of the bytes that the network takes for a whole image ((z,) y, x).
+
+    Parameters
+    ----------
+    network : NetworkConfig or that of a baseline
+    shape : sequence of int
+        (z,) y, x, padded to what the network needs.
+    dtype : str
+        That the network computes in.
+    """
     projection = network.output_dimensions < network.dimensions
     features = PROJECTION_FEATURES if projection else network.features
     return LIVE_FEATURE_MAPS * features * BYTES[dtype] * math.prod(shape)

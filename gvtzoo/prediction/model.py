@@ -284,7 +284,21 @@ class Model:
     def place(
         self, image: LazyImage, region: Mapping[str, slice] | str | None, attention: Attention
     ) -> RegionOfImage:
-        """What has to be read of an image, as from `suit`, and predicted, for a region or all."""
+        """What has to be read of an image, as from `suit`, and predicted, for a region or all.
+
+        Parameters
+        ----------
+        image : LazyImage
+        region : mapping of str to slice, str or None
+            In voxels of the image, by axis or as ``z0:z1,y0:y1,x0:x1``; None for all.
+        attention : {"region", "image"}
+            What the network attends to.
+
+        Raises
+        ------
+        GvtzooError
+            When the image does not suit the model, or the region does not lie in it.
+        """
         if region is None:
             return RegionOfImage.all_of(image)
         self._check_axes(image.dims, dict(zip(image.dims, image.array.shape, strict=True)))
@@ -354,6 +368,14 @@ class Model:
 
     def tell_blank(self, blank: Sequence[int], dims: Sequence[str], shape: Sequence[int]) -> None:
         """Name the frames in which there is nothing to see.
+
+        Parameters
+        ----------
+        blank : sequence of int
+            Numbers of the blank frames, in the order of `frames`.
+        dims : sequence of str
+        shape : sequence of int
+            Of the image.
 
         Raises
         ------
@@ -425,6 +447,21 @@ class Model:
         """Predict one of `frames` into its `targets`: the prediction, and σ if there are two.
 
         With `wanted`, (z,) y, x, only that part of the frame, of which targets have the size.
+
+        Parameters
+        ----------
+        engine : Engine
+        frame : View
+            (channel, (z,) y, x), in the image's units.
+        targets : sequence of Target
+            One for the prediction, another one where σ is wanted.
+        settings : Settings
+        progress : callable, optional
+            ``progress(done, all)``.
+        resampling : Resampling, optional
+            To the network's pixel size and back.
+        wanted : tuple of slice, optional
+            (z,) y, x; by default all.
         """
         if resampling is not None and wanted is not None:
             targets, wanted = [Clipped.of(target, wanted, frame) for target in targets], None
@@ -555,7 +592,17 @@ def budget_of(device: str, settings: Settings) -> int:
 def choose_tiling(
     config: PackageConfig, size: Sequence[int], settings: Settings, budget: int
 ) -> Literal["whole", "exact", "blocks"]:
-    """What "auto" comes to, for a padded image of a size ((z,) y, x)."""
+    """What "auto" comes to, for a padded image of a size ((z,) y, x).
+
+    Parameters
+    ----------
+    config : PackageConfig
+    size : sequence of int
+        (z,) y, x.
+    settings : Settings
+    budget : int
+        Bytes that the prediction may take.
+    """
     if settings.tiling != "auto":
         return settings.tiling
     needed = whole_image_memory(config.network, size, settings.dtype)
@@ -572,7 +619,24 @@ def predict_at_once(
     uncertainty: bool,
     progress: Progress | None,
 ) -> Results:
-    """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted."""
+    """Predict a normalized, padded image (channel, …) whole or in blocks; σ too where wanted.
+
+    Parameters
+    ----------
+    engine : Engine
+    image : ndarray
+        (channel, (z,) y, x), float32.
+    config : PackageConfig
+    settings : Settings
+    uncertainty : bool
+    progress : callable, optional
+        ``progress(done, all)``, in blocks.
+
+    Returns
+    -------
+    tuple of ndarray
+        The prediction, and σ, each (channel, (z,) y, x) in normalized units.
+    """
     if settings.tiling != "blocks":
         results = engine.run(image, uncertainty)
         if progress is not None:

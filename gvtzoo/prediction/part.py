@@ -15,10 +15,12 @@ class HasAxes(Protocol):
     """A model, of which only the axes are asked for."""
 
     @property
-    def axes(self) -> tuple[str, ...]: ...
+    def axes(self) -> tuple[str, ...]:
+        """Names of the input's axes, such as z, y, x."""
 
     @property
-    def output_axes(self) -> tuple[str, ...]: ...
+    def output_axes(self) -> tuple[str, ...]:
+        """Names of the prediction's axes."""
 
 
 def around(middle: int, length: int, size: int) -> slice:

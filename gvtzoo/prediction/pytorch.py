@@ -53,7 +53,20 @@ def has_upsampling_operators(network: nn.Module) -> bool:
 
 
 def run_network(network: Network, image: np.ndarray, uncertainty: bool) -> tuple[np.ndarray, ...]:
-    """The output of a PyTorch module, and σ where wanted, for an image (channel, …), float32."""
+    """The output of a PyTorch module, and σ where wanted, for an image (channel, …), float32.
+
+    Parameters
+    ----------
+    network : Network
+    image : ndarray
+        (channel, (z,) y, x), normalized, of sizes that the network takes.
+    uncertainty : bool
+
+    Returns
+    -------
+    tuple of ndarray
+        (channel, …), float32.
+    """
     parameter = next(network.parameters())
     tensor = torch.from_numpy(np.ascontiguousarray(image))[None].to(parameter)
     with torch.inference_mode():
@@ -69,5 +82,6 @@ class WithSigma(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channel, …) → the prediction and σ."""
         prediction, sigma = self.network.forward_with_sigma(x)
         return prediction, sigma

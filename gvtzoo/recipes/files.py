@@ -13,7 +13,13 @@ from gvtzoo.recipes.layers import layer
 
 
 def find_recipe(name: str | Path) -> Path:
-    """The file of a recipe, from its name or path."""
+    """The file of a recipe, from its name or path.
+
+    Raises
+    ------
+    GvtzooError
+        When there is none, with the names that are like it.
+    """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path

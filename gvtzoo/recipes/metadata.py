@@ -7,19 +7,15 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from gvtzoo.core.strict import Strict
+
 Task = Literal["label_free", "denoising", "projection"]
 
 MODEL_ID = r"^[a-z0-9][a-z0-9.-]*$"
 ORCID = r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$"
 
 
-class Described(BaseModel):
-    """A part of the description: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Author(Described):
+class Author(Strict):
     """A person or group, as the card and the package name them."""
 
     name: str
@@ -27,14 +23,14 @@ class Author(Described):
     orcid: Annotated[str, StringConstraints(pattern=ORCID)] | None = None
 
 
-class Maintainer(Described):
+class Maintainer(Strict):
     """Who answers questions: an account on GitHub, by which bioimage.io asks."""
 
     github_user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,39}$")]
     name: str | None = None
 
 
-class Citation(Described):
+class Citation(Strict):
     """A publication; a DOI or a URL is needed."""
 
     text: str
@@ -48,7 +44,7 @@ class Citation(Described):
         return self
 
 
-class DataSource(Described):
+class DataSource(Strict):
     """A data set that the model was trained or tested on; `bioimageio` is its id there."""
 
     name: str
@@ -86,7 +82,7 @@ chose_weights=False, SSIM=0.91)
         return dict(self.__pydantic_extra__)
 
 
-class ModelMetadata(Described):
+class ModelMetadata(Strict):
     """What a model's package and card say of it, beyond what is measured.
 
     Attributes

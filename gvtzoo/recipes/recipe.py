@@ -548,7 +548,13 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """``a.b=1`` → ``{"a": {"b": 1}}``."""
+    """``a.b=1`` → ``{"a": {"b": 1}}``.
+
+    Raises
+    ------
+    GvtzooError
+        When the text is not of this form, or has too many keys in each other.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise GvtzooError(f"--set {text!r} is not of the form key.sub=value")
@@ -562,7 +568,13 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def parse_scalar(text: str) -> Any:
-    """A YAML value; numbers such as ``1e-4`` too, which YAML 1.1 takes for text."""
+    """A YAML value; numbers such as ``1e-4`` too, which YAML 1.1 takes for text.
+
+    Raises
+    ------
+    GvtzooError
+        When it is not valid YAML.
+    """
     if "e" in text.lower() and text.strip()[-1].isdigit():
         with suppress(ValueError):
             return float(text)

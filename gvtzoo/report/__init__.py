@@ -1,4 +1,4 @@
 """Pages and figures of evaluations.
 
-Imports what lies below (`gvtzoo.evaluation` and lower); site, demo and cli may import it.
+Imports what lies below (`gvtzoo.evaluation` and lower); everything from api up may import it.
 """

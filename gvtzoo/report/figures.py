@@ -59,11 +59,21 @@ class Group:
     structure: str = ""
 
     def holds(self, row: ImageResult) -> bool:
+        """Whether an image belongs to the group."""
         return self.condition in ("", row.condition) and self.structure in ("", row.structure)
 
     def compared(
         self, evaluation: Evaluation, metric: str, first: str, second: str
     ) -> ComparisonRow | None:
+        """The comparison of two models in this group, if there is one.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+        metric : str
+        first, second : str
+            Names of the models, in the order in which they were compared.
+        """
         return next(
             (
                 row
@@ -181,6 +191,13 @@ def metric_by_condition(evaluation: Evaluation, metric: str) -> Figure:
 @styled
 def paired_differences(evaluation: Evaluation, metric: str, first: str, second: str) -> Figure:
     """A line for each image between two models, in the colour of the better; the mean is black.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    metric : str
+    first, second : str
+        Names of models.
 
     Raises
     ------

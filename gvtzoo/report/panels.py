@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.images.calibration import round_length, symbol
+from gvtzoo.images.scale_bar import draw_scale_bar
 from gvtzoo.metrics.pair import TARGET_PERCENTILES, check_pair
 from gvtzoo.report.style import SMALL, TRUTH, label_of, lines_of, styled
 
@@ -26,7 +26,7 @@ LIMIT = 99.5  # percentile of |error| and of σ at which colours end
 
 
 @dataclass(frozen=True)
-class View:
+class PanelView:
     """What a panel shows of an image: a part of one plane, and of one section along z.
 
     Attributes
@@ -55,7 +55,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Fit:
+class IntensityFit:
     """How `gvtzoo.metrics.pair.paper_normalize` brings truth and prediction together.
 
     Both are given so that 0 and 1 are the truth's 0.1 and 99.9 percentiles.
@@ -68,17 +68,20 @@ class Fit:
     factor: float
 
     def truth(self, part: np.ndarray) -> np.ndarray:
+        """Truth, in its own units, to where 0 and 1 are its percentiles."""
         return (part - self.low) / self.span
 
     def prediction(self, part: np.ndarray) -> np.ndarray:
+        """A prediction, in its own units, to the same scale, mean and contrast as the truth."""
         offset = (self.target_mean - self.low) / self.span
         return offset + self.factor * (part - self.prediction_mean)
 
     def sigma(self, part: np.ndarray) -> np.ndarray:
+        """σ of a prediction, in the same scale."""
         return abs(self.factor) * part
 
 
-def fit(target: np.ndarray, prediction: np.ndarray) -> Fit:
+def fit_intensities(target: np.ndarray, prediction: np.ndarray) -> IntensityFit:
     """Fit a whole prediction to the truth, plane by plane: no copy in float64 is made.
 
     Raises
@@ -97,10 +100,10 @@ def fit(target: np.ndarray, prediction: np.ndarray) -> Fit:
         covariance += float((centred * (truth.astype(np.float64) - means[0])).sum())
         variance += float((centred**2).sum())
     factor = covariance / variance / (high - low) if variance else 0.0
-    return Fit(low, high - low, means[0], means[1], factor)
+    return IntensityFit(low, high - low, means[0], means[1], factor)
 
 
-def choose_view(target: np.ndarray, images: int) -> View:
+def choose_view(target: np.ndarray, images: int) -> PanelView:
     """The plane with most contrast, and of large ones the part with most.
 
     Parameters
@@ -119,7 +122,7 @@ def choose_view(target: np.ndarray, images: int) -> View:
         for start, length in zip(corner, plane.shape, strict=True)
     )
     section = int(plane[rows, columns].std(axis=1).argmax())
-    return View(number, rows, columns, section)
+    return PanelView(number, rows, columns, section)
 
 
 @styled
@@ -162,7 +165,7 @@ def image_panel(
         source = source.max(axis=0)
     if source.shape[-2:] != target.shape[-2:]:
         raise GvtzooError(f"input {source.shape} and truth {target.shape} differ along y and x")
-    fits = {model: fit(target, prediction) for model, prediction in predictions.items()}
+    fits = {model: fit_intensities(target, prediction) for model, prediction in predictions.items()}
     view = choose_view(target, 2 + 2 * len(predictions) + len(sigmas))
     grid = _Grid(view, target, sizes, rows=3 if sigmas else 2, models=list(predictions))
     truth = next(iter(fits.values())).truth
@@ -171,7 +174,7 @@ def image_panel(
     inputs = grid.cell(0, 0, "input", source)
     for axes, part in inputs:
         _show(axes, part, "gray", low, high)
-    scale_bar(inputs[0][0], sizes.get("x"), unit)
+    draw_scale_bar(inputs[0][0], sizes.get("x"), unit)
     for axes, part in grid.cell(0, 1, "truth", target):
         _show(axes, truth(part), "gray", 0, 1)
 
@@ -202,7 +205,7 @@ class _Grid:
 
     def __init__(
         self,
-        view: View,
+        view: PanelView,
         target: np.ndarray,
         sizes: Mapping[str, float],
         *,
@@ -296,33 +299,3 @@ def _show(axes: Axes, part: np.ndarray, colors: str, low: float, high: float):  
         interpolation="none",
         aspect="auto",
     )
-
-
-def scale_bar(axes: Axes, pixel_size: float | None, unit: str | None) -> None:
-    """A white bar of a round length in the lower left corner."""
-    if not pixel_size or not unit:
-        return
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    width, height = right - left, bottom - top
-    length = round_length(width * pixel_size)
-    start, level = left + 0.05 * width, bottom - 0.06 * height
-    shade = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1}
-    for color, thickness in (("black", 5), ("white", 2.5)):
-        axes.plot(
-            (start, start + length / pixel_size),
-            (level, level),
-            color=color,
-            linewidth=thickness,
-            solid_capstyle="butt",
-        )
-    axes.text(
-        start,
-        level - 0.035 * height,
-        f"{length:g} {symbol(unit)}",
-        color="white",
-        fontsize=SMALL,
-        va="bottom",
-        bbox=shade,
-    )
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)

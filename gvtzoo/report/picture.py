@@ -26,7 +26,15 @@ class Picture:
 
 
 def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Picture | None:
-    """None where there is nothing to draw."""
+    """None where there is nothing to draw.
+
+    Parameters
+    ----------
+    draw : callable
+        Makes the figure; a `GvtzooError` says that there is nothing to draw.
+    alt, caption : str
+        For those who do not see it, and for all.
+    """
     from gvtzoo.report.style import svg_address, to_svg
 
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gvtzoo.report.panels import scale_bar
+from gvtzoo.images.scale_bar import draw_scale_bar
 from gvtzoo.report.style import SMALL, label_of, styled
 
 PERCENTILES = (0.1, 99.9)
@@ -77,7 +77,7 @@ def draw_preview(
     shared = next((_limits(each.plane) for each in found if each.same_units), None)
     axes = place(0, 0)
     _show(axes, source, "gray", shared or _limits(source), title)
-    scale_bar(axes, pixel_size, unit)
+    draw_scale_bar(axes, pixel_size, unit)
     widest = max((float(np.percentile(sigma, PERCENTILES[1])) for sigma in sigmas), default=1.0)
     for column, each in enumerate(found, start=1):
         own = None if each.same_units else _limits(each.plane)

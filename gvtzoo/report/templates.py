@@ -12,7 +12,15 @@ from typing import Any
 def fill(
     template: str, filters: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]
 ) -> str:
-    """A Jinja template with its values; every text is escaped, and a missing one is an error."""
+    """A Jinja template with its values; every text is escaped, and a missing one is an error.
+
+    Parameters
+    ----------
+    template : str
+        The text of a template; it may include those in ``gvtzoo/report/template``.
+    filters : mapping of str to callable
+    values : mapping of str to Any
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -43,6 +43,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, convolution(channels, 1, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
+        """(batch, channel, …) → (batch, 1, …): > 0 where a patch looks real."""
         return self.layers(image)
 
 

@@ -7,11 +7,12 @@ get better, so that trials choose rates that change nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gvtzoo.core.layered_yaml import merge
+from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.packages.run_folder import RECIPE, WEIGHTS
 from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe
 from gvtzoo.training.candidates import Choice, Reconstruction, choose_between
@@ -23,7 +24,6 @@ RATES = (1.0, 0.25, 0.06)  # times the first training's
 TRAINED = "trained.safetensors"  # the end of the way from the original's weights
 ATTEMPT, PARTIAL = "attempt.json", ".partial"
 
-Progress = Callable[[int, int, float], None]
 Attempt = dict[str, float]  # its learning rate, and its best score
 
 
@@ -37,7 +37,7 @@ def train_until_better(
     least: float,
     resume: bool,
     device: str,
-    progress: Progress | None,
+    progress: TrainingProgress | None,
 ) -> tuple[Recipe, Choice, list[Attempt]]:
     """Train with each of some learning rates, until held-out images get better.
 
@@ -97,7 +97,7 @@ def _train(
     run: Path,
     resume: bool,
     device: str,
-    progress: Progress | None,
+    progress: TrainingProgress | None,
 ) -> None:
     """One training from the original's weights."""
     if (run / TRAINED).is_file():  # it goes on from what it ended with, not from what was chosen
@@ -151,7 +151,9 @@ def _finish_putting_aside(run: Path) -> None:
         folder.rename(folder.with_suffix(""))
 
 
-def _after(attempts: Sequence[Attempt], progress: Progress | None) -> Progress | None:
+def _after(
+    attempts: Sequence[Attempt], progress: TrainingProgress | None
+) -> TrainingProgress | None:
     """Progress with the steps of the attempts before."""
     if progress is None:
         return None

@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.recipes.recipe import TrainingConfig
 from gvtzoo.training.pictures import SCORE, draw_losses, draw_prediction, loss_label
 from gvtzoo.training.run_folder import read_metrics, save_weights, write_metrics
@@ -30,6 +31,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        """Write a checkpoint, whole or not at all.
+
+        Parameters
+        ----------
+        checkpoint : dict
+        path : path
+        storage_options
+            Lightning's; not used.
+        """
         with write_atomically(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
 
@@ -40,13 +50,25 @@ class Guard(lightning.Callback):
     To read a loss from a GPU means to wait for it, so there it is done every tenth step only.
     """
 
-    def __init__(self, progress: Callable[[int, int, float], None] | None, steps: int) -> None:
+    def __init__(self, progress: TrainingProgress | None, steps: int) -> None:
         self.progress = progress
         self.steps = steps
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
+        """Lightning's hook: look at the loss and the clock, and report.
+
+        Parameters
+        ----------
+        trainer, module, outputs, batch, index
+            As Lightning gives them; ``outputs["loss"]`` is the batch's loss.
+
+        Raises
+        ------
+        GvtzooError
+            When the loss is not finite.
+        """
         if module.clock.share() >= 1:
             trainer.should_stop = True
         if module.device.type != "cpu" and trainer.global_step % READ_EVERY:
@@ -98,6 +120,7 @@ class RunWriter(lightning.Callback):
         self.judge = judge
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Lightning's hook: forget rows behind the checkpoint, judge what it starts from."""
         # A kill between the two writes leaves a row that the checkpoint does not know.
         known = trainer.global_step
         self.rows = [row for row in self.rows if int(row["step"]) <= known]
@@ -112,6 +135,13 @@ class RunWriter(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
+        """Lightning's hook: keep the loss for the mean of the epoch.
+
+        Parameters
+        ----------
+        trainer, module, outputs, batch, index
+            As Lightning gives them; ``outputs["loss"]`` is the batch's loss.
+        """
         self.losses.append(outputs["loss"].detach())
 
     def on_validation_batch_end(
@@ -123,12 +153,20 @@ class RunWriter(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Lightning's hook: keep the first validation image, to be drawn.
+
+        Parameters
+        ----------
+        trainer, module, outputs, batch, batch_idx, dataloader_idx
+            As Lightning gives them; `batch` is source and target, `outputs` the prediction.
+        """
         if batch_idx == 0 and outputs is not None:
             self.shown = tuple(
                 image[0].float().cpu().numpy() for image in (batch[0], outputs, batch[1])
             )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Lightning's hook: write metrics, weights, pictures and the checkpoint; maybe the end."""
         mean = trainer.strategy.reduce(torch.stack(self.losses).float().mean(), reduce_op="mean")
         self.losses = []
         validation = self._validation(trainer, module)

@@ -179,7 +179,20 @@ def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
 
 
 def between(original: Any, trained: Any, share: float) -> Any:
-    """A network with weights at a share of the way from an original's to the trained one's."""
+    """A network with weights at a share of the way from an original's to the trained one's.
+
+    Parameters
+    ----------
+    original, trained : Network
+        With the same weights by name.
+    share : float
+        0 is the original, 1 the trained one.
+
+    Returns
+    -------
+    Network
+        A new one, in evaluation mode.
+    """
     network = copy.deepcopy(trained).eval()
     start = original.state_dict()
     with torch.no_grad():
@@ -193,6 +206,13 @@ def with_sigma_factor(recipe: Recipe, network: Any, images: Sequence[TrainingIma
     """The recipe with σ of the size of a network's errors on images that it is new to.
 
     So that the first steps are not about σ. For losses without σ, the recipe as it is.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    network : Network
+        On the CPU, with σ where the loss has it.
+    images : sequence of TrainingImage
     """
     settings = recipe.training
     if settings.loss not in WITH_SIGMA:

@@ -17,6 +17,14 @@ def predict(model: Model, source: np.ndarray, **options: Any) -> np.ndarray:
 
     The source is a training image, which has the network's pixel size already. Options are those
     of `Model.predict`.
+
+    Parameters
+    ----------
+    model : Model
+    source : ndarray
+        (channel, (z,) y, x), in its own units.
+    **options
+        Of `Model.predict`.
     """
     spatial = "zyx"[-(source.ndim - 1) :]
     takes_planes = len(spatial) > model.config.network.dimensions  # as its channels

@@ -18,9 +18,11 @@ from pydantic import ValidationError
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
+from gvtzoo.core.progress import TrainingProgress
+from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
 from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml
-from gvtzoo.training.attempts import RATES, Progress, train_until_better
+from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
     WITHOUT_TRUTH,
@@ -89,7 +91,7 @@ def finetune(
     settings: Iterable[str] = (),
     resume: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> FineTuning:
     """Train a packaged model further on pairs, or on noisy images, of one's own.
 
@@ -206,18 +208,29 @@ def _count(*splits: Sequence[TrainingImage]) -> int:
 
 
 def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
-    """Calibrate σ, where there is one, on held-out images with truth, and keep that in the run."""
+    """Calibrate σ, where there is one, on held-out images with truth, and keep that in the run.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    model : Model
+        The fine-tuned one.
+    images : sequence of TrainingImage
+        Held out.
+    recipe : Recipe
+    """
     if not model.config.uncertainty or recipe.data.without_truth is not None:
         return
-    found = calibrate_sigma(model, [_as_predicted(image, recipe) for image in images])
+    found = calibrate_sigma(model, [_as_predicted(image, recipe.normalization) for image in images])
     write_json(run / CALIBRATION, found.model_dump(mode="json"))
 
 
-def _as_predicted(image: TrainingImage, recipe: Recipe) -> TrainingImage:
+def _as_predicted(image: TrainingImage, normalization: NormalizationConfig) -> TrainingImage:
     """A pair with its target in the units that predictions have."""
-    if not isinstance(image, PairedImage) or not recipe.normalization.undo:
+    if not isinstance(image, PairedImage) or not normalization.undo:
         return image
-    promised = recipe.normalization.of_prediction(image.source_normalization)
+    promised = normalization.of_prediction(image.source_normalization)
     return replace(
         image, target=promised.denormalize(image.target_normalization.apply(image.target))
     )
@@ -386,7 +399,18 @@ def _config(parent: Model, recipe: Recipe) -> PackageConfig:
 def draw_before_and_after(
     path: Path, parent: Model, tuned: Model, image: TrainingImage, *, truth: bool
 ) -> None:
-    """Source, the two predictions with their scores, and target of one image, as a PNG."""
+    """Source, the two predictions with their scores, and target of one image, as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+        The picture's; a file that is there is replaced.
+    parent, tuned : Model
+        Before and after.
+    image : TrainingImage
+    truth : bool
+        Whether the target is a truth, and not another noisy image.
+    """
     source, target = image.raw(np.random.default_rng(0))
     panels = [Panel("source", source)]
     for title, model in (("before", parent), ("after", tuned)):

@@ -12,7 +12,7 @@ from gvtzoo.images.calibration import micrometers
 from gvtzoo.images.resampling import zoom_plane
 from gvtzoo.metrics.fingerprint import VERSION, look, summary
 from gvtzoo.packages.config import Fingerprint
-from gvtzoo.recipes.recipe import Recipe
+from gvtzoo.recipes.recipe import Recipe, Simulation
 from gvtzoo.training.data.camera import simulate_camera
 from gvtzoo.training.data.images import NoisyImage, TrainingImage
 
@@ -48,10 +48,13 @@ def fingerprint(
     Fingerprint or None
         None where the images are too small, or too empty.
     """
-    make = _views if recipe.data.simulation is None else _simulated
+    simulation, dimensions = recipe.data.simulation, recipe.network.dimensions
+    if simulation is None:
+        views, turns = _views(images, seed), recipe.augmentation.turns
+    else:
+        views, turns = _simulated(simulation, images, dimensions, seed), True
     seen, names = [], []
-    turns = recipe.augmentation.turns or recipe.data.simulation is not None
-    for name, view, generator in make(recipe, images, seed):
+    for name, view, generator in views:
         if turns:  # as patches are
             view = np.rot90(view, int(generator.integers(4)), axes=(-2, -1))
         found = look([view], recipe.normalization.source, generator)
@@ -60,12 +63,12 @@ def fingerprint(
             names.append(name)
     if len(seen) < 2:
         return None
-    planes = [_planes(image, recipe) for image in images]
+    planes = [image.shape[1] if dimensions == 3 else 1 for image in images]
     return Fingerprint(
         version=VERSION,
         images=len(set(names)),
         planes=(min(planes), max(planes)),
-        voxels=_voxels(recipe, [*(image.calibration for image in images), *calibrations]),
+        voxels=_voxels([*(image.calibration for image in images), *calibrations], simulation),
         **summary(np.array(seen), np.array(names)),
     )
 
@@ -74,7 +77,7 @@ def _name(image: TrainingImage) -> str:
     return " ".join(map(str, image.files)) or image.name
 
 
-def _views(recipe: Recipe, images: Sequence[TrainingImage], seed: int) -> Views:
+def _views(images: Sequence[TrainingImage], seed: int) -> Views:
     """Images; of few, parts of them, so that there is something to tell their spread from."""
     few = len(set(map(_name, images))) < ENOUGH
     chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), VIEWS)).astype(int))
@@ -99,14 +102,14 @@ def _part(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return image[tuple(box)]
 
 
-def _simulated(recipe: Recipe, images: Sequence[TrainingImage], seed: int) -> Views:
+def _simulated(
+    simulation: Simulation, images: Sequence[TrainingImage], dimensions: int, seed: int
+) -> Views:
     """Clean stacks, real and synthetic, with magnification and noise as training draws them."""
-    simulation = recipe.data.simulation
-    assert simulation is not None
     stacks = {_name(i): i.intensity for i in images if isinstance(i, NoisyImage)}
     real, synthetic = list(stacks), []
     if simulation.synthetic > 0:
-        made = _synthetic_stacks(recipe, seed)
+        made = _synthetic_stacks(dimensions, seed)
         synthetic = list(made)
         stacks |= made
     generator = np.random.default_rng(seed)
@@ -125,17 +128,17 @@ def _simulated(recipe: Recipe, images: Sequence[TrainingImage], seed: int) -> Vi
         yield name, noisy, generator
 
 
-def _synthetic_stacks(recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
+def _synthetic_stacks(dimensions: int, seed: int) -> dict[str, np.ndarray]:
     import torch
 
     from gvtzoo.training.data.structures import synthetic_stack
 
     generator = torch.Generator().manual_seed(seed)
-    shape = SYNTHETIC_SHAPE[recipe.network.dimensions]
+    shape = SYNTHETIC_SHAPE[dimensions]
     found = {}
     for number in range(SYNTHETIC):
         stack = synthetic_stack(number, shape, generator).numpy()
-        found[f"synthetic {number}"] = stack if recipe.network.dimensions == 2 else stack[None]
+        found[f"synthetic {number}"] = stack if dimensions == 2 else stack[None]
     return found
 
 
@@ -149,12 +152,8 @@ def _log_uniform(limits: tuple[float, float], generator: np.random.Generator) ->
     return float(np.exp(generator.uniform(*np.log(limits))))
 
 
-def _planes(image: TrainingImage, recipe: Recipe) -> int:
-    return image.shape[1] if recipe.network.dimensions == 3 else 1
-
-
 def _voxels(
-    recipe: Recipe, calibrations: Sequence[Mapping[str, Any]]
+    calibrations: Sequence[Mapping[str, Any]], simulation: Simulation | None
 ) -> dict[Any, tuple[float, float]]:
     """Smallest and largest voxels, in µm, with the magnification that training simulates."""
     stated = [known for known in map(_micrometers, calibrations) if known]
@@ -162,7 +161,7 @@ def _voxels(
     for axis in "zyx":
         sizes = [known[axis] for known in stated if axis in known]
         if sizes:
-            least, most = _magnification(recipe, axis)
+            least, most = _magnification(simulation, axis)
             found[axis] = (min(sizes) / most, max(sizes) / least)
     return found
 
@@ -177,8 +176,7 @@ def _micrometers(calibration: Mapping[str, Any]) -> dict[str, float]:
     return {axis: size * factor for axis, size in spatial.items()}
 
 
-def _magnification(recipe: Recipe, axis: str) -> tuple[float, float]:
-    simulation = recipe.data.simulation
+def _magnification(simulation: Simulation | None, axis: str) -> tuple[float, float]:
     if simulation is None:
         return 1.0, 1.0
     (low, high), (flat, tall) = simulation.zoom, simulation.anisotropy

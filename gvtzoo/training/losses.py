@@ -17,12 +17,26 @@ from torch import Tensor
 
 
 def mse(prediction: Tensor, target: Tensor, importance: Tensor | None = None) -> Tensor:
-    """Mean of (y − ŷ)²."""
+    """Mean of (y − ŷ)².
+
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of the same shape, (batch, channel, …).
+    importance : Tensor, optional
+        A number for each patch, (batch, 1, …); by default all count the same.
+    """
     return _mean((prediction - target).square(), importance)
 
 
 def mae(prediction: Tensor, target: Tensor, importance: Tensor | None = None) -> Tensor:
-    """Mean of \\|y − ŷ\\|."""
+    """Mean of \\|y − ŷ\\|.
+
+    Parameters
+    ----------
+    prediction, target, importance
+        As of `mse`.
+    """
     return _mean((prediction - target).abs(), importance)
 
 
@@ -53,7 +67,13 @@ def mse_with_uncertainty(
     weight: float = 0.0,
     importance: Tensor | None = None,
 ) -> Tensor:
-    """Mean of (y − ŷ)² / (2σ²) + log σ (normal)."""
+    """Mean of (y − ŷ)² / (2σ²) + log σ (normal).
+
+    Parameters
+    ----------
+    prediction, sigma, target, weight, importance
+        As of `mae_with_uncertainty`.
+    """
     likelihood = (target - prediction) ** 2 / (2 * sigma**2) + sigma.log()
     return _mean(likelihood * sigma.detach() ** (2 * weight), importance)
 

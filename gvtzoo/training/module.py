@@ -82,17 +82,27 @@ class TrainingModule(lightning.LightningModule):
             self.average.load_state_dict(self.network.state_dict())
 
     def on_fit_start(self) -> None:
+        """Lightning's hook: make the simulator of patches, once the device is known."""
         if self.recipe.data.simulation is not None:
             size = self.recipe.training.batch_size // self.trainer.world_size
             self.simulator = PatchSimulator(self.intensities, self.recipe, self.device, size)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: the checkpoint remembers how long the training took."""
         checkpoint["seconds"] = self.clock.seconds()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: the time before counts, too."""
         self.clock.before = checkpoint.get("seconds", 0.0)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+        """Lightning's hook: move the averaged weights towards the current ones.
+
+        Parameters
+        ----------
+        outputs, batch, index
+            As Lightning gives them; not used.
+        """
         if self.average is None or self.recipe.training.ema is None:
             return
         # Early weights are soon forgotten.
@@ -134,6 +144,16 @@ class TrainingModule(lightning.LightningModule):
         """The recipe's loss of a batch, a scalar; arguments as in `gvtzoo.training.losses`.
 
         Of blind spots, only voxels of which the target is known count.
+
+        Parameters
+        ----------
+        outputs : tuple of Tensor
+            Prediction, and σ for losses with it, each (batch, channel, …).
+        target : Tensor
+            (batch, channel, …); NaN where there is no blind spot.
+        weight : float
+        importance : Tensor, optional
+            As in `gvtzoo.training.losses`.
         """
         name = self.recipe.training.loss
         if self.recipe.data.without_truth == "blind_spots":
@@ -146,6 +166,7 @@ class TrainingModule(lightning.LightningModule):
         return WITHOUT_SIGMA[name](outputs[0].float(), target, importance)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
+        """The loss of a batch, a scalar, with the discriminator's where there is one."""
         training = self.recipe.training
         source, target = batch if self.simulator is None else self.simulator.batch(int(batch))
         outputs = self(source)
@@ -186,6 +207,7 @@ class TrainingModule(lightning.LightningModule):
         return [training.learning_rate, *adversarial]
 
     def configure_optimizers(self) -> Any:
+        """Adam over what is trained, with the recipe's schedule of the learning rate."""
         training = self.recipe.training
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         groups: list[dict[str, Any]] = [{"params": trained, "lr": training.learning_rate}]

@@ -11,7 +11,7 @@ import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
-from gvtzoo.images.calibration import round_length, symbol
+from gvtzoo.images.scale_bar import draw_scale_bar
 from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.training.losses import WITH_SIGMA
 
@@ -134,6 +134,13 @@ def score_text(target: np.ndarray, prediction: np.ndarray, *, truth: bool) -> st
     """Such as ``NRMSE 0.078, SSIM 0.557``; empty where nothing can be measured.
 
     Noise in the target lowers SSIM whatever the prediction is: without a truth it is left out.
+
+    Parameters
+    ----------
+    target, prediction : ndarray
+        (channel, …), of which the first channel is measured.
+    truth : bool
+        Whether the target is a truth.
     """
     names = [name for name in SHOWN if truth or name != "ssim"]
     if not np.isfinite(target).all():
@@ -146,7 +153,17 @@ def score_text(target: np.ndarray, prediction: np.ndarray, *, truth: bool) -> st
 
 
 def draw_panels(path: Path, panels: Sequence[Panel], calibration: Mapping[str, Any]) -> None:
-    """Images side by side, which fill the picture, with a scale bar in the first; as a PNG."""
+    """Images side by side, which fill the picture, with a scale bar in the first; as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+        The picture's; a file that is there is replaced.
+    panels : sequence of Panel
+        From left to right, of images of the same size.
+    calibration : mapping
+        ``pixel_size`` by axis and ``unit``, as far as they are known.
+    """
     from matplotlib.figure import Figure
 
     rows, columns = middle_plane(panels[0].image).shape
@@ -165,22 +182,10 @@ def draw_panels(path: Path, panels: Sequence[Panel], calibration: Mapping[str, A
         axes.set_title(f"{panel.title}\n{panel.scores}".strip(), fontsize=9, pad=3)
         axes.set_axis_off()
         if place == 0:
-            _scale_bar(axes, columns, rows, calibration)
+            sizes = calibration.get("pixel_size") or {}
+            draw_scale_bar(axes, sizes.get("x"), calibration.get("unit"))
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
-
-
-def _scale_bar(axes: Axes, columns: int, rows: int, calibration: Mapping[str, Any]) -> None:
-    size, unit = (calibration.get("pixel_size") or {}).get("x"), calibration.get("unit")
-    if not size or not unit:
-        return
-    length = round_length(columns * size)
-    ends, level = (0.05 * columns, 0.05 * columns + length / size), 0.95 * rows
-    for color, thickness in (("black", 5), ("white", 3)):
-        axes.plot(ends, (level, level), color=color, linewidth=thickness, solid_capstyle="butt")
-    shade = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1}
-    text = f"{length:g} {symbol(unit)}"
-    axes.text(ends[0], 0.92 * rows, text, color="white", fontsize=8, va="bottom", bbox=shade)
 
 
 def middle_plane(image: np.ndarray) -> np.ndarray:

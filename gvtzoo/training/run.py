@@ -1,4 +1,4 @@
-"""Packages from training runs."""
+"""`gvtzoo.training.run.package_run`: a training's run folder becomes a BioImage.IO package."""
 
 from __future__ import annotations
 

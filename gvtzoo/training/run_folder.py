@@ -118,7 +118,7 @@ def describe_run(
     write_json(run / "versions.json", versions)
     example = (*validation, *training)[0]
     write_json(run / "pixel_size.json", dict(example.calibration))
-    _write_example(run, example, recipe)
+    _write_example(run, example, recipe.network.dimensions, recipe.training.seed)
 
 
 def _list(images: Sequence[TrainingImage]) -> dict[str, Any]:
@@ -133,9 +133,9 @@ def _list(images: Sequence[TrainingImage]) -> dict[str, Any]:
     }
 
 
-def _write_example(run: Path, image: TrainingImage, recipe: Recipe) -> None:
-    source, target = image.raw(np.random.default_rng(recipe.training.seed))
-    sizes = EXAMPLE_SIZE[recipe.network.dimensions]
+def _write_example(run: Path, image: TrainingImage, dimensions: int, seed: int) -> None:
+    source, target = image.raw(np.random.default_rng(seed))
+    sizes = EXAMPLE_SIZE[dimensions]
     if len(source) > MOST_CHANNELS:
         sizes = (*sizes[:-2], sizes[-2] // 2, sizes[-1] // 2)
     box = _brightest_box(target, source.shape[1:], sizes)

@@ -25,7 +25,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.images.padding import pad_to_multiple
 from gvtzoo.images.pair_lists import is_table
 from gvtzoo.packages.config import PackageConfig
@@ -48,7 +49,7 @@ from gvtzoo.packages.run_folder import (
     load_weights,
     read_run_config,
 )
-from gvtzoo.recipes.recipe import Recipe
+from gvtzoo.recipes.recipe import DataConfig, Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
@@ -81,7 +82,7 @@ def train(
     device: str = "auto",
     weights: str | Path | None = None,
     cache: str | Path | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Path:
     """Train a network by a recipe, on its data, on yours, or on noisy images without truth.
 
@@ -164,7 +165,7 @@ def _images(
     )
     if not training_images:
         raise GvtzooError(f"{data} holds no training images")
-    if settings.validation and not validation_images and _is_flat(data, recipe):
+    if settings.validation and not validation_images and _is_flat(data, recipe.data):
         training_images, validation_images, what = hold_out(
             training_images, recipe.network.multiple
         )
@@ -179,12 +180,12 @@ def _images(
     return settle_units(recipe, training_images, validation_images)
 
 
-def _is_flat(data: str | Path, recipe: Recipe) -> bool:
+def _is_flat(data: str | Path, config: DataConfig) -> bool:
     """Whether these are somebody's own pairs that nobody has divided."""
-    if recipe.data.noise is not None or recipe.data.regions is not None:
+    if config.noise is not None or config.regions is not None:
         return False
     path = Path(data)
-    return has_own_pairs(path, recipe.data) and (is_table(path) or (path / "source").is_dir())
+    return has_own_pairs(path, config) and (is_table(path) or (path / "source").is_dir())
 
 
 def train_on(
@@ -196,7 +197,7 @@ def train_on(
     resume: bool = False,
     device: str = "auto",
     weights: str | Path | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: TrainingProgress | None = None,
     parent: PackageConfig | None = None,
     judge: Judge | None = None,
 ) -> Path:
@@ -218,6 +219,12 @@ def train_on(
     judge : Judge, optional
         Its score of the network, lower is better, takes the place of the loss of the validation
         images, and the weights that the training starts from are the first candidate.
+
+    Raises
+    ------
+    GvtzooError
+        When the run folder is not empty, cannot be continued, or is of another recipe or of other
+        images; when an image is smaller than a patch, or the loss is not finite.
     """
     run = Path(run)
     checkpoint = run / "last.ckpt"
@@ -397,6 +404,7 @@ class PatchLoader(lightning.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
+        """Batches of this epoch: source and target, or numbers of patches to be simulated."""
         assert self.trainer is not None
         settings = self.recipe.training
         if self.recipe.data.simulation is not None:
@@ -410,6 +418,7 @@ class PatchLoader(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
+        """The validation images, whole and padded, one by one."""
         seed = self.recipe.training.seed
         multiple = self.recipe.network.multiple
         return DataLoader(WholeImages(self.validation_images, multiple, seed), batch_size=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.calibration import round_length
 from gvtzoo.metrics.pair import paper_normalize
-from gvtzoo.report.panels import PIXELS, choose_view, fit, image_panel
+from gvtzoo.report.panels import PIXELS, choose_view, fit_intensities, image_panel
 
 SIZES = {"z": 0.6, "y": 0.2, "x": 0.2}
 
@@ -37,7 +37,7 @@ def titled(figure) -> dict[str, list]:
 
 def test_fit_is_that_of_the_metrics(images):
     _, truth, predictions = images
-    found = fit(truth, predictions["network"])
+    found = fit_intensities(truth, predictions["network"])
     normalized, fitted = paper_normalize(truth, predictions["network"])
     own = found.truth(truth)
     np.testing.assert_allclose(own - own.mean(), normalized, atol=1e-12)

@@ -87,7 +87,22 @@ def convolve(
     dilation: int = 1,
     bias: bool = True,
 ) -> nn.Module:
-    """A convolution, padded with zeros so that with stride 1 it keeps the sizes."""
+    """A convolution, padded with zeros so that with stride 1 it keeps the sizes.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+    before, after : int
+        Features of the input and of the output.
+    kernel_size : int or tuple of int
+        Odd.
+    stride, dilation : int
+    bias : bool
+
+    Returns
+    -------
+    Conv2d or Conv3d
+    """
     kernel = (kernel_size,) * dimensions if isinstance(kernel_size, int) else kernel_size
     padding = tuple(dilation * (size // 2) for size in kernel)
     layer: nn.Module = CONVOLUTION[dimensions](
@@ -124,10 +139,19 @@ class BasicBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, before, …) → (batch, width, …), sizes divided by the stride."""
         y: Tensor = self.activation(self.shortcut(x) + self.inner(x))
         return y
 
 
 def sigma_head(dimensions: int, features: int, channels: int, wanted: bool) -> nn.Module | None:
-    """The 1×1 convolution of the uncertainty head."""
+    """The 1×1 convolution of the uncertainty head, or None where it is not wanted.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+    features, channels : int
+        Of the network's last features, and of σ.
+    wanted : bool
+    """
     return convolve(dimensions, features, channels, 1) if wanted else None

@@ -136,6 +136,7 @@ class SurfaceProjection(nn.Module):
         self.output = convolve(3, PROJECTION_FEATURES, 1, PROJECTION_KERNEL)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, 1, z, y, x) → (batch, 1, y, x)."""
         return (self.weights(x) * x).sum(dim=2)
 
     def weights(self, x: Tensor) -> Tensor:
@@ -212,7 +213,16 @@ class CAREProjection(nn.Module):
 def convolutions(
     dimensions: int, kernel_size: int | tuple[int, ...], *widths: int
 ) -> nn.Sequential:
-    """Convolutions with ReLU, from each width to the next."""
+    """Convolutions with ReLU, from each width to the next.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+    kernel_size : int or tuple of int
+        Odd.
+    *widths : int
+        Features of the input, and of each convolution.
+    """
     layers: list[nn.Module] = []
     for before, width in pairwise(widths):
         layers += [convolve(dimensions, before, width, kernel_size), nn.ReLU()]

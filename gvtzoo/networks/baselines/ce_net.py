@@ -54,6 +54,7 @@ class DenseAtrousConvolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, …) → the same shape."""
         y = x
         for branch in self.branches:
             y = y + branch(x)
@@ -85,6 +86,7 @@ class ResidualMultiKernelPooling(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, …) → (batch, channel + 4, …), the same sizes."""
         size = x.shape[2:]
         return torch.cat([x, *(self._resize(level(x), size) for level in self.levels)], dim=1)
 
@@ -173,13 +175,31 @@ class CENet(Baseline):
 def residual_blocks(
     dimensions: int, before: int, width: int, count: int, stride: int
 ) -> nn.Sequential:
-    """One level of a ResNet, whose first block changes the shape."""
+    """One level of a ResNet, whose first block changes the shape.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+    before, width : int
+        Features of the input and of the level.
+    count : int
+        Of blocks.
+    stride : int
+        Of the first block.
+    """
     first = BasicBlock(dimensions, before, width, stride)
     return nn.Sequential(first, *(BasicBlock(dimensions, width, width) for _ in range(count - 1)))
 
 
 def double(dimensions: int, before: int, width: int) -> nn.Sequential:
-    """The decoder's block: a transposed convolution on a quarter of the features."""
+    """The decoder's block: a transposed convolution on a quarter of the features.
+
+    Parameters
+    ----------
+    dimensions : {2, 3}
+    before, width : int
+        Features of the input and of the output, which is twice as large.
+    """
     narrow = max(1, before // 4)
     upsample = TRANSPOSED_CONVOLUTION[dimensions](
         narrow, narrow, 3, stride=2, padding=1, output_padding=1, bias=False

@@ -43,6 +43,7 @@ class GlobalPooling(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, …) → the same shape."""
         y: Tensor = x + self.inner(x.mean(dim=self.axes, keepdim=True))
         return y
 

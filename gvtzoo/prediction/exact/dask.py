@@ -90,7 +90,21 @@ class DaskExecutor:
 
 
 def run_tiles(layers: str, boxes: Sequence[Box], combine: Combine) -> Partial:
-    """Tiles, on a worker; one at a time in each process, since each takes its memory."""
+    """Tiles, on a worker; one at a time in each process, since each takes its memory.
+
+    Parameters
+    ----------
+    layers : str
+        The file with the layers and the task.
+    boxes : sequence of Box
+    combine : callable
+        Two partial results to one, in order.
+
+    Returns
+    -------
+    list of ndarray
+        The tiles' results, combined.
+    """
     with _ONE_TILE_AT_A_TIME, torch.inference_mode():
         task: TileTask = _load(layers)
         return reduce(combine, map(task, boxes), [])

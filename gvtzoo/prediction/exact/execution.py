@@ -201,13 +201,38 @@ class Runner:
         self._number, self._expected = 0, passes
 
     def new_map(self, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter) -> Map:
-        """A map to be filled by the next pass."""
+        """A map to be filled by the next pass.
+
+        Parameters
+        ----------
+        channels : int
+        size, tile : tuple of int
+            (z,) y, x.
+        like : Parameter
+            On the device and of the type that the map is read with.
+        """
         return self.workspace.new_map(self._number, channels, size, tile, like)
 
     def run(
         self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine = collect
     ) -> Partial:
-        """One pass: all tiles' results, combined."""
+        """One pass: all tiles' results, combined.
+
+        Parameters
+        ----------
+        network : Module
+            All layers that the task computes.
+        task : callable
+            From a box to a partial result, a list of arrays.
+        boxes : sequence of Box
+            One for each tile.
+        combine : callable
+            Two partial results to one, in order.
+
+        Returns
+        -------
+        list of ndarray
+        """
         number, self._number = self._number, self._number + 1
         done, total = self.journal.state(number) if self.journal else (0, [])
         self._report(number, min(done, len(boxes)), len(boxes))

@@ -71,13 +71,16 @@ class CompiledMap:
 
     @property
     def size(self) -> Sizes:
+        """As `FeatureMap.size`."""
         return self.wanted.size
 
     @property
     def finest(self) -> Sizes:
+        """As `FeatureMap.finest`: that of the map, layer by layer."""
         return self.wanted.finest
 
     def read(self, box: Box) -> Tensor:
+        """As `FeatureMap.read`, on the CPU in float32."""
         region = self._region(box)
         parts = [m.read(_scaled(region, m.size, self.coarsest)) for m in self.read_maps]
         (result,) = self.graph(*(part.numpy() for part in parts))

@@ -36,12 +36,28 @@ class Journal:
             return 0, []
 
     def save(self, number: int, done: int, results: list[np.ndarray]) -> None:
-        """Note how far a pass is, unless that was done a moment ago."""
+        """Note how far a pass is, unless that was done a moment ago.
+
+        Parameters
+        ----------
+        number, done, results
+            As of `finish`.
+        """
         if time.monotonic() - self._saved_at >= INTERVAL:
             self.finish(number, done, results)
 
     def finish(self, number: int, done: int, results: list[np.ndarray]) -> None:
-        """Note that a pass is as far as this."""
+        """Note that a pass is as far as this.
+
+        Parameters
+        ----------
+        number : int
+            Of the pass.
+        done : int
+            How many of its tiles are done.
+        results : list of ndarray
+            These tiles' results, combined.
+        """
         arrays = {f"array_{n}": array for n, array in enumerate(results)}
         with write_atomically(self._path(number)) as temporary:
             np.savez(temporary, done=np.array(done), **arrays)  # type: ignore[arg-type]

@@ -70,13 +70,16 @@ class Image:
 
     @property
     def size(self) -> Sizes:
+        """As `FeatureMap.size`."""
         return tuple(self.array.shape[1:])
 
     @property
     def finest(self) -> Sizes:
+        """As `FeatureMap.finest`: its own size."""
         return self.size
 
     def read(self, box: Box) -> Tensor:
+        """As `FeatureMap.read`: read from the array in float32, moved to where `like` is."""
         part = np.ascontiguousarray(self.array[(slice(None), *box)], dtype=np.float32)
         return torch.from_numpy(part)[None].to(self.like.device, self.like.dtype)
 
@@ -93,13 +96,16 @@ class CachedMap:
 
     @property
     def size(self) -> Sizes:
+        """As `FeatureMap.size`."""
         return tuple(self.array.shape[2:])
 
     @property
     def finest(self) -> Sizes:
+        """As `FeatureMap.finest`: its own size."""
         return self.size
 
     def read(self, box: Box) -> Tensor:
+        """As `FeatureMap.read`: a view of what is kept."""
         return self.array[(slice(None), slice(None), *box)]
 
     def write(self, box: Box, part: Tensor) -> None:
@@ -132,10 +138,12 @@ class Stage:
 
     @property
     def size(self) -> Sizes:
+        """As `FeatureMap.size`."""
         return tuple(c * u for c, u in zip(self.coarse_size, self.up, strict=True))
 
     @property
     def finest(self) -> Sizes:
+        """As `FeatureMap.finest`: of its own and its sources' the largest."""
         return max(self.size, *(source.finest for source in self.sources), key=math.prod)
 
     @property
@@ -155,6 +163,7 @@ class Stage:
         )
 
     def read(self, box: Box) -> Tensor:
+        """As `FeatureMap.read`: the layer on the box and a margin of its sources, cropped."""
         coarse, wanted = self._coarse(box), self.needed(box)
         result = self.function(*(source.read(wanted) for source in self.sources))
         kept = tuple(
@@ -246,7 +255,16 @@ def resampling_stage(
 def joined_stage(
     function: Callable[..., Tensor], *sources: FeatureMap, margin: Sizes | int = 0
 ) -> Stage:
-    """A map computed from several of its size."""
+    """A map computed from several of its size.
+
+    Parameters
+    ----------
+    function : callable
+        From tensors of the sources to a tensor.
+    *sources : FeatureMap
+    margin : int or tuple of int
+        How far the function reaches, in voxels.
+    """
     dimensions = len(sources[0].size)
     same = (1,) * dimensions
     return Stage(function, sources, per_axis(margin, dimensions), same, same)

@@ -88,6 +88,7 @@ class Output:
 
     @property
     def paths(self) -> list[Path]:
+        """The output's, and that of σ where it is wanted."""
         return [self.path] if self.sigma is None else [self.path, self.sigma]
 
 

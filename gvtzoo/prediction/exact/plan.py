@@ -234,8 +234,10 @@ def tile_on_map(
 
     Parameters
     ----------
+    network : GVTNet or ProjectionNet
     size : tuple of int
         The image's.
+    plan : Plan
     map_size, finest : tuple of int
         Of the map, and of the finest one that the pass reads or computes.
     """
@@ -249,20 +251,6 @@ def tile_on_map(
     values = math.prod(plan.tile) * found[0].features
     voxels = values / widths[finest] * math.prod(map_size) / math.prod(finest)
     return largest_tile(map_size, (1,) * len(map_size), lambda tile: math.prod(tile) <= voxels)
-
-
-def tile_for_memory(network: GVTNet | ProjectionGVTNet, size: Sequence[int], memory: int) -> Sizes:
-    """The tiles, (z,) y, x, that `make_plans` chooses: multiples of ``network.multiple``.
-
-    Parameters
-    ----------
-    network : GVTNet or ProjectionGVTNet
-    size : sequence of int
-        The image's, (z,) y, x.
-    memory : int
-        Bytes.
-    """
-    return make_plans(network, size, memory)[0].tile
 
 
 def receptive_radius_of_passes(

@@ -10,22 +10,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from gvtzoo.core.download import fetch, reason
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.core.progress import Progress
 from gvtzoo.core.resources import recipes_folder
+from gvtzoo.core.strict import Strict
 from gvtzoo.core.yaml import read_yaml
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
-class DataFile(BaseModel):
+class DataFile(Strict):
     """A file on a server; its name there, unless another is given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
     name: str = ""
@@ -37,7 +36,7 @@ class DataFile(BaseModel):
         return self.name or PurePosixPath(urlsplit(self.url).path).name
 
 
-class DataSet(BaseModel):
+class DataSet(Strict):
     """A public data set.
 
     Attributes
@@ -50,8 +49,6 @@ class DataSet(BaseModel):
     page : str, optional
         Where people find it, for data that cannot be fetched by a program.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
     license: str

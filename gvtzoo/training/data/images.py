@@ -33,16 +33,20 @@ class TrainingImage(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The source's name."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Of the source, (channel, (z,) y, x)."""
 
     @property
-    def calibration(self) -> Mapping[str, Any]: ...
+    def calibration(self) -> Mapping[str, Any]:
+        """The source's ``pixel_size`` by axis and its ``unit``, as far as the file tells."""
 
     @property
-    def files(self) -> tuple[Path, ...]: ...
+    def files(self) -> tuple[Path, ...]:
+        """What it was read from."""
 
     def raw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The whole source and target in their own units, (channel, …)."""
@@ -65,12 +69,15 @@ class PairedImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the source, (channel, (z,) y, x)."""
         return self.source.shape
 
     def raw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target as they were read; the generator is not used."""
         return self.source, self.target
 
     def patch(self, box: Box, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target inside `box`, normalized; the generator is not used."""
         return (
             self.source_normalization.apply(self.source[(slice(None), *box)]),
             self.target_normalization.apply(
@@ -104,12 +111,15 @@ class NoisyImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the clean image, (channel, (z,) y, x)."""
         return self.intensity.shape
 
     def raw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The clean image with noise drawn anew, and what is expected of it, in camera units."""
         return self._expose(self.intensity, generator), self._expected(self.truth)
 
     def patch(self, box: Box, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The same inside `box`, normalized."""
         noisy = self._expose(self.intensity[(slice(None), *box)], generator)
         truth = self.truth[(slice(None), *target_box(box, self.truth))]
         return (

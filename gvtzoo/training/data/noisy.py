@@ -53,6 +53,7 @@ class BlindSpotImage(PairedImage):
     """
 
     def patch(self, box: Box, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The box with blind spots filled, and its values at these spots, normalized; else NaN."""
         noisy = self.source_normalization.apply(self.source[(slice(None), *box)])
         spots = generator.random(noisy.shape) < BLIND_SHARE
         if not spots.any():

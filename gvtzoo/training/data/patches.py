@@ -1,4 +1,4 @@
-"""Images for training: pairs on disk, or clean images with camera noise added on the fly.
+"""The images of a data folder for training, and random patches of them.
 
 Every source of images gives `TrainingImage`s. Which patch is cut, which noise is drawn and how
 it is augmented follow from the seed and the patch's number alone, not from what was drawn before:
@@ -80,6 +80,9 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
         Each is chosen with the same probability.
     patch : tuple of int
         (z,) y, x.
+    augmentation : AugmentationConfig
+    seed : int
+        Of everything that is drawn, together with the patch's number.
     start, stop, step : int
         Numbers of the first patch and behind the last, and how far apart they are.
 

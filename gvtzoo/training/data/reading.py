@@ -112,7 +112,7 @@ def pair_images(
         # Splines are linear and keep constants: normalizing then is normalizing before, save for
         # where the statistics are taken.
         measured = (named_source.to_numpy(), named_target.to_numpy())
-    source_fit, target_fit = fit(*measured, recipe.normalization)
+    source_fit, target_fit = fit_normalizations(*measured, recipe.normalization)
     return PairedImage(
         name,
         calibration(source, data),
@@ -252,7 +252,7 @@ def resampled(image: xr.DataArray, data: DataConfig) -> np.ndarray:
     return array if "c" in image.dims else array[np.newaxis]
 
 
-def fit(
+def fit_normalizations(
     source: np.ndarray, target: np.ndarray, normalization: NormalizationConfig
 ) -> tuple[FittedNormalization, FittedNormalization]:
     """Offset and scale of a source image and of its target.

@@ -14,7 +14,7 @@ from gvtzoo.images.ome_sets import files_of
 from gvtzoo.training.data.camera import relative_intensity
 from gvtzoo.training.data.images import RAW, NoisyImage
 from gvtzoo.training.data.pairs import SPLITS, Split
-from gvtzoo.training.data.reading import as_channels, calibration, cut_region, fit
+from gvtzoo.training.data.reading import as_channels, calibration, cut_region, fit_normalizations
 from gvtzoo.training.data.surface import simulate_surface
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def noisy_images(folder: Path, split: Split, recipe: Recipe) -> Iterator[NoisyIm
             )
             # Statistics of one noisy image of this level; of another they would be the same.
             noisy, expected = unfitted.raw(np.random.default_rng(recipe.training.seed))
-            source_fit, target_fit = fit(noisy, expected, recipe.normalization)
+            source_fit, target_fit = fit_normalizations(noisy, expected, recipe.normalization)
             yield replace(
                 unfitted, source_normalization=source_fit, target_normalization=target_fit
             )

@@ -274,6 +274,15 @@ def blur(images: Tensor, width: Tensor, *, flat: bool) -> Tensor:
     """Gaussian blur of each image (batch, z, y, x) with its own deviation, in voxels, up to 1.
 
     `flat`: not along z.
+
+    Parameters
+    ----------
+    images : Tensor
+        (batch, z, y, x); beyond the border the last voxel is repeated.
+    width : Tensor
+        (batch,), in voxels.
+    flat : bool
+        Not along z.
     """
     places = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=images.device)
     weights = torch.exp(-(places**2) / (2 * width[:, None].clamp_min(1e-3) ** 2))

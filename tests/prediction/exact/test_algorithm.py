@@ -25,7 +25,6 @@ from gvtzoo.prediction.exact.plan import (
     plan_keeping,
     receptive_radius_of_passes,
     stages,
-    tile_for_memory,
 )
 from gvtzoo.prediction.pytorch import run_network
 
@@ -270,7 +269,7 @@ def test_more_memory_gives_larger_tiles_and_more_kept_maps():
     network, size = NETWORKS["denoising"], (64, 1024, 1024)
     plans = [make_plans(network, size, gigabytes * 10**9)[0] for gigabytes in (1, 4, 16)]
     assert [plan.finest_kept for plan in plans] == [3, 2, 1]
-    assert tile_for_memory(network, (16, 32, 32), 10**12) == (16, 32, 32)
+    assert make_plans(network, (16, 32, 32), 10**12)[0].tile == (16, 32, 32)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

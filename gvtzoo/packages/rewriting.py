@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,56 +10,28 @@ from typing import Any
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
 from gvtzoo.packages.card_text import documentation
-from gvtzoo.packages.config import (
-    FORMAT,
-    ClientLoss,
-    Fingerprint,
-    SigmaCalibration,
-    TilingHint,
-)
 from gvtzoo.packages.reader import open_package
 from gvtzoo.packages.writer import RDF, check_description, tags, to_yaml, zip_folder
 
 DOCUMENTATION = "README.md"
 
 
-def with_clients(
-    package: str | Path,
-    clients: tuple[ClientLoss, ...],
-    output: str | Path,
-    *,
-    overwrite: bool = False,
+def rewrite_package(
+    package: str | Path, changes: Mapping[str, Any], output: str | Path, *, overwrite: bool = False
 ) -> Path:
-    """Write a package again with what it loses in other programs, and tags of those that suit.
-
-    Errors are those of `with_tiling_hint`.
-
-    Parameters
-    ----------
-    package : path
-    clients : tuple of ClientLoss
-        A row for each program and weights.
-    output : path
-        Of the zip; may be that of the package.
-    overwrite : bool
-        Whether a file that exists is replaced.
-    """
-    return _with(package, {"clients": clients}, output, overwrite)
-
-
-def with_tiling_hint(
-    package: str | Path, hint: TilingHint, output: str | Path, *, overwrite: bool = False
-) -> Path:
-    """Write a package again with a tiling hint in its description and documentation.
+    """Write a package again with changes of its ``config.gvtzoo``, and documentation that says so.
 
     Parameters
     ----------
     package : path
         That gvtzoo made; it is not changed, unless it is `output` and `overwrite` is given.
-    hint : TilingHint
+    changes : mapping of str to Any
+        Fields of `PackageConfig`: ``tiling``, ``clients``, from which tags follow,
+        ``calibration``, ``fingerprint`` …
     output : path
         Of the new zip.
     overwrite : bool
+        Whether a file that exists is replaced.
 
     Returns
     -------
@@ -70,36 +43,6 @@ def with_tiling_hint(
     GvtzooError
         When the package cannot be read, or the output exists.
     """
-    return _with(package, {"tiling": hint}, output, overwrite)
-
-
-def with_fingerprint(
-    package: str | Path, fingerprint: Fingerprint, output: str | Path, *, overwrite: bool = False
-) -> Path:
-    """Write a package again with the fingerprint of its training images.
-
-    Parameters and errors are those of `with_tiling_hint`.
-    """
-    return _with(package, {"fingerprint": fingerprint, "format": FORMAT}, output, overwrite)
-
-
-def with_calibration(
-    package: str | Path,
-    calibration: SigmaCalibration,
-    output: str | Path,
-    *,
-    overwrite: bool = False,
-) -> Path:
-    """Write a package again with what its σ says.
-
-    Parameters and errors are those of `with_tiling_hint`.
-    """
-    return _with(package, {"calibration": calibration}, output, overwrite)
-
-
-def _with(
-    package: str | Path, changes: dict[str, Any], output: str | Path, overwrite: bool
-) -> Path:
     output = Path(output)
     if output.suffix != ".zip":
         raise GvtzooError(f"{output}: a package's name has to end in .zip")

@@ -1,4 +1,4 @@
-"""A package with another tiling hint is the same in everything else."""
+"""A package that is written again is the same in everything but what was changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.registry import bundled_models
 from gvtzoo.packages.config import SigmaCalibration, TilingHint
 from gvtzoo.packages.reader import open_package
-from gvtzoo.packages.tiling_hint import with_calibration, with_tiling_hint
+from gvtzoo.packages.rewriting import rewrite_package
 
 HINT = TilingHint(tile=(96, 96), halo=(28, 28), pearson_r=0.987, max_difference=0.05)
 
@@ -19,7 +19,7 @@ def original():
 
 
 def test_only_the_hint_changes(original, tmp_path):
-    written = with_tiling_hint(original, HINT, tmp_path / "new.zip")
+    written = rewrite_package(original, {"tiling": HINT}, tmp_path / "new.zip")
     before, after = open_package(original), open_package(written)
     # As text: fingerprints hold what is not a number, which equals nothing.
     expected = before.config.model_copy(update={"tiling": HINT})
@@ -36,18 +36,19 @@ def test_only_the_hint_changes(original, tmp_path):
 
 def test_a_package_gets_what_its_sigma_says(original, tmp_path):
     found = SigmaCalibration(noise=(0.1, 0.2), factors=(1.4, 1.1), levels=(0.5,), multiples=(0.7,))
-    written = with_calibration(original, found, tmp_path / "new.zip")
+    written = rewrite_package(original, {"calibration": found}, tmp_path / "new.zip")
     expected = open_package(original).config.model_copy(update={"calibration": found})
     assert open_package(written).config.model_dump_json() == expected.model_dump_json()
 
 
 def test_nothing_is_overwritten_unasked(original, tmp_path):
-    path = with_tiling_hint(original, HINT, tmp_path / "new.zip")
+    path = rewrite_package(original, {"tiling": HINT}, tmp_path / "new.zip")
     content = path.read_bytes()
     with pytest.raises(GvtzooError, match=r"new\.zip exists"):
-        with_tiling_hint(original, HINT, path)
+        rewrite_package(original, {"tiling": HINT}, path)
     assert path.read_bytes() == content
     other = HINT.model_copy(update={"pearson_r": 0.5})
-    assert open_package(with_tiling_hint(path, other, path, overwrite=True)).config.tiling == other
+    replaced = rewrite_package(path, {"tiling": other}, path, overwrite=True)
+    assert open_package(replaced).config.tiling == other
     with pytest.raises(GvtzooError, match=r"has to end in \.zip"):
-        with_tiling_hint(original, HINT, tmp_path / "new.tar")
+        rewrite_package(original, {"tiling": HINT}, tmp_path / "new.tar")
