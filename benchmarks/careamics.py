@@ -4,9 +4,9 @@
 
 PYTHON is the interpreter of an environment with CAREamics 0.3. Its Noise2Void network (the default
 U-Net) is trained for a step, and loaded from its checkpoint; what it predicts does not matter here.
-Images are TIFF; both predict the whole image at once and write it. Times are of processes from their
-start to their end, imports included, in seconds of the processor, since cores may be shared; those
-of the two take turns, and the median of the ratios counts.
+Images are TIFF; both predict the whole image at once and write it. Times are of whole processes,
+imports included, in seconds of the processor, since cores may be shared; those of the two take
+turns, and the median of the ratios counts.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def _of_file(
     tell_axes(model, image, model.name)
     if not isinstance(model, Model):
         return wanted.of(model, image.load(), None)
-    if written.targets and wanted.client is None and may_take_long(image):
+    if written.targets and wanted.client is None and may_take_long(model, image):
         from gvtzoo.prediction.estimate import announcement
 
         if text := announcement(model, image, wanted.settings):
