@@ -2,20 +2,24 @@
 
 Tests that need the browser are marked ``browser``, those that need a window of napari ``napari``,
 and run only where that is asked for: ``pytest -m browser`` (Chromium, its driver, and selenium),
-``pytest -m napari`` (napari, and a screen or Xvfb).
+``pytest -m napari`` (napari, and a screen or Xvfb). Those that are ``slow`` and rarely fail run
+where they are named, by ``pytest -m slow``, by their file or by their own name.
 
 Hypothesis draws the same examples every time, so that a change passes or fails by what it changes;
-``pytest --hypothesis-profile default`` draws new ones.
+``pytest --hypothesis-profile default`` draws new ones, and ``GVTZOO_FUZZ=1`` many more.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+import torch
+from strategies import examples
 
 from gvtzoo.images.normalization import (
     NoNormalization,
@@ -39,7 +43,9 @@ GOLDEN = Path(__file__).parent / "golden"
 pytest_plugins = ["package_fixtures"]
 
 
-hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile(
+    "repeatable", examples(25), derandomize=True, database=None, deadline=None
+)
 hypothesis.settings.load_profile("repeatable")
 
 ON_REQUEST = {"browser": "Chromium", "napari": "napari and a screen"}
@@ -48,14 +54,30 @@ ON_REQUEST = {"browser": "Chromium", "napari": "napari and a screen"}
 def pytest_configure(config):
     for marker, needed in ON_REQUEST.items():
         config.addinivalue_line("markers", f"{marker}: needs {needed}; run with -m {marker}")
+    config.addinivalue_line("markers", "slow: run with -m slow, or by the name of its file")
+    if getattr(config.option, "dist", "no") == "load":
+        # A file's tests stay together, so that what they share is made by one process.
+        config.option.dist = "worksteal"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # There is a process for each processor; those that they start inherit it.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config, items):
     asked_for = config.option.markexpr
     unasked = [marker for marker in ON_REQUEST if marker not in asked_for]
-    left_out = [item for item in items if any(map(item.get_closest_marker, unasked))]
+    left_out = {item for item in items if any(map(item.get_closest_marker, unasked))}
+    if "slow" not in asked_for:
+        left_out |= {item for item in items if item.get_closest_marker("slow") and not _named(item)}
     items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
+    config.hook.pytest_deselected(items=list(left_out))
+
+
+def _named(item) -> bool:
+    """Whether the command line names the test or its file, and not only a folder around it."""
+    names = [argument.partition("::")[0] for argument in item.config.args]
+    return any((item.config.invocation_params.dir / name) == item.path for name in names)
 
 
 class GoldenCase:

@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from strategies import configs
+from hypothesis import given
+from strategies import configs, examples
 
 from gvtzoo.networks import PRESETS
 from gvtzoo.prediction.cpu_kernels import accelerate
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5  # of the output's range
 
 
 @given(config=configs())
-@settings(max_examples=30, deadline=None)
+@examples(15)
 def test_results_are_the_same(config):
     torch.manual_seed(0)
     network = config.build().eval()

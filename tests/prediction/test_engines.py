@@ -8,9 +8,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import configs
+from strategies import configs, examples
 
 import gvtzoo
 from gvtzoo.core.errors import GvtzooError
@@ -53,7 +53,7 @@ def close(found, expected):
 
 
 @given(config=configs(), factor=st.integers(1, 3))
-@settings(max_examples=8, deadline=None)
+@examples(6)
 def test_whole_images_of_every_network(config, factor):
     network = build(config)
     image = random_image(network, factor, config.input_channels)
@@ -63,7 +63,7 @@ def test_whole_images_of_every_network(config, factor):
 
 
 @given(config=configs(), factor=st.integers(1, 3), memory=st.sampled_from([PLENTY, 200_000]))
-@settings(max_examples=8, deadline=None)
+@examples(6)
 def test_exact_tiles_of_every_network(config, factor, memory):
     network = build(config)
     if any(isinstance(module, SoftmaxAttention) for module in network.modules()):

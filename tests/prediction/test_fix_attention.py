@@ -81,7 +81,7 @@ def test_tiles_of_any_program_are_the_whole_image(name, tmp_path):
     halo = config.fixed.halo
     flat = network.output_dimensions < network.dimensions
     tile = tuple(
-        2 * h + 4 * m if h else -(-s // m) * m
+        2 * h + 8 * m if h else -(-s // m) * m
         for h, m, s in zip(halo, network.multiple, image.shape, strict=True)
     )
     whole = (model.predict(image).to_numpy() - config.normalization.source.mean)[None, None]

@@ -46,7 +46,7 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("tiling", ["whole", "exact"])
 def test_a_region_is_the_part_of_the_whole(model, stack, expected, tiling):
     found, sigma = model.predict(
-        stack, region=REGION, tiling=tiling, memory=8_000_000, device="cpu", uncertainty=True
+        stack, region=REGION, tiling=tiling, memory=15_000_000, device="cpu", uncertainty=True
     )
     assert_close(found, expected.isel(BOX))
     assert sigma.shape == found.shape
@@ -58,7 +58,7 @@ def test_a_region_is_the_part_of_the_whole(model, stack, expected, tiling):
 
 def test_from_disk_to_disk(tmp_path, model, stack, expected):
     write_image(tmp_path / "a.zarr", stack)
-    settings = Settings(device="cpu", tiling="exact", memory=8_000_000)
+    settings = Settings(device="cpu", tiling="exact", memory=15_000_000)
     predict_large(
         model,
         open_image(tmp_path / "a.zarr"),
@@ -126,7 +126,7 @@ def test_a_region_of_an_image_on_a_server(tmp_path, stack, expected):
         for attention in ("region", "image"):
             before = len(server.chunks)
             output = str(tmp_path / f"{attention}.zarr")
-            options = f"--region :,0:31,2:30 --attention {attention} --tiling exact --memory 8MB"
+            options = f"--region :,0:31,2:30 --attention {attention} --tiling exact --memory 15MB"
             done = CliRunner().invoke(
                 app, ["predict", MODEL, f"{server.url}/in.zarr", "-o", output, *options.split()]
             )

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from strategies import FULL
 
 from gvtzoo.core.errors import GvtzooError
 
@@ -20,7 +21,6 @@ MOST_MEMORY = 300 * 2**20  # bytes, beyond what the process has
 RESERVED = 2**30  # bytes of address space, touched or not
 DEADLINE = 60  # seconds for one input; a hang, not slowness, is what is looked for
 LONGEST_LINE = 1100
-FULL = os.environ.get("GVTZOO_FUZZ") == "1"
 
 
 def fuzz(examples: int) -> settings:

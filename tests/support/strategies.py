@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from gvtzoo.networks import AttentionConfig, AttentionConfigs, NetworkConfig
+
+FULL = os.environ.get("GVTZOO_FUZZ") == "1"
+
+
+def examples(number: int) -> settings:
+    """So many examples, each as long as it takes; ten times as many where ``GVTZOO_FUZZ=1``."""
+    return settings(max_examples=10 * number if FULL else number, deadline=None)
 
 
 @st.composite

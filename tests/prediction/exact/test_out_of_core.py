@@ -35,7 +35,7 @@ from gvtzoo.prediction.settings import Settings
 from gvtzoo.recipes.metadata import default_metadata
 
 MODEL = "gvtnet-denoising-nuclei"
-HOW = Settings(device="cpu", engine="torch", tiling="exact", memory=8_000_000)
+HOW = Settings(device="cpu", engine="torch", tiling="exact", memory=15_000_000)
 TOLERANCE = 1e-5  # of the output's range
 # OpenVINO's softplus is log(1 + eˣ) as it stands, whose rounding is 1e-7 of 1, not of σ: compared
 # over images whose σ differs by 0.3 between voxels, 1.5e-5 of that.
@@ -72,8 +72,10 @@ def assert_close(found, expected, tolerance=TOLERANCE):
     assert difference <= tolerance * np.ptp(expected.to_numpy()) + resolution
 
 
-@pytest.mark.parametrize("source", ["a.tif", "a.zarr", "a.npy"])
-@pytest.mark.parametrize("target", ["b.tif", "b.zarr", "b.npy"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("a.tif", "b.zarr"), ("a.zarr", "b.tif"), ("a.zarr", "b.zarr"), ("a.npy", "b.npy")],
+)
 def test_every_format_from_disk_to_disk(tmp_path, model, stack, expected, source, target):
     write_image(tmp_path / source, stack)
     output = Output(tmp_path / target, tmp_path / f"sigma_{target}")
@@ -147,8 +149,9 @@ class StoppedError(Exception):
     """In place of a signal."""
 
 
-@pytest.mark.parametrize("target", ["b.tif", "b.zarr"])
-@pytest.mark.parametrize("at", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(
+    ("target", "at"), [("b.zarr", 0.1), ("b.tif", 0.5), ("b.zarr", 0.9), ("b.tif", 0.99)]
+)
 def test_what_was_stopped_continues(tmp_path, model, stack, expected, monkeypatch, target, at):
     monkeypatch.setattr("gvtzoo.prediction.exact.journal.INTERVAL", 0)
     write_image(tmp_path / "a.tif", stack)
@@ -193,7 +196,7 @@ def test_another_image_is_not_continued(tmp_path, model, stack, expected, caplog
 
 
 def test_killed_and_continued(tmp_path, stack, expected):
-    write_image(tmp_path / "a.zarr", xr.concat([stack] * 4, "x"))
+    write_image(tmp_path / "a.zarr", xr.concat([stack] * 2, "x"))
     command = [sys.executable, "-m", "gvtzoo", "predict", MODEL, tmp_path / "a.zarr"]
     command += ["-o", tmp_path / "b.zarr", "--tiling", "exact", "--memory", "20MB"]
     command = [*map(str, command), "--device", "cpu"]
