@@ -44,13 +44,13 @@ def folder(tmp_path_factory) -> Path:
     """The files that the README's commands name."""
     folder = tmp_path_factory.mktemp("readme")
     noisy, truth = demo_images()
-    small = noisy[:16, :, :64]
+    small = noisy[:8, :64, :64]
     write_image(folder / "stack.tif", small)
     write_image(folder / "stack.zarr", small)
     write_image(folder / "images" / "a.tif", small)
     write_image(folder / "images" / "b.tif", small)
     write_image(folder / "my_pairs" / "source" / "a.tif", small)
-    write_image(folder / "my_pairs" / "target" / "a.tif", truth[:16, :, :64].astype(np.float32))
+    write_image(folder / "my_pairs" / "target" / "a.tif", truth[:8, :64, :64].astype(np.float32))
     return folder
 
 

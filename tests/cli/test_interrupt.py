@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from gvtzoo.cli.interrupt import InterruptibleGroup, interruptible
 
 MODEL = "gvtnet-denoising-exposures"
+COUNT = 80  # images
 
 
 def interrupted(*arguments: object, when, folder: Path) -> subprocess.CompletedProcess:
@@ -50,7 +51,7 @@ def last_line(done: subprocess.CompletedProcess) -> str:
 def images(tmp_path):
     """So many that no command is through with them at once."""
     generator = np.random.default_rng(0)
-    for number in range(200):
+    for number in range(COUNT):
         for kind in ("source", "target"):
             path = tmp_path / "pairs" / kind / f"{number:03}.tif"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def test_predict(tmp_path, images):
     line = last_line(done)
     assert line.startswith("gvtzoo: interrupted: ")
     assert line.endswith(
-        "of 200 predictions are written and stay: the same command makes the others"
+        f"of {COUNT} predictions are written and stay: the same command makes the others"
     )
     written = len(list(out.glob("*.tif")))
     assert written - 1 <= len(done.stdout.splitlines()) <= written
@@ -95,6 +96,9 @@ def test_train(tmp_path, images):
     small = ["--set", "training.patch=[32, 32]", "--set", "training.batch_size=1"]
     small += ["--set", "network.features=4", "--set", "training.validate_every=2"]
     small += ["--set", "data.files=null"]  # the recipe's own images are others
+    for path in images.glob("*/*.tif"):
+        if int(path.stem) >= 8:  # a training is not through with few either
+            path.unlink()
     done = interrupted(
         *("train", "denoising/exposures", "--data", images, "-o", run, "--device", "cpu", *small),
         when=lambda: (run / "last.ckpt").exists(),

@@ -86,6 +86,7 @@ def test_imported_models_are_the_papers(all_imported, name):
     assert "reference implementation" in package.config.metadata.limitations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_imported_models_pass_all_checks(all_imported, name):
     assert not [result for result in check_package(find_model(name)) if not result.passed]

@@ -11,16 +11,16 @@ from gvtzoo.demo import demo_images
 from gvtzoo.images.files import write_image
 
 SHORT = [
-    *("--set", "training.steps=4", "--set", "training.validate_every=2"),
+    *("--set", "training.steps=2", "--set", "training.validate_every=2"),
     *("--set", "training.patch=[8, 32, 32]", "--set", "data.regions=null"),
-    *("--set", "data.noise.photons=[10]"),
+    *("--set", "data.noise.photons=[10]", "--set", "training.batch_size=1"),
 ]
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     _, truth = demo_images()
-    write_image(tmp_path / "clean_stacks" / "clean.tif", truth[:16, :, :64].astype(np.float32))
+    write_image(tmp_path / "clean_stacks" / "clean.tif", truth[:8, :64, :64].astype(np.float32))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -111,13 +111,19 @@ def test_one_command_on_a_fresh_machine(mirror, home, tmp_path, caplog):
     assert package.config.pixel_size == {"y": 0.29, "x": 0.29}
     assert package.config.normalization.before_resampling
     assert package.config.metadata.license == "GPL-3.0-only"
-    assert not [result for result in check_package(package.path) if not result.passed]
     assert [path.name for path in (home / "downloads").iterdir()] == [f"{DNA}.lock"]
 
     asked = len(mirror.requests)
     assert invoke(*command, tmp_path / "again.tif").exit_code == 0
     assert len(mirror.requests) == asked == 2
     assert next(m for m in list_models() if m.name == DNA).where == "installed"
+
+
+@pytest.mark.slow
+def test_what_is_made_of_a_download_passes_all_checks(mirror, home):
+    assert invoke("download", DNA).exit_code == 0
+    results = check_package(home / "models" / f"{DNA}.zip")
+    assert not [result for result in results if not result.passed]
 
 
 @pytest.mark.parametrize("name", SIZES)

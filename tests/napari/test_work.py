@@ -7,6 +7,7 @@ import threading
 import dask.array
 import numpy as np
 import pytest
+import small_package
 import torch
 from napari_layers import PlainLayer
 
@@ -110,13 +111,19 @@ def test_fit_is_said(nuclei, stack):
         misfits(nuclei, image_of(PlainLayer(stack), "cyx"))
 
 
-def test_fine_tuning_makes_a_package_and_reports_every_step(stack, tmp_path):
-    clean = np.full_like(stack, 20)
-    clean[:, ::3, 4:12] = 60
+@pytest.fixture
+def small(tmp_path):
+    """A package of a small 2D network."""
+    return small_package.write_folder(tmp_path / "small", small_package.members())
+
+
+def test_fine_tuning_makes_a_package_and_reports_every_step(small, stack, tmp_path):
+    clean = np.full_like(stack[0], 20)
+    clean[::3, 4:12] = 60
     noisy = np.random.default_rng(1).poisson(clean).astype(np.uint16)
     seen = []
     tuned = finetune_on(
-        NUCLEI,
+        small,
         [(image_of(PlainLayer(noisy)), image_of(PlainLayer(clean)))],
         tmp_path / "tuned",
         steps=2,
@@ -128,12 +135,12 @@ def test_fine_tuning_makes_a_package_and_reports_every_step(stack, tmp_path):
     assert set(tuned.result.before) == set(tuned.result.after)
 
 
-def test_fine_tuning_stops(stack, tmp_path):
+def test_fine_tuning_stops(small, stack, tmp_path):
     stop = threading.Event()
-    pair = (image_of(PlainLayer(stack)), image_of(PlainLayer(stack)))
+    pair = (image_of(PlainLayer(stack[0])), image_of(PlainLayer(stack[0])))
     with pytest.raises(StoppedError):
         finetune_on(
-            NUCLEI,
+            small,
             [pair],
             tmp_path / "tuned",
             steps=50,

@@ -51,7 +51,7 @@ NETWORKS = {
             {
                 "architecture": architecture,
                 "dimensions": dimensions,
-                "depth": 3,
+                "depth": 5 - dimensions,
                 "features": 2,
                 "input_channels": 1 if architecture == "care_projection" else 2,
             }

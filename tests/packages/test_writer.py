@@ -249,7 +249,8 @@ def test_tags_name_the_workflows_that_a_package_belongs_to(task, network, workfl
     assert {name for name, known in BIAPY.items() if known & found} == workflows
 
 
-def test_accounts_of_maintainers_are_not_looked_up(tiny_config, write_tiny, tmp_path, monkeypatch):
+def test_nothing_is_looked_up_on_the_network(tiny_config, write_tiny, tmp_path, monkeypatch):
+    """Neither by writing nor by checking: the addresses of texts, nor accounts of maintainers."""
     looked_up = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: looked_up.append(args))
     config = tiny_config()

@@ -16,7 +16,6 @@ from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import Author, Citation, DataSource, ModelMetadata
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-CASES = ("denoise", "label_free", "projection")
 
 
 def tiny_config(**changes) -> PackageConfig:
@@ -52,18 +51,24 @@ def tiny(tmp_path_factory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.zip", tiny_config())
 
 
+class Imported(dict):
+    """Golden checkpoints as packages, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, case: str) -> Path:
+        config = json.loads((GOLDEN / case / "config.json").read_text())
+        output = self.folder / f"{case}.zip"
+        self[case] = import_checkpoint(GOLDEN / case, config=config, output=output)
+        return self[case]
+
+
 @pytest.fixture(scope="session")
-def imported(tmp_path_factory) -> dict[str, Path]:
+def imported(tmp_path_factory) -> Imported:
     """The golden checkpoints as packages, by the case's name."""
-    folder = tmp_path_factory.mktemp("imported")
-    return {
-        case: import_checkpoint(
-            GOLDEN / case,
-            config=json.loads((GOLDEN / case / "config.json").read_text()),
-            output=folder / f"{case}.zip",
-        )
-        for case in CASES
-    }
+    return Imported(tmp_path_factory.mktemp("imported"))
 
 
 @pytest.fixture

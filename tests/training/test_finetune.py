@@ -146,10 +146,10 @@ def test_targets_in_other_units_do_no_harm(package, tmp_path):
 
 def test_an_interrupted_fine_tuning_goes_on(package, tmp_path):
     data, run = save_pairs(tmp_path / "data", 4), tmp_path / "run"
-    settings = [*QUICK, "training.validate_every=10"]
+    settings = [*QUICK, "training.steps=12", "training.validate_every=4"]
 
     def interrupt(step: int, steps: int, loss: float) -> None:
-        if step == 25:
+        if step == 7:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):

@@ -279,6 +279,7 @@ train(load_recipe(recipe), data, run, device="cpu")
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(pairs, recipe, tmp_path):
     alone = train(recipe, pairs, tmp_path / "alone", device="cpu")
     script = tmp_path / "together.py"
