@@ -37,8 +37,11 @@ def imported() -> set[str]:
     return found - set(sys.stdlib_module_names) - {"gvtzoo"}
 
 
+INSTALLED = packages_distributions()
+
+
 def distributions(module: str) -> set[str]:
-    names = packages_distributions().get(module, [module])
+    names = INSTALLED.get(module, [module])
     return SHARED.get(module) or {canonicalize_name(name) for name in names}
 
 

@@ -48,7 +48,7 @@ def save_pairs(folder: Path, count: int, size: int = 48) -> Path:
     return folder
 
 
-def test_one_pair_is_enough(package, tmp_path):
+def test_one_pair_is_enough(package, tmp_path, in_full):
     data = save_pairs(tmp_path / "data", 1)
     result = finetune(package, data, tmp_path / "run", settings=QUICK, device="cpu")
     assert result.helped

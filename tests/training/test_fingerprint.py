@@ -16,6 +16,8 @@ from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.data.images import NoisyImage, PairedImage
 from gvtzoo.training.fingerprint import fingerprint
 
+pytestmark = pytest.mark.usefixtures("in_full")
+
 RAW = FittedNormalization(0.0, 1.0)
 
 

@@ -319,7 +319,7 @@ def test_the_last_weights_are_kept_without_validation(pairs, recipe, tmp_path):
         torch.testing.assert_close(checkpoint[f"network.{name}"], tensor)
 
 
-def test_the_run_folder_shows_how_it_went(pairs, recipe, tmp_path):
+def test_the_run_folder_shows_how_it_went(pairs, recipe, tmp_path, in_full):
     run = train(changed(recipe, tensorboard=True), pairs, tmp_path / "run", device="cpu")
     assert (run / "losses.png").read_bytes().startswith(b"\x89PNG")
     pictures = sorted(path.name for path in (run / "validation").iterdir())
