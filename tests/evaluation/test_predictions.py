@@ -40,7 +40,8 @@ def pair(tmp_path):
 @pytest.fixture
 def candidate(tmp_path, package):
     def make(**settings):
-        return ModelPredictions("m", package, tmp_path / "kept", Settings(device="cpu", **settings))
+        how = Settings(device="cpu", engine="torch", **settings)
+        return ModelPredictions("m", package, tmp_path / "kept", how)
 
     return make
 
@@ -67,7 +68,7 @@ def made(monkeypatch):
 def test_it_is_the_models_prediction(candidate, package, pair):
     found = candidate().predict(pair)
     expected, sigma = gvtzoo.load(package).predict(
-        read_image(pair.source), uncertainty=True, device="cpu"
+        read_image(pair.source), uncertainty=True, device="cpu", engine="torch"
     )
     np.testing.assert_array_equal(read_image(found.path), expected)
     np.testing.assert_array_equal(read_image(found.sigma), sigma)

@@ -119,7 +119,7 @@ def small(tmp_path):
 
 def test_fine_tuning_makes_a_package_and_reports_every_step(small, stack, tmp_path):
     clean = np.full_like(stack[0], 20)
-    clean[::3, 4:12] = 60
+    clean[4:16, 4:20] = 60
     noisy = np.random.default_rng(1).poisson(clean).astype(np.uint16)
     seen = []
     tuned = finetune_on(

@@ -31,6 +31,7 @@ def test_imported_packages_pass_every_check(imported, case):
     assert len(results) == CHECKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", BASELINES)
 def test_packages_of_baselines_pass_every_check(tiny_config, write_tiny, tmp_path, architecture):
     dimensions = 2 if architecture in ("fnet", "rsgu_net") else 3

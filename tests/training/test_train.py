@@ -345,6 +345,7 @@ def test_surfaces_are_projected(tmp_path, name):
     for stem, image in images.items():
         tifffile.imwrite(tmp_path / f"{stem}.tif", image.astype(np.float32), imagej=True)
     settings = ["training.steps=1", "training.patch=[16, 16]", "training.batch_size=1"]
+    settings.append("network.features=4")
     if name.endswith("notum"):
         settings[1] = "training.patch=[32, 16, 16]"
     run = train(load_recipe(name, settings), tmp_path, tmp_path / "run", device="cpu")
@@ -388,7 +389,10 @@ def test_images_are_the_same_from_a_cache_on_disk(pairs, recipe, tmp_path):
     assert all(isinstance(image.source, np.memmap) for image in cached)
 
 
-@pytest.mark.parametrize("architecture", ["fnet", "care_unet", "rsgu_net", "ce_net"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["fnet", "care_unet", "rsgu_net", pytest.param("ce_net", marks=pytest.mark.slow)],
+)
 def test_baselines_train_and_are_packaged(pairs, tmp_path, architecture):
     network = {"architecture": architecture, "depth": 2, "features": 2, "uncertainty": True}
     recipe = Recipe.model_validate({**RECIPE, "network": network})

@@ -24,6 +24,8 @@ from gvtzoo.prediction.exact.plan import make_plans
 from gvtzoo.prediction.pytorch import run_network
 from gvtzoo.prediction.settings import Settings
 
+pytestmark = pytest.mark.slow  # each starts processes that import everything
+
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=15_000_000)
 TOLERANCE = 1e-5  # of the output's range
