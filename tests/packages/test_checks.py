@@ -24,7 +24,9 @@ from gvtzoo.packages.writer import sha256
 CHECKS = 15
 
 
-@pytest.mark.parametrize("case", ["denoise", "label_free", "projection"])
+@pytest.mark.parametrize(
+    "case", ["denoise", "projection", pytest.param("label_free", marks=pytest.mark.slow)]
+)
 def test_imported_packages_pass_every_check(imported, case):
     results = check_package(imported[case])
     assert [result for result in results if not result.passed] == []
