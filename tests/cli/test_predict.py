@@ -52,7 +52,9 @@ def test_prediction_agrees_with_the_reference(package, stack, tmp_path):
         timeout=300,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # On a busy computer there are lines of progress.
+    said = [line for line in done.stderr.splitlines() if not line.endswith("%")]
+    assert (done.returncode, said) == (0, [])
     assert done.stdout.splitlines() == [str(output)]
     expected = np.load(GOLDEN / "pipeline.npz")["prediction"]
     written = read_image(output)
