@@ -19,12 +19,11 @@ from gvtzoo.images.files import find_images, open_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.packages.client_package import check_output, repackage, with_options
 from gvtzoo.packages.identity import Identity
-from gvtzoo.packages.run_folder import RECIPE, WEIGHTS
+from gvtzoo.packages.run_folder import WEIGHTS, run_recipe
 from gvtzoo.packages.writer import write_package
 from gvtzoo.prediction.fix_attention import fix_attention
 from gvtzoo.prediction.model import Model
 from gvtzoo.recipes.metadata import ORIGINS, MetricRow
-from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.run import check_complete, package_run, run_metadata
 
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
@@ -134,5 +133,5 @@ def open_named(path: Path, axes: str | None) -> LazyImage:
 
 def _metric_rows(run: Path, report: str | Path) -> list[MetricRow]:
     """What an evaluation found of a run."""
-    title = ORIGINS[load_recipe(run / RECIPE).network.architecture].title
+    title = ORIGINS[run_recipe(run).network.architecture].title
     return metric_rows(read_result(report), sha256_of(run / WEIGHTS), title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 
@@ -23,6 +23,7 @@ from gvtzoo.cli import (
     train,
 )
 from gvtzoo.cli.interrupt import InterruptibleGroup
+from gvtzoo.cli.terminal import PlainTerminal, log_handler
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.version import __version__
 
@@ -60,12 +61,14 @@ def common(
 ) -> None:
     """Results go to standard output, messages to standard error."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[log_handler()])
     logging.getLogger("gvtzoo").setLevel(level)
 
 
 def main() -> None:
     """Run the command line; mistakes of the user end in one line and exit status 1."""
+    if sys.stdout.isatty():
+        sys.stdout = cast("TextIO", PlainTerminal(sys.stdout))
     try:
         app()
     except GvtzooError as error:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp, mkstemp
 
+from gvtzoo.core.errors import GvtzooError
+
 
 @contextmanager
 def write_atomically(path: str | Path) -> Iterator[Path]:
@@ -71,3 +73,63 @@ def sha256_of(path: str | Path) -> str:
     for inner in sorted(inner for inner in path.rglob("*") if inner.is_file()):
         digest.update(f"{inner.relative_to(path).as_posix()}\0{sha256_of(inner)}\n".encode())
     return digest.hexdigest()
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """A file of a folder that may come from strangers.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Relative to the folder.
+
+    Raises
+    ------
+    GvtzooError
+        When it is a link that leads out of the folder.
+    FileNotFoundError
+        When there is no such file; what is no file, as a pipe, would be waited for.
+    """
+    path = folder / name
+    if _leads_out(path, folder):
+        raise GvtzooError(f"{path} is refused: it is a link that leads out of {folder}")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    return path
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a folder from a stranger in which a link leads out of it.
+
+    Raises
+    ------
+    GvtzooError
+    """
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place) / name
+            if path.is_symlink() and _leads_out(path, folder):
+                raise GvtzooError(
+                    f"{folder} is refused: {path} is a link that leads out of it; put the file "
+                    "there instead"
+                )
+
+
+def _leads_out(path: Path, folder: Path) -> bool:
+    try:
+        found = path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return True
+    return not any(found.is_relative_to(place) for place in _places(folder.resolve()))
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    """Where the files of a folder may lie: in it, or in the cache of Hugging Face that it is of.
+
+    There, files in ``snapshots/COMMIT/`` are links to ``blobs/`` beside ``snapshots``.
+    """
+    yield folder
+    for snapshot in (folder, *folder.parents):
+        if snapshot.parent.name == "snapshots":
+            yield snapshot.parent.parent / "blobs"

@@ -49,15 +49,7 @@ def _read(
 ) -> dict[str, Any]:
     if path.resolve() in seen:
         raise GvtzooError(f"{path} extends itself")
-    try:
-        values = _values(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise GvtzooError(f"{path} is not valid YAML: {error}") from error
-    except GvtzooError as error:
-        raise GvtzooError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise GvtzooError(f"{path} has no settings: write them as `key: value`")
-    values = dict(values)
+    values = _values_of(path)
     base = values.pop("extends", None)
     if base is None:
         return values
@@ -68,6 +60,37 @@ def _read(
     if not parent.is_file():
         raise GvtzooError(f"{path}: extends {base!r}, but there is no {parent}")
     return combine(_read(parent, find, combine, (*seen, path.resolve())), values)
+
+
+def read_resolved(path: Path) -> dict[str, Any]:
+    """A file's settings, which extend no others.
+
+    For files from strangers: what is extended would be read wherever it lies.
+
+    Raises
+    ------
+    GvtzooError
+        When the file holds no settings, or extends another.
+    """
+    values = _values_of(path)
+    if "extends" in values:
+        raise GvtzooError(
+            f"{path} extends {values['extends']!r}: a folder's own settings extend no others, "
+            "which could lie anywhere"
+        )
+    return values
+
+
+def _values_of(path: Path) -> dict[str, Any]:
+    try:
+        values = _values(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise GvtzooError(f"{path} is not valid YAML: {error}") from error
+    except GvtzooError as error:
+        raise GvtzooError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise GvtzooError(f"{path} has no settings: write them as `key: value`")
+    return dict(values)
 
 
 # Sixteen models extend the same files, and PyYAML is slow.

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO
 
+from gvtzoo.core.errors import one_line
+
 Progress = Callable[[int, int], None]  # progress(done, all)
 TrainingProgress = Callable[[int, int, float], None]  # progress(step, all, loss)
 Report = Callable[[float, float, str], None]  # report(done, all, note)
@@ -38,19 +40,23 @@ def within(progress: Progress | None, number: int, count: int) -> Progress | Non
 def progress_bar(title: str) -> Iterator[Report | None]:
     """A bar on standard error, ``report(done, all, note)``; in a pipe a line now and then."""
     if not sys.stderr.isatty():
-        yield lines_of(f"{_place.get()}{title}")
+        yield lines_of(one_line(f"{_place.get()}{title}"))
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+    # Names in square brackets are no markup.
+    title_column, note_column = (
+        TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}")
+    )
+    columns = (title_column, BarColumn(), note_column)
     stream = sys.stderr
     bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
     with bar as progress, _logged_above(stream):
-        task = progress.add_task(f"{_place.get()}{title}", total=None, note="")
+        task = progress.add_task(one_line(f"{_place.get()}{title}"), total=None, note="")
 
         def report(done: float, total: float, note: str = "") -> None:
-            progress.update(task, completed=done, total=total, note=note)
+            progress.update(task, completed=done, total=total, note=one_line(note))
 
         yield report
 
@@ -93,7 +99,8 @@ def lines_of(title: str, interval: float = INTERVAL) -> Report:
             return
         told = now
         share = f"{100 * done / total:.0f} %" if total else f"{done:g}"
-        print(f"{title}: {', '.join(part for part in (share, note) if part)}", file=sys.stderr)
+        told_now = ", ".join(part for part in (share, one_line(note)) if part)
+        print(f"{title}: {told_now}", file=sys.stderr)
         sys.stderr.flush()
 
     return report

@@ -9,6 +9,7 @@ from typing import Any
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import write_atomically
+from gvtzoo.core.json_files import read_json
 from gvtzoo.evaluation.results import Evaluation
 
 SETTINGS = "settings.json"
@@ -72,8 +73,8 @@ def read_result(folder: str | Path) -> Evaluation:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return read_json(path)
+    except GvtzooError:
         return None
 
 

@@ -17,12 +17,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of, write_atomically
+from gvtzoo.core.json_files import read_json
 from gvtzoo.core.progress import Progress
 from gvtzoo.core.version import __version__
 from gvtzoo.evaluation.pairs import SIGMA, EvaluationPair
 from gvtzoo.images.files import IMAGE_SUFFIXES
 from gvtzoo.packages.reader import is_package_folder
-from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, check_run, is_run, read_run_config
+from gvtzoo.packages.run_folder import (
+    RECIPE,
+    WEIGHTS,
+    check_run,
+    is_run,
+    read_run_config,
+    run_recipe,
+)
 
 if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
@@ -330,6 +338,8 @@ def open_candidate(
     if what.endswith(("/", "\\")) and not path.exists():
         raise GvtzooError(f"there is no folder {what}")
     found = ModelPredictions("", what, folder).path
+    if is_run(path):
+        run_recipe(path)  # refused at once, not with every image
     name = name or (path.resolve().name if is_run(path) else _package_name(found, what))
     kept = folder / EvaluationPair(name, path, path).place
     return ModelPredictions(name, what, kept, settings or _default_settings(), trust)
@@ -397,8 +407,8 @@ def _without_ome(stem: str) -> str:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except (OSError, GvtzooError):
         return {}
     return content if isinstance(content, dict) else {}
 

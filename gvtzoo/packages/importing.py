@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.json_files import read_json
 from gvtzoo.images.calibration import MICROMETER
 from gvtzoo.images.normalization import (
     NoNormalization,
@@ -106,11 +106,11 @@ def read_config(path: str | Path) -> dict[str, Any]:
         When there is no such file, or it is not a JSON object.
     """
     try:
-        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        settings = read_json(Path(path))
     except FileNotFoundError as error:
         raise GvtzooError(f"{path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise GvtzooError(f"{path} is not valid JSON: {error}") from error
+    except OSError as error:
+        raise GvtzooError(f"{path} cannot be read: {error}") from error
     if not isinstance(settings, dict):
         raise GvtzooError(f"{path} does not hold a JSON object")
     return settings

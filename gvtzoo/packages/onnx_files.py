@@ -18,7 +18,7 @@ KEY = b"location"
 def may_name_files(content: bytes) -> bool:
     """Whether ONNX could name a file; read as bytes, in no time.
 
-    A graph that has the word elsewhere, in a comment, counts too.
+    A graph that has the word elsewhere, in a comment or as a key of its metadata, counts too.
     """
     return KEY in content
 
@@ -37,12 +37,17 @@ def check_names_no_files(content: bytes) -> None:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf raises whatever the damage leads to
         raise GvtzooError(f"is not ONNX, or it is damaged: {error}") from error
-    if may_name_files(content) and any(_names_file(part) for part in _messages(model)):
+    if any(_names_file(part) for part in _messages(model)):
         raise GvtzooError("is not run unasked: it names other files with weights")
 
 
 def _names_file(message: Any) -> bool:
-    return message.DESCRIPTOR.name == "StringStringEntryProto" and message.key == KEY.decode()
+    """Whether it is a tensor whose numbers lie elsewhere, whatever the words for where."""
+    from onnx import TensorProto
+
+    if message.DESCRIPTOR.name != TensorProto.DESCRIPTOR.name:
+        return False
+    return bool(message.external_data) or message.data_location == TensorProto.EXTERNAL
 
 
 def _messages(message: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gvtzoo.core.errors import GvtzooError, one_line
+from gvtzoo.core.files import file_in
 from gvtzoo.core.yaml import LARGEST as LARGEST_YAML
 from gvtzoo.core.yaml import read_yaml
 from gvtzoo.packages.onnx_files import may_name_files
@@ -262,7 +263,7 @@ def _pieces(path: Path, name: Any, largest: int) -> Iterator[bytes]:
     try:
         with ExitStack() as stack:
             if path.is_dir():
-                file: Any = stack.enter_context((path / name).open("rb"))
+                file: Any = stack.enter_context(file_in(path, name).open("rb"))
             else:
                 file = stack.enter_context(stack.enter_context(_archive(path)).open(name))
             while piece := file.read(PIECE):

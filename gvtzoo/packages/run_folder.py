@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.files import check_links
+from gvtzoo.core.json_files import read_json
 from gvtzoo.packages.config import MOST_FILES, MetricRow, PackageConfig, TrainedFile, TrainedOn
 
 if TYPE_CHECKING:
@@ -45,6 +46,27 @@ def check_run(run: Path) -> None:
         )
 
 
+def run_recipe(run: str | Path, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe of a run folder, whoever made it; with settings changed.
+
+    Parameters
+    ----------
+    run : path
+    settings : iterable of str
+        ``key.sub=value``.
+
+    Raises
+    ------
+    GvtzooError
+        When the recipe is damaged or not all there, or a link leads out of the folder.
+    """
+    # Recipes take long to import, and models are mostly packages.
+    from gvtzoo.recipes.recipe import load_resolved_recipe
+
+    check_links(Path(run))
+    return load_resolved_recipe(Path(run) / RECIPE, settings)
+
+
 def read_run_config(run: str | Path) -> PackageConfig:
     """What a package of a run will say of itself, before anybody describes it.
 
@@ -53,12 +75,10 @@ def read_run_config(run: str | Path) -> PackageConfig:
     GvtzooError
         When a file of the run is damaged.
     """
-    # Recipes take long to import, and models are mostly packages.
     from gvtzoo.packages.identity import own_metadata
-    from gvtzoo.recipes.recipe import load_recipe
 
     run = Path(run)
-    recipe = load_recipe(run / RECIPE)
+    recipe = run_recipe(run)
     pixel_size = _read_json(run / "pixel_size.json", {})
     rows = _read_json(run / "metrics.json", [])
     try:
@@ -99,9 +119,25 @@ def run_network(run: str | Path, config: PackageConfig) -> Network:
         When there are none, or they do not fit.
     """
     check_run(Path(run))
+    _check_size(Path(run) / WEIGHTS, config)
     network = config.network.build()
     load_weights(network, Path(run) / WEIGHTS)
     return network.eval()
+
+
+def _check_size(weights: Path, config: PackageConfig) -> None:
+    """Refuse a network of more numbers than its weights, before there is room made for it."""
+    import torch
+
+    with torch.device("meta"):
+        expected = config.network.build().state_dict()
+    needed = sum(tensor.nbytes for tensor in expected.values())
+    found = weights.stat().st_size
+    if found < needed:
+        raise GvtzooError(
+            f"{weights} does not fit the recipe's network: it has {found} bytes, {needed} are "
+            "needed"
+        )
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
@@ -177,10 +213,7 @@ def inherited(config: PackageConfig) -> dict[str, Any]:
 def _read_json(path: Path, default: Any) -> Any:
     if not path.is_file():
         return default
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise GvtzooError(f"{path} is not valid JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, type(default)):
         raise GvtzooError(f"{path} has to hold a {type(default).__name__}")
     return content

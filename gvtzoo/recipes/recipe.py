@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.layered_yaml import describe, merge
+from gvtzoo.core.layered_yaml import describe, merge, read_resolved
 from gvtzoo.core.strict import Strict
 from gvtzoo.core.suggest import nearest
 from gvtzoo.core.yaml import DEEPEST, read_yaml
@@ -485,8 +485,29 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         When there is no such recipe, or a setting is wrong: with its line and what is allowed.
     """
     path = find_recipe(name)
+    return _checked(path, read_recipe(path), overrides)
+
+
+def load_resolved_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe from a file that has all of it, as run folders hold it.
+
+    Parameters
+    ----------
+    path : Path
+    overrides : iterable of str
+        As of `load_recipe`.
+
+    Raises
+    ------
+    GvtzooError
+        As of `load_recipe`, and when the file extends another.
+    """
+    return _checked(path, read_resolved(path), overrides)
+
+
+def _checked(path: Path, values: Mapping[str, Any], overrides: Iterable[str]) -> Recipe:
     try:
-        return build_recipe(read_recipe(path), overrides)
+        return build_recipe(values, overrides)
     except ValidationError as error:
         raise GvtzooError(f"{path}: {describe(error, path)}{_meant(error)}") from error
 

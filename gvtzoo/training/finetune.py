@@ -285,7 +285,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         When a setting is wrong.
     """
     original = dict(config.recipe or {})
-    given = original.get("training") or _training_of(config)
+    given = _section(original, "training") or _training_of(config)
     training = {key: value for key, value in given.items() if key not in OF_THE_FIRST_TRAINING}
     metadata = config.metadata
     changed = {
@@ -299,7 +299,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         "training": {
             **training,
             "steps": STEPS,
-            "batch_size": min(training.get("batch_size", LARGEST_BATCH), LARGEST_BATCH),
+            "batch_size": _batch_size(training),
             "learning_rate": training.get("learning_rate", 1e-3),
             "schedule": {"kind": "cosine", "warm_up": 10},
             "validation": True,
@@ -341,9 +341,21 @@ def _training_of(config: PackageConfig) -> dict[str, Any]:
     return {"patch": sizes, "loss": "mae", "gradient_clip": 1.0}
 
 
+def _section(recipe: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a package's recipe, which nobody has checked; empty where it is none."""
+    found = recipe.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _batch_size(training: dict[str, Any]) -> Any:
+    """As in the first training, but not above what little data give; checked with the rest."""
+    given = training.get("batch_size", LARGEST_BATCH)
+    return min(given, LARGEST_BATCH) if isinstance(given, int) else given
+
+
 def _data_of(original: dict[str, Any]) -> dict[str, Any]:
     """What of a recipe's data settings is about any images, not about its own files."""
-    data = original.get("data") or {}
+    data = _section(original, "data")
     kept = ("planes_as_channels", "pixel_size")
     return {key: data[key] for key in kept if data.get(key) is not None}
 

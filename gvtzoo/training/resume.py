@@ -14,7 +14,8 @@ from typing import Any
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of, write_atomically
-from gvtzoo.packages.run_folder import DATA, RECIPE
+from gvtzoo.core.json_files import read_json
+from gvtzoo.packages.run_folder import DATA, RECIPE, run_recipe
 from gvtzoo.recipes.recipe import Recipe, load_recipe, to_yaml
 from gvtzoo.training.data.images import TrainingImage
 
@@ -52,7 +53,7 @@ def resumed_recipe(run: str | Path, settings: Iterable[str] = ()) -> Recipe:
     path = Path(run) / RECIPE
     if not path.is_file():
         raise GvtzooError(f"{run} holds no training to resume: start without --resume")
-    return load_recipe(path, settings)
+    return run_recipe(run, settings)
 
 
 def chosen_recipe(
@@ -143,7 +144,7 @@ def continue_run(run: Path, recipe: Recipe, step: int) -> None:
     GvtzooError
         When something else differs.
     """
-    changes = differences(load_recipe(run / RECIPE), recipe)
+    changes = differences(run_recipe(run), recipe)
     fixed = [key for key in changes if not _is_changeable(key)]
     if fixed:
         before, after = changes[fixed[0]]
@@ -207,9 +208,7 @@ def _leaves(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, A
 
 
 def _read(path: Path, default: Any) -> Any:
-    if not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise GvtzooError(f"{path} is not valid JSON: {error}") from error
+    content = read_json(path) if path.is_file() else default
+    if not isinstance(content, type(default)):
+        raise GvtzooError(f"{path} has to hold a {type(default).__name__}")
+    return content

@@ -10,11 +10,18 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.images.npy import map_npz_member
 from gvtzoo.packages.identity import Identity, own_metadata
-from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, read_run_config, run_network, unchanged_from
+from gvtzoo.packages.run_folder import (
+    RECIPE,
+    WEIGHTS,
+    read_run_config,
+    run_network,
+    run_recipe,
+    unchanged_from,
+)
 from gvtzoo.packages.writer import write_package
 from gvtzoo.recipes.metadata import MetricRow, ModelMetadata
-from gvtzoo.recipes.recipe import load_recipe
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +100,7 @@ def run_metadata(run: str | Path, name: str, given: Identity | None = None) -> M
     GvtzooError
         As of `gvtzoo.packages.identity.own_metadata`.
     """
-    return own_metadata(load_recipe(Path(run) / RECIPE), name, given)
+    return own_metadata(run_recipe(run), name, given)
 
 
 def check_complete(run: Path) -> None:
@@ -113,7 +120,8 @@ def check_complete(run: Path) -> None:
 
 def _example(path: Path) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["source"]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise GvtzooError(f"{path} does not hold an array named source: train again") from error
+        return np.asarray(map_npz_member(path, "source"))
+    except (OSError, ValueError, BadZipFile) as error:
+        raise GvtzooError(
+            f"{path} does not hold an array named source ({error}): train again"
+        ) from error

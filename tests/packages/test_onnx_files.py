@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
@@ -63,6 +64,26 @@ def test_a_comment_names_no_file():
     commented = model("graph", None, comment="the location of cells")
     assert may_name_files(commented)
     check_names_no_files(commented)
+
+
+def test_metadata_name_no_file():
+    """Keys of anybody's metadata may have any name."""
+    made = onnx.load_model_from_string(model("graph", None))
+    places = [made, made.graph, made.graph.node[0], made.graph.initializer[0], made.graph.input[0]]
+    for place in places:
+        place.metadata_props.add(key="location", value="Heidelberg")
+    check_names_no_files(made.SerializeToString())
+
+
+def test_numbers_that_lie_elsewhere_are_refused_whatever_says_where():
+    made = onnx.load_model_from_string(model("graph", None))
+    made.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    with pytest.raises(GvtzooError, match="names other files"):
+        check_names_no_files(made.SerializeToString())
+    made.graph.initializer[0].data_location = TensorProto.DEFAULT
+    made.graph.initializer[0].external_data.add(key="offset", value="0")
+    with pytest.raises(GvtzooError, match="names other files"):
+        check_names_no_files(made.SerializeToString())
 
 
 def test_what_is_no_onnx_is_refused():
