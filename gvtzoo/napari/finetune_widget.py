@@ -30,6 +30,7 @@ from gvtzoo.napari.choices import package_choice
 from gvtzoo.napari.job import Job
 from gvtzoo.napari.layers import image_of
 from gvtzoo.napari.model_list import ModelList
+from gvtzoo.napari.text import plain_label
 from gvtzoo.napari.work import TunedModel, finetune_on
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class FinetuneWidget(QWidget):
         self.canvas = FigureCanvasQTAgg(self.figure)
         self.canvas.setMinimumHeight(150)
         self.curve = self.figure.subplots()
-        self.message, self.picture = QLabel(), QLabel()
+        self.message, self.picture = plain_label(), QLabel()
         self.message.setWordWrap(True)
         place = QHBoxLayout()
         place.addWidget(self.folder)

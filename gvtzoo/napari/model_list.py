@@ -8,7 +8,6 @@ from qtpy.QtCore import QSize, Signal
 from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
     QFileDialog,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.napari.choices import Choice, choices, package_choice
+from gvtzoo.napari.text import plain_label, tooltip
 
 ICON = QSize(96, 64)
 MEGABYTE = 10**6
@@ -37,7 +37,7 @@ class ModelList(QWidget):
         self.list.setWordWrap(True)
         self.list.setMinimumHeight(170)
         self.list.setAccessibleName("Models")
-        self.purpose = QLabel()
+        self.purpose = plain_label()
         self.purpose.setWordWrap(True)
         # As wide as the widget is: long texts would make it wider.
         self.purpose.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -62,7 +62,7 @@ class ModelList(QWidget):
         """Put a model at the end."""
         wait = "" if choice.size is None else f"\n{choice.size / MEGABYTE:.0f} MB to download"
         item = QListWidgetItem(f"{choice.title}{wait}")
-        item.setToolTip(choice.purpose)
+        item.setToolTip(tooltip(choice.purpose))
         if choice.picture:
             picture = QPixmap()
             picture.loadFromData(choice.picture)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QGridLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -30,6 +29,7 @@ from gvtzoo.napari.files import write_layer
 from gvtzoo.napari.job import Job
 from gvtzoo.napari.layers import guess_axes, image_of, layer_of, visible_region
 from gvtzoo.napari.model_list import ModelList
+from gvtzoo.napari.text import plain_label
 from gvtzoo.napari.work import Result, has_uncertainty, predict_image, predict_region
 from gvtzoo.prediction.part import uncut_axes
 from gvtzoo.prediction.settings import Settings
@@ -104,7 +104,7 @@ class PredictWidget(QWidget):
         self.axes.setToolTip("One letter for each axis: T time, P position, C channel, Z Y X")
         self.channel = QSpinBox()
         self.channel.setMaximum(0)
-        self.fit = QLabel()
+        self.fit = plain_label()
         self.fit.setWordWrap(True)
         self.uncertainty = QCheckBox("σ too, the error that the network expects")
         self.device = QComboBox()
@@ -115,7 +115,7 @@ class PredictWidget(QWidget):
         self.cancel = QPushButton("Cancel")
         self.save = QPushButton("Save layer…")
         self.bar = QProgressBar()
-        self.message = QLabel()
+        self.message = plain_label()
         self.message.setWordWrap(True)
         form = QFormLayout()
         for label, control in (
