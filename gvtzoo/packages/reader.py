@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.core.files import file_in
@@ -452,7 +452,7 @@ def _read_weights(content: bytes, name: str, path: Path) -> dict[str, Any]:
     try:
         if name.endswith(".safetensors"):
             return load(content)
-        _check_pickle(content)
+        check_pickle(io.BytesIO(content))
         return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except GvtzooError as error:
         raise GvtzooError(f"{path}: {name} does not hold plain weights: {error}") from error
@@ -462,12 +462,19 @@ def _read_weights(content: bytes, name: str, path: Path) -> dict[str, Any]:
         raise GvtzooError(f"{path}: {name} does not hold plain weights") from error
 
 
-def _check_pickle(content: bytes) -> None:
+def check_pickle(file: IO[bytes]) -> None:
     """Refuse what ``weights_only=True`` takes and weights do not need.
 
     It makes bytes of any number, for one, and unpacks what is compressed.
+
+    Raises
+    ------
+    GvtzooError
+        The message goes on after the file's name.
+    Exception
+        Whatever damage leads to.
     """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if member.file_size != member.compress_size:
                 raise GvtzooError(f"{member.filename!r} in it is compressed")

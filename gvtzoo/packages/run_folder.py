@@ -176,18 +176,27 @@ def trained_on(run: str | Path, recipe: Recipe) -> TrainedOn:
 
 
 def _files_of(run: Path, recipe: Recipe) -> Iterator[TrainedFile]:
-    data = _read_json(run / DATA, {})
     uses: tuple[Literal["train", "val"], ...] = ("train", "val")
     for use in uses:
         region = (recipe.data.regions or {}).get(use, {})
-        for file in (data.get(use) or {}).get("files", ()):
-            try:
-                name, digest = Path(file["path"]).name, file["sha256"]
-            except (KeyError, TypeError) as error:
-                raise GvtzooError(
-                    f"{run / DATA} does not list files with path and sha256"
-                ) from error
-            yield TrainedFile(name=name, sha256=digest, use=use, region=region)
+        for path, digest in listed_files(run, use) or ():
+            yield TrainedFile(name=Path(path).name, sha256=digest, use=use, region=region)
+
+
+def listed_files(run: Path, use: str) -> list[tuple[str, str]] | None:
+    """Paths and SHA-256 of a split's files, by a run's ``data.json``; None where it has no list.
+
+    Raises
+    ------
+    GvtzooError
+        When the file is damaged.
+    """
+    split = _read_json(run / DATA, {}).get(use) or {}
+    try:
+        files = split.get("files")
+        return None if files is None else [(file["path"], file["sha256"]) for file in files]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise GvtzooError(f"{run / DATA} does not list files with path and sha256") from error
 
 
 def _files_of_parent(run: Path) -> tuple[TrainedFile, ...]:

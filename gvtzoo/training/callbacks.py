@@ -53,6 +53,10 @@ class Guard(lightning.Callback):
     def __init__(self, progress: TrainingProgress | None, steps: int) -> None:
         self.progress = progress
         self.steps = steps
+        self.has_begun = False
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        self.has_begun = True
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int

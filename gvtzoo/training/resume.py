@@ -15,7 +15,7 @@ from typing import Any
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of, write_atomically
 from gvtzoo.core.json_files import read_json
-from gvtzoo.packages.run_folder import DATA, RECIPE, run_recipe
+from gvtzoo.packages.run_folder import RECIPE, listed_files, run_recipe
 from gvtzoo.recipes.recipe import Recipe, load_recipe, to_yaml
 from gvtzoo.training.data.images import TrainingImage
 
@@ -178,15 +178,14 @@ def check_same_images(
     ------
     GvtzooError
     """
-    known = _read(run / DATA, {})
     for use, images in (("train", training), ("val", validation)):
-        listed = (known.get(use) or {}).get("files")
+        listed = listed_files(run, use)
         if listed is None:
             continue
         files = dict.fromkeys(path for image in images for path in image.files)
         digests = {sha256_of(path): path for path in files}
-        lost = [file["path"] for file in listed if file["sha256"] not in digests]
-        new = digests.keys() - {file["sha256"] for file in listed}
+        lost = [path for path, digest in listed if digest not in digests]
+        new = digests.keys() - {digest for _, digest in listed}
         if lost or new:
             which = f"{lost[0]} is missing" if lost else f"{digests[min(new)]} is new"
             raise GvtzooError(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of, write_atomically
 from gvtzoo.packages.run_folder import load_weights as load_weights
 from gvtzoo.recipes.recipe import Recipe, to_yaml
@@ -66,11 +67,20 @@ def round_mantissa(tensor: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a ``metrics.csv``; none where there is no file."""
+    """The rows of a ``metrics.csv``; none where there is no file.
+
+    Raises
+    ------
+    GvtzooError
+        When it is damaged.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise GvtzooError(f"{path} is damaged: {error}") from error
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -32,7 +32,6 @@ from pathlib import Path
 
 import lightning
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gvtzoo.core.errors import GvtzooError
@@ -51,6 +50,7 @@ from gvtzoo.packages.run_folder import (
 )
 from gvtzoo.recipes.recipe import DataConfig, Recipe
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
+from gvtzoo.training.checkpoint import restoring, step_of
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import NoisyImage, TrainingImage
@@ -235,7 +235,7 @@ def train_on(
     if resume and not checkpoint.is_file() and not (run / RECIPE).is_file():
         raise GvtzooError(f"{run} has no last.ckpt to resume from: start without --resume")
     if resume and is_first:
-        continue_run(run, recipe, _step_of(checkpoint))
+        continue_run(run, recipe, step_of(checkpoint))
         check_same_images(run, training_images, validation_images)
     # Interrupted before its first checkpoint: from the beginning.
     resume = resume and checkpoint.is_file()
@@ -258,6 +258,7 @@ def train_on(
     if weights is not None and not resume:
         load_weights(module.network, Path(weights))
         module.start_average()
+    guard = Guard(progress, settings.steps)
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=processes.devices(device),
@@ -277,7 +278,7 @@ def train_on(
         enable_model_summary=False,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            Guard(progress, settings.steps),
+            guard,
             RunWriter(
                 run,
                 resume,
@@ -290,7 +291,7 @@ def train_on(
     )
     # Written by an earlier training of this very folder; read without running code from it.
     path = checkpoint if resume else None
-    with _interrupts(trainer):
+    with _interrupts(trainer), restoring(path, lambda: guard.has_begun):
         trainer.fit(module, datamodule=images, ckpt_path=path, weights_only=True)
     return run
 
@@ -299,13 +300,6 @@ def _run_of(weights: str | Path | None) -> PackageConfig | None:
     """What the run says of itself that weights lie in."""
     folder = None if weights is None else Path(weights).parent
     return read_run_config(folder) if folder is not None and is_run(folder) else None
-
-
-def _step_of(checkpoint: Path) -> int:
-    """Where a training stopped; 0 before its first checkpoint."""
-    if not checkpoint.is_file():
-        return 0
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
 
 
 @contextmanager
