@@ -6,8 +6,10 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gvtzoo.core.errors import GvtzooError, one_line
 from gvtzoo.core.files import write_atomically
@@ -32,7 +34,12 @@ def download_package(source: str) -> Path:
     GvtzooError
         When bioimageio.spec does not find or accept it, and it is not in the cache.
     """
-    from bioimageio.spec import ValidationContext, save_bioimageio_package
+    from bioimageio.spec import (
+        InvalidDescr,
+        ValidationContext,
+        load_description,
+        save_bioimageio_package,
+    )
     from loguru import logger
 
     context = ValidationContext(progressbar=None if is_watched() else False)
@@ -40,7 +47,14 @@ def download_package(source: str) -> Path:
     logger.disable("bioimageio")
     try:
         with write_atomically(target) as temporary, context:
-            save_bioimageio_package(source, output_path=temporary)
+            with ValidationContext(perform_io_checks=False, progressbar=context.progressbar):
+                description = load_description(source)
+            if isinstance(description, InvalidDescr):
+                raise ValueError(description.validation_summary.errors[0].msg)
+            _refuse_own_files(source, description)
+            save_bioimageio_package(description, output_path=temporary)
+    except GvtzooError:
+        raise
     # What is raised depends on what is wrong with the network or the description.
     except Exception as error:
         if not target.exists():
@@ -58,6 +72,32 @@ def download_package(source: str) -> Path:
     finally:
         logger.enable("bioimageio")
     return target
+
+
+def _refuse_own_files(source: str, description: object) -> None:
+    """Refuse a description from a server that names files of this computer.
+
+    bioimageio.spec would copy them into the package.
+    """
+    for path in _paths(description):
+        raise GvtzooError(f"{source} is refused: it names {path}, a file of your computer")
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """Files on disk that a description holds, wherever they stand."""
+    from pydantic import BaseModel
+
+    if isinstance(value, Path):
+        yield value
+    parts: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, (list, tuple)):
+        parts = value
+    elif isinstance(value, BaseModel):
+        parts = [*value.__dict__.values(), *(value.__pydantic_extra__ or {}).values()]
+    for part in parts:
+        yield from _paths(part)
 
 
 def _reason(error: Exception) -> str:

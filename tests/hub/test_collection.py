@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
+import small_package
+import yaml
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.registry import find_model
@@ -46,6 +49,39 @@ def test_an_id_is_looked_up_in_the_collection(collection, publication):
         if folder == "package":
             collection.served_files[f"tiny-shark/{file}"] = content
     assert open_package(find_model("tiny-shark")).config.metadata.id == "tiny-model"
+
+
+@pytest.mark.parametrize("place", ["documentation", "attachments", "test tensor", "in a zip"])
+def test_a_description_from_a_server_names_no_file_of_this_computer(
+    collection, publication, package, tmp_path, place
+):
+    """bioimageio.spec would copy it into the package."""
+    secret = tmp_path / "secret.npy"
+    np.save(secret, np.ones((1, 1, 16, 16), np.float32))
+    (tmp_path / "secret.md").write_text("# Secret")
+    content = yaml.safe_load(publication.files["package/rdf.yaml"])
+    if place == "documentation":
+        content["documentation"] = str(tmp_path / "secret.md")
+    elif place == "test tensor":
+        content["inputs"][0]["test_tensor"] = {"source": str(secret)}
+    else:
+        content["attachments"] = [{"source": str(secret)}]
+    files = {
+        file: data
+        for name, data in publication.files.items()
+        if (file := name.removeprefix("package/")) != name
+    }
+    files["rdf.yaml"] = yaml.safe_dump(content).encode()
+    files.pop("bioimageio.yaml")
+    if place == "in a zip":
+        collection.served_files["tiny-shark.zip"] = small_package.zipped(files)
+        address = f"{collection.address}/files/tiny-shark.zip"
+    else:
+        collection.served_files |= {f"tiny-shark/{name}": data for name, data in files.items()}
+        address = "tiny-shark"
+    with pytest.raises(GvtzooError, match=r"secret\..* a file of your computer"):
+        find_model(address)
+    assert not list(tmp_path.glob("cache/gvtzoo/**/*.zip"))
 
 
 @pytest.mark.parametrize("name", ["affable-shark", "10.5281/zenodo.1"])
