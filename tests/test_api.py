@@ -100,11 +100,11 @@ def test_models_are_listed_described_and_there():
 
 def test_info_of_a_package_of_a_run_and_of_what_is_not_here(model, run):
     found = gvtzoo.info(model)
-    assert "Small model" in repr(found)
+    assert "Small model" in str(found)
     assert found.as_dict()["task"] == "denoising"
     assert dict(found.details())["normalization"].startswith("percentile (low 2")
     assert gvtzoo.info(run).as_dict()["recipe"]["name"] == "test/waves"
-    assert "to download" in repr(gvtzoo.info("gvtnet-label-free-dna"))
+    assert "to download" in str(gvtzoo.info("gvtnet-label-free-dna"))
 
 
 def test_a_model_shows_what_it_is(model):
@@ -112,6 +112,15 @@ def test_a_model_shows_what_it_is(model):
         "<Model small-model: denoising, YX → YX, percentile (low 2, high 99.8), undone in "
         "predictions, 1,685 parameters>"
     )
+
+
+def test_what_lists_and_descriptions_show_is_one_line_each():
+    found = [*gvtzoo.list_models(), gvtzoo.info("gvtnet-denoising-nuclei")]
+    for text in map(repr, found):
+        assert text.isprintable()
+        assert len(text) < 160
+    assert repr(found[-1]).startswith("<ModelInfo gvtnet-denoising-nuclei: ")
+    assert repr(found[0]).startswith(f"<ListedModel {found[0].name}: ")
 
 
 def test_a_path_an_array_and_a_data_array_are_the_same_image(model, pairs):

@@ -243,7 +243,23 @@ def _of_file(
     image = open_image(source, keep_channels=keep, **reading)
     if wanted.region is not None:
         image, wanted = _placed(_own(model), source, image, wanted)
-    tell_axes(model, image, model.name)
+    # Whoever is refused need not know what would have been done.
+    if not wanted.strict:
+        tell_axes(model, image, model.name)
+    result = _of_image(model, source, image, reading, wanted, written)
+    if wanted.strict:
+        tell_axes(model, image, model.name)
+    return result
+
+
+def _of_image(
+    model: Model | BioimageioModel,
+    source: Place,
+    image: LazyImage,
+    reading: Mapping[str, Any],
+    wanted: _Wanted,
+    written: _Written,
+) -> Any:
     if not isinstance(model, Model):
         return wanted.of(model, image.load(), None)
     if written.targets and wanted.client is None and may_take_long(model, image):

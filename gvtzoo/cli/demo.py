@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,19 @@ def demo(
     ]
     for line in table_lines(["image", *names], rows):
         typer.echo(line)
+    for line in explained(names):
+        typer.echo(line)
     for path in result.files:
         typer.echo(str(path))
     next_step(f"open {output / 'demo.png'}; `gvtzoo list` shows the other models")
+
+
+def explained(metrics: Iterable[str]) -> Iterator[str]:
+    """A line for each metric: what it says, and in which direction it is better."""
+    from gvtzoo.metrics.metric_info import describe
+
+    for name in metrics:
+        found = describe(name)
+        first = found.meaning.split(". ")[0].rstrip(".")
+        better = f"; {found.better} is better" if found.better else ""
+        yield f"{name}: {first[:1].lower()}{first[1:]}{better}"

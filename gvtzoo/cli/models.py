@@ -50,7 +50,7 @@ def list_models(
     if as_json:
         typer.echo(json.dumps([model.as_dict() for model in models], indent=1))
         return
-    header = ("MODEL", "TASK", "STRUCTURE", "AXES", "SIZE", "LICENSE", "WHERE")
+    header = ("MODEL", "TASK", "STRUCTURE", "DIMS", "SIZE", "LICENSE", "WHERE")
     rows = [
         (
             model.name,

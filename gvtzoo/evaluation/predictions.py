@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from gvtzoo.packages.run_folder import (
 if TYPE_CHECKING:
     from gvtzoo.bioimageio.model import BioimageioModel
     from gvtzoo.packages.config import PackageConfig, SigmaCalibration, TrainedOn
+    from gvtzoo.prediction.fit import Fit
     from gvtzoo.prediction.model import Model
     from gvtzoo.prediction.settings import Settings
 
@@ -165,6 +166,8 @@ class ModelPredictions:
     settings : Settings
     trust : bool
         Whether code may run that a package of others brings along.
+    fits : dict of str to Fit
+        How the images that were predicted now compare with the training images, by their names.
     """
 
     name: str
@@ -172,6 +175,7 @@ class ModelPredictions:
     folder: Path
     settings: Settings = field(default_factory=lambda: _default_settings())
     trust: bool = False
+    fits: dict[str, Fit] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @cached_property
     def path(self) -> Path:
@@ -289,12 +293,14 @@ class ModelPredictions:
                 self.settings,
                 identity=identity_of(pair.source),
                 progress=progress,
+                **self._noting(pair),
             )
             return uncertainty
         results = model.predict(
             image.load(),
             uncertainty=uncertainty,
             progress=progress,
+            **(self._noting(pair) if isinstance(model, Model) else {}),
             **vars(self.settings),
         )
         if isinstance(results, dict):
@@ -305,6 +311,34 @@ class ModelPredictions:
         for file, result in zip(files, results if uncertainty else [results], strict=True):
             write_image(file, result)
         return uncertainty
+
+    def _noting(self, pair: EvaluationPair) -> dict[str, Any]:
+        """The argument by which a prediction tells how the image fits."""
+
+        def note(fit: Fit) -> None:
+            self.fits[pair.place.as_posix()] = fit
+
+        return {"on_fit": note}
+
+
+def tell_fits(candidates: Iterable[Candidate]) -> None:
+    """Say in one line for each model how many images are unlike its training images."""
+    for candidate in candidates:
+        if not isinstance(candidate, ModelPredictions):
+            continue
+        unlike = {name: fit for name, fit in candidate.fits.items() if not fit.fits}
+        for name, fit in unlike.items():
+            log.info("%s %s", name, fit.sentence)
+        if unlike:
+            worst = max(unlike, key=lambda name: unlike[name].distance)
+            log.warning(
+                "%s: %d of %d images are unlike the training images, most of all %s, which %s",
+                candidate.name,
+                len(unlike),
+                len(candidate.fits),
+                worst,
+                unlike[worst].sentence,
+            )
 
 
 def open_candidate(

@@ -16,7 +16,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.progress import Progress, Report
 from gvtzoo.evaluation.measure import HISTOGRAM_EDGES, Options, measure, voxel_size
 from gvtzoo.evaluation.pairs import EvaluationPair
-from gvtzoo.evaluation.predictions import Candidate, check_names, digest_of
+from gvtzoo.evaluation.predictions import Candidate, check_names, digest_of, tell_fits
 from gvtzoo.evaluation.results import (
     CalibrationRow,
     ComparisonRow,
@@ -106,6 +106,7 @@ def evaluate(
         _check_owner(owners, pair, rows)
         calibration = calibration or voxel_size(pair.target)
         _gather(found, truth_histograms, pair, rows)
+    tell_fits(candidates)
     if len(left_out) == len(pairs):
         raise GvtzooError(f"none of the {len(pairs)} images could be evaluated")
     results = tuple(row for name in names for row in found[name].results)

@@ -70,6 +70,10 @@ class ModelInfo(ABC):
         return ""
 
     def __repr__(self) -> str:
+        first = next((text for _, text in self.overview() if text), "")
+        return f"<ModelInfo {self.name}: {first}>"
+
+    def __str__(self) -> str:
         return "\n".join(f"{label:14} {text}" for label, text in self.overview() if text)
 
 

@@ -42,7 +42,7 @@ class PackagedModel(Strict, extra="ignore"):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ListedModel:
     """A model, by the name that commands take.
 
@@ -70,6 +70,11 @@ class ListedModel:
     dimensions: int | None = None
     path: Path | None = None
     source: Entry | PackagedModel | None = None
+
+    def __repr__(self) -> str:
+        size = f"{self.dimensions}D" if self.dimensions else ""
+        parts = ", ".join(part for part in (self.task, size, self.structure, self.where) if part)
+        return f"<ListedModel {self.name}: {parts}>"
 
     @property
     def size(self) -> int | None:

@@ -329,7 +329,7 @@ class Model:
         if not set(self.axes) <= set(dims) or not set(dims) <= allowed:
             raise GvtzooError(
                 f"the image has axes {have}, {self.name} takes {''.join(self.axes).upper()} "
-                "(and T, P): choose a channel, or name the axes"
+                f"(and T, P){self._advice(dims)}"
             )
         channels = self.config.network.input_channels
         if channels > 1 and sizes["c"] != channels:
@@ -339,6 +339,14 @@ class Model:
                 f"the image has {sizes['c']} channels, {self.name} takes {channels}"
                 f"{hint if planes else ''}"
             )
+
+    def _advice(self, dims: Sequence[Hashable]) -> str:
+        """What to do with an image of other axes; nothing where it has too few."""
+        if "c" in dims and "c" not in self.axes:
+            return ": choose a channel, such as --channel 0"
+        if len(dims) < len(self.axes):
+            return ""
+        return f": name the axes, such as --axes {''.join(self.axes).upper()}"
 
     def _check_planes(self, dims: Sequence[Hashable], sizes: Mapping[Hashable, int]) -> None:
         """Refuse images that have not as many planes as a network takes as channels."""
@@ -355,9 +363,10 @@ class Model:
             raise GvtzooError(f"{takes}, the image has {sizes['z']} planes (z): cut it to these")
         if "c" not in dims:
             shape = "×".join(str(sizes[axis]) for axis in dims)
+            advice = ": if one of them is z, name the axes, such as --axes ZYX"
             raise GvtzooError(
-                f"{takes}, the image has axes {''.join(map(str, dims)).upper()} ({shape}): if one "
-                "of them is z, name the axes, such as --axes ZYX"
+                f"{takes}, the image has axes {''.join(map(str, dims)).upper()} ({shape})"
+                f"{advice if len(dims) > 2 else ''}"
             )
 
     def leave_blank(self, targets: Sequence[Any], value: float) -> None:

@@ -63,7 +63,7 @@ def on_a_terminal(columns: int, *arguments: str) -> list[str]:
 
 def test_a_pipe_gets_tab_separated_columns():
     header, *rows = [line.split("\t") for line in output_of("list").splitlines()]
-    assert header == ["MODEL", "TASK", "STRUCTURE", "AXES", "SIZE", "LICENSE", "WHERE"]
+    assert header == ["MODEL", "TASK", "STRUCTURE", "DIMS", "SIZE", "LICENSE", "WHERE"]
     assert {len(row) for row in rows} == {len(header)}
     by_name = {row[0]: row for row in rows}
     assert by_name[PUBLISHED][1:] == [
@@ -83,7 +83,7 @@ def test_a_narrow_terminal_gets_two_lines_a_model():
     chosen = ["--task", "projection", "--structure", "cell membranes"]
     assert on_a_terminal(80, "list", *chosen) == [
         "MODEL",
-        "  TASK        STRUCTURE       AXES  SIZE    LICENSE       WHERE",
+        "  TASK        STRUCTURE       DIMS  SIZE    LICENSE       WHERE",
         PUBLISHED,
         "  projection  cell membranes  3D    6.5 MB  GPL-3.0-only  to download",
     ]
@@ -93,7 +93,7 @@ def test_a_narrow_terminal_gets_two_lines_a_model():
 def test_lines_and_column_names_fit_any_terminal(columns):
     lines = on_a_terminal(columns, "list")
     assert max(map(len, lines)) <= columns or columns < 80  # less is too little for two columns
-    for name in ("MODEL", "TASK", "STRUCTURE", "AXES", "SIZE", "LICENSE", "WHERE"):
+    for name in ("MODEL", "TASK", "STRUCTURE", "DIMS", "SIZE", "LICENSE", "WHERE"):
         assert any(name in line.split() for line in lines)
 
 

@@ -19,8 +19,10 @@ from gvtzoo.evaluation.predictions import (
     PrecomputedPredictions,
     digest_of,
     open_candidate,
+    tell_fits,
 )
 from gvtzoo.images.files import read_image
+from gvtzoo.prediction.fit import Fit
 from gvtzoo.prediction.settings import Settings
 
 
@@ -193,3 +195,14 @@ def test_digests_tell_contents_apart(tmp_path):
     first, second = (digest_of(tmp_path / name / "file") for name in "ab")
     assert first != second
     assert digest_of(tmp_path / "a") != digest_of(tmp_path / "b")
+
+
+def test_images_unlike_the_training_ones_are_counted_in_one_line(tmp_path, caplog):
+    candidate = ModelPredictions("mine", "model", tmp_path)
+    for name, distance in (("a", 0.5), ("b", 3.0), ("c", 7.0)):
+        candidate.fits[name] = Fit("mine", distance <= 1, distance, ("noise: much more",))
+    tell_fits([IdentityBaseline(), candidate])
+    assert [record.getMessage() for record in caplog.records] == [
+        "mine: 2 of 3 images are unlike the training images, most of all c, which is unlike the "
+        "training images of mine in noise: much more"
+    ]

@@ -227,3 +227,41 @@ def test_tiles_share_no_chunk(dims, shape, tile):
         assert 1 <= chunk <= size
         if axis in tiles:
             assert chunk == size or tiles[axis] % chunk == 0
+
+
+class Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return self.mark.touch, ()
+
+
+PICKLE, SHUFFLE = {"id": "pickle"}, {"id": "shuffle", "elementsize": 2}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "filters", "compressor"),
+    [
+        ("<u2", [PICKLE], None),
+        ("<u2", [PICKLE, SHUFFLE], None),
+        ("<u2", [SHUFFLE, PICKLE], None),
+        ("<u2", [SHUFFLE], PICKLE),
+        ("<u2", None, PICKLE),
+        ("|O", [PICKLE], None),
+        ("|O", [{"id": "vlen-utf8"}, PICKLE], None),
+    ],
+)
+def test_no_code_runs_that_chunks_hold(tmp_path, dtype, filters, compressor):
+    """Zarr's second format knows pickles as a filter."""
+    mark = tmp_path / "ran"
+    path = write(tmp_path / "a.zarr", image_of((8, 8), "yx"), "0.4")
+    header = path / "0" / ".zarray"
+    changed = {"dtype": dtype, "filters": filters, "compressor": compressor, "chunks": [8, 8]}
+    header.write_text(json.dumps(json.loads(header.read_text()) | changed))
+    for chunk in (path / "0").rglob("*"):
+        if chunk.is_file() and chunk != header:
+            chunk.write_bytes(pickle.dumps(Evil(mark)))
+    with pytest.raises(GvtzooError):
+        read_image(path)
+    assert not mark.exists()

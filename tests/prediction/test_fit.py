@@ -150,3 +150,14 @@ def test_recommend_ranks_and_says_what_next(files, monkeypatch):
     assert found["models"][-1]["usable"] is False
     assert not done.stderr
     assert said[0].startswith("no model here was trained on images like this one: fine-tune one")
+
+
+def test_who_is_refused_is_not_told_what_would_have_been_done(files, caplog):
+    plane = files / "plane.tif"
+    tifffile.imwrite(plane, tifffile.imread(files / "noise.tif")[0])
+    refused = run("predict", NAME, plane, "-o", files / "p.tif", "--strict")
+    assert refused.exit_code == 1
+    assert "unlike the training images" in refused.stderr
+    assert "stack of one plane" not in caplog.text + refused.stderr
+    assert run("predict", NAME, plane, "-o", files / "p.tif").exit_code == 0
+    assert "stack of one plane" in caplog.text
