@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.npy import map_npz_member
 from gvtzoo.packages.identity import Identity, own_metadata
+from gvtzoo.packages.reader import LARGEST_TENSOR
 from gvtzoo.packages.run_folder import (
     RECIPE,
     WEIGHTS,
@@ -120,8 +121,12 @@ def check_complete(run: Path) -> None:
 
 def _example(path: Path) -> np.ndarray:
     try:
+        with ZipFile(path) as archive:
+            largest = max((member.file_size for member in archive.infolist()), default=0)
+        if largest > LARGEST_TENSOR:
+            raise GvtzooError(f"it unpacks to {largest} bytes")
         return np.asarray(map_npz_member(path, "source"))
-    except (OSError, ValueError, BadZipFile) as error:
+    except Exception as error:  # zipfile raises whatever the damage leads to
         raise GvtzooError(
             f"{path} does not hold an array named source ({error}): train again"
         ) from error

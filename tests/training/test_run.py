@@ -11,7 +11,7 @@ from gvtzoo import GvtzooError
 from gvtzoo.packages.config import PackageConfig, TrainedFile
 from gvtzoo.packages.identity import Identity
 from gvtzoo.packages.reader import open_package
-from gvtzoo.packages.run_folder import inherited, read_run_config
+from gvtzoo.packages.run_folder import inherited, read_run_config, run_network
 from gvtzoo.recipes.metadata import Author, DataSource, ModelMetadata
 from gvtzoo.recipes.recipe import DataConfig, Recipe, TrainingConfig, load_recipe
 from gvtzoo.training.run import package_run, run_metadata
@@ -111,6 +111,33 @@ def test_damaged_files_are_named(run, tmp_path, name, content, words):
     with pytest.raises(GvtzooError, match=words) as caught:
         package_run(run, tmp_path / "model.zip")
     assert "\n" not in str(caught.value)
+
+
+class Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return self.mark.touch, ()
+
+
+def test_an_example_of_a_stranger_runs_no_code_and_takes_no_memory(run, tmp_path):
+    mark = tmp_path / "ran"
+    np.savez(run / "example.npz", source=np.array([Evil(mark)], dtype=object))
+    with pytest.raises(GvtzooError, match="Python objects"):
+        package_run(run, tmp_path / "model.zip")
+    assert not mark.exists()
+    np.savez_compressed(run / "example.npz", source=np.zeros((1, 2**28 + 1), np.uint8))
+    with pytest.raises(GvtzooError, match="unpacks to 268435"):
+        package_run(run, tmp_path / "model.zip")
+
+
+def test_a_network_larger_than_its_weights_is_not_built(run):
+    large = NETWORK.model_copy(update={"features": 1024})
+    recipe = load_recipe(run / "recipe.yaml").model_copy(update={"network": large})
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    with pytest.raises(GvtzooError, match=r"it has \d+ bytes, \d{8,} are needed"):
+        run_network(run, read_run_config(run))
 
 
 def test_weights_of_another_network_are_refused(run, tmp_path):
