@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from gvtzoo.core.errors import one_line
 from gvtzoo.images.normalization import (
     FixedNormalization,
     NoNormalization,
@@ -31,6 +33,7 @@ CHOSEN = (
 MOST_NAMED = 5  # files
 FIJI_VOXELS = "50 million voxels"
 MOST_NAMES = 4
+MARKS = re.compile(r"[\\`*\[\]<>|]")  # of Markdown, and of HTML in it
 
 
 def documentation(config: PackageConfig) -> str:
@@ -198,7 +201,7 @@ def _tiling(config: PackageConfig) -> str:
 def _fixed(config: PackageConfig) -> str:
     fixed = config.fixed
     assert fixed is not None
-    images = ", ".join(fixed.images[:MOST_NAMES])
+    images = ", ".join(map(as_it_is, fixed.images[:MOST_NAMES]))
     if len(fixed.images) > MOST_NAMES:
         images += f" and {len(fixed.images) - MOST_NAMES} more"
     halo = "×".join(map(str, fixed.halo))
@@ -229,7 +232,7 @@ def _programs(rows: Sequence[ClientLoss]) -> str:
         if row.seams is not None:
             values[2] = f"{100 * row.seams:.2g} %"
         lines.append([row.client, row.weights, row.image, str(row.tiles or ""), *values])
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    table = _table(lines)
     return (
         "What each program's way of cutting and normalizing an image costs against the prediction "
         "of the whole image, in percent of its range; at seams, the mean step between neighbours "
@@ -266,9 +269,24 @@ def _validation(metrics: Sequence[MetricRow]) -> str:
         for row in metrics
     ]
     lines = [header, ["---"] * len(header), *rows]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    table = _table(lines)
     note = f"{CHOSE.strip()} {CHOSEN}\n\n" if any(row.chose_weights for row in metrics) else ""
     return f"{table}\n\n{note}{how}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(map(as_it_is, cells)) + " |" for cells in lines)
+
+
+def as_it_is(text: str) -> str:
+    """A name in Markdown, on one line, whatever marks and tags are in it.
+
+    Examples
+    --------
+    >>> as_it_is("a|b <c>.tif")
+    'a\\\\|b \\\\<c\\\\>.tif'
+    """
+    return MARKS.sub(r"\\\g<0>", one_line(text))
 
 
 def _license(metadata: ModelMetadata) -> str:
@@ -308,13 +326,14 @@ def _files(known: TrainedOn) -> str:
 
 def _some(names: Sequence[str]) -> str:
     names = list(dict.fromkeys(names))
-    return ", ".join(names[:MOST_NAMED]) + ", …" * (len(names) > MOST_NAMED)
+    return ", ".join(map(as_it_is, names[:MOST_NAMED])) + ", …" * (len(names) > MOST_NAMED)
 
 
 def _sources(data: Sequence[DataSource]) -> str:
     lines = []
     for source in data:
-        parts = [source.name, f"licence {source.license}", source.split, source.url]
+        told = [source.name, f"licence {source.license}", source.split]
+        parts = [*map(as_it_is, told), source.url]
         if source.citation is not None:
             parts.append(_citation(source.citation))
         lines.append("- " + "; ".join(part for part in parts if part))

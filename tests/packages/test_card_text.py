@@ -8,7 +8,7 @@ from gvtzoo.images.normalization import (
 )
 from gvtzoo.networks.baseline_config import BASELINES
 from gvtzoo.packages.card_text import documentation
-from gvtzoo.packages.config import MetricRow, TilingHint
+from gvtzoo.packages.config import MetricRow, TilingHint, TrainedFile, TrainedOn
 
 
 def test_starts_with_the_name_and_has_a_validation_section(tiny_config):
@@ -70,3 +70,18 @@ def test_other_networks_are_not_described_as_gvtnets(tiny_config, architecture):
     assert "exact" not in text
     assert "GVT" not in text
     assert ("whole image at once" in text) == (architecture == "rsgu_net")
+
+
+def test_names_are_neither_marks_nor_tags(tiny_config):
+    name = "a|b\n## Licence\n<script>x</script> [c](http://d) `e`.tif"
+    text = documentation(
+        tiny_config(
+            metrics=(MetricRow(data=name, method="GVTNet", SSIM=0.5),),
+            trained_on=TrainedOn(files=(TrainedFile(name=name, sha256="a" * 64, use="train"),)),
+        )
+    )
+    assert "<script>" not in text.replace("\\<", "")
+    assert text.count("\n## Licence\n") == 1
+    shown = r"a\|b ## Licence \<script\>x\</script\> \[c\](http://d) \`e\`.tif"
+    assert f"| {shown} |  | GVTNet | 0.5 |" in text
+    assert f"trained on 1 files ({shown})" in text
