@@ -6,15 +6,16 @@ get better, so that trials choose rates that change nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gvtzoo.core.errors import GvtzooError
+from gvtzoo.core.json_files import read_json
 from gvtzoo.core.layered_yaml import merge
 from gvtzoo.core.progress import TrainingProgress
-from gvtzoo.packages.run_folder import RECIPE, WEIGHTS
-from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe
+from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, run_recipe
+from gvtzoo.recipes.recipe import Recipe, build_recipe
 from gvtzoo.training.candidates import Choice, Reconstruction, choose_between
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.run_folder import ASIDE, load_weights, save_weights, write_json
@@ -74,7 +75,7 @@ def train_until_better(
     """
     attempts = _set_aside(run)
     while True:
-        started = load_recipe(run / RECIPE) if resume and (run / RECIPE).is_file() else None
+        started = run_recipe(run) if resume and (run / RECIPE).is_file() else None
         rate = started.training.learning_rate if started else rates[len(attempts)]
         changed = {"learning_rate": rate}
         if started is not None:  # where the original was kept, it is the original's
@@ -133,7 +134,14 @@ def _set_aside(run: Path) -> list[Attempt]:
     """The attempts that did not help, in their order."""
     _finish_putting_aside(run)
     folders = sorted(path for path in run.glob(ASIDE) if path.is_dir())
-    return [json.loads((folder / ATTEMPT).read_text(encoding="utf-8")) for folder in folders]
+    return [_attempt(folder / ATTEMPT) for folder in folders]
+
+
+def _attempt(path: Path) -> Attempt:
+    found = read_json(path)
+    if not isinstance(found, dict) or not {"rate", "score"} <= found.keys():
+        raise GvtzooError(f"{path} does not say with which rate what was reached: start a new run")
+    return found
 
 
 def _put_aside(run: Path, attempts: Sequence[Attempt]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.files import write_atomically
+from gvtzoo.core.files import check_links, write_atomically
 from gvtzoo.core.layered_yaml import describe, merge
 from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.images.normalization import NormalizationConfig
@@ -245,6 +245,7 @@ def _check_folder(run: Path, resume: bool) -> None:
     """
     if not resume and run.is_dir() and any(run.iterdir()):
         raise GvtzooError(f"{run} is not empty: choose another folder, or continue with --resume")
+    check_links(run)
 
 
 def _with(recipe: Recipe, training: dict[str, Any]) -> Recipe:

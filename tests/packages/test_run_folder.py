@@ -80,6 +80,17 @@ def test_nothing_is_written_through_a_link(run):
     assert not any(outside.iterdir())
 
 
+def test_a_fine_tuning_that_goes_on_moves_nothing_through_a_link(run):
+    outside = run.parent / "outside"
+    outside.mkdir()
+    (run / "").symlink_to(outside)
+    data = run.parent / "data"
+    model = "gvtnet-denoising-exposures"
+    result = invoke("finetune", model, "--data", data, "-o", run, "--resume")
+    assert " is a link that leads out" in str(result.exception)
+    assert not any(outside.iterdir())
+
+
 def test_a_run_of_ones_own_is_a_model_wherever_it_lies(run):
     (run.parent / "latest").symlink_to(run)
     assert gvtzoo.load(run.parent / "latest").config.task == "denoising"
