@@ -100,6 +100,7 @@ def make_plans(
     memory: int,
     tile: Sequence[int] | None = None,
     disk: int | None = None,
+    live_maps: float = LIVE_FEATURE_MAPS,
 ) -> list[Plan]:
     """One plan for each of `stages`.
 
@@ -111,9 +112,11 @@ def make_plans(
     memory : int
         Bytes.
     tile : sequence of int, optional
-        (z,) y, x; by default the largest that fits.
+        (z,) y, x; by default what fits and takes least time.
     disk : int, optional
         Bytes for kept maps, where these are not in memory.
+    live_maps : float
+        Maps of a tile, of its finest level, that are in memory at once.
     """
 
     def last_axes(values: Sequence[int], part: GVTNet | ProjectionNet) -> Sizes:
@@ -126,6 +129,7 @@ def make_plans(
             memory,
             None if tile is None else last_axes(tile, part),
             disk,
+            live_maps,
         )
         for part in stages(network)
     ]
@@ -137,8 +141,9 @@ def make_plan(
     memory: int,
     tile: Sizes | None = None,
     disk: int | None = None,
+    live_maps: float = LIVE_FEATURE_MAPS,
 ) -> Plan:
-    """The plan that keeps most of those that fit, else the one that takes least.
+    """The plan that computes least of those that fit, else the one that takes least.
 
     Parameters
     ----------
@@ -148,21 +153,32 @@ def make_plan(
     memory : int
         Bytes.
     tile : tuple of int, optional
-        (z,) y, x; by default the largest that fits.
+        (z,) y, x; by default what fits and takes least time.
     disk : int, optional
         Bytes for kept maps, where these are not in memory.
+    live_maps : float
+        As of `make_plans`.
     """
     count = len(levels(network))
     on_disk = disk is not None
     plans = [
-        plan_keeping(network, size, memory, finest, tile, on_disk=on_disk)
+        plan_keeping(network, size, memory, finest, tile, on_disk=on_disk, live_maps=live_maps)
         for finest in range(count + 1)
     ]
     most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
-    for plan in plans:
+
+    def fits(plan: Plan) -> bool:
         taken = plan.working if on_disk else plan.kept + plan.working
-        if plan.kept <= most and taken <= memory:
-            return plan
+        return plan.kept <= most and taken <= memory
+
+    def computed(plan: Plan) -> float:
+        """Voxels that all passes over the image compute."""
+        halo = receptive_radius_of_passes(network, plan.finest_kept)
+        return (1 + plan.finest_kept) * _computed_voxels(size, plan.tile, halo)
+
+    fitting = [plan for plan in plans if fits(plan)]
+    if fitting:
+        return min(fitting, key=computed)
     return min(plans, key=lambda plan: plan.kept + plan.working)
 
 
@@ -174,8 +190,9 @@ def plan_keeping(
     tile: Sizes | None = None,
     *,
     on_disk: bool = False,
+    live_maps: float = LIVE_FEATURE_MAPS,
 ) -> Plan:
-    """The plan with the largest tiles, if levels from `finest_kept` on are kept.
+    """The plan with the best tiles, if levels from `finest_kept` on are kept.
 
     Parameters
     ----------
@@ -187,20 +204,61 @@ def plan_keeping(
     finest_kept : int
         As in `Plan`.
     tile : tuple of int, optional
-        (z,) y, x; by default the largest that fits.
+        (z,) y, x; by default what fits and takes least time.
     on_disk : bool
         Whether kept maps take no memory.
+    live_maps : float
+        As of `make_plans`.
     """
     kept = _kept(network, size, finest_kept)
     left = memory if on_disk else memory - kept
     limit = min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
     halo = receptive_radius_of_passes(network, finest_kept)
+    finest = levels(network)[0]
+    itemsize = next(network.parameters()).dtype.itemsize
+    voxel = live_maps * finest.features * itemsize  # bytes
+    chosen = tile or best_tile(size, network.multiple, halo, limit / voxel)
+    working = int(voxel * math.prod(_window(size, chosen, halo)))
+    return Plan(chosen, finest_kept, kept, working)
 
-    def fits(candidate: Sizes) -> bool:
-        return _working(network, size, candidate, halo) <= limit
 
-    chosen = tile or largest_tile(size, network.multiple, fits)
-    return Plan(chosen, finest_kept, kept, _working(network, size, chosen, halo))
+def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes:
+    """The tile, of multiples of `multiple`, with which least is computed.
+
+    Parameters
+    ----------
+    size : tuple of int
+        The image's.
+    multiple, halo : tuple of int
+    voxels : float
+        That a tile may have with its halo; where even the smallest have more, that is taken.
+    """
+    choices = []
+    for s, m in zip(size, multiple, strict=True):
+        parts = np.arange(1, -(-s // m) + 1)
+        choices.append(np.unique(-(-s // (parts * m)) * m)[::-1])  # of two alike, the larger
+    windows, computed = 1.0, 1.0
+    for axis, (s, h, tiles) in enumerate(zip(size, halo, choices, strict=True)):
+        wide = np.minimum(s, tiles + 2 * h)
+        place = tuple(-1 if axis == other else 1 for other in range(len(size)))
+        windows = windows * wide.reshape(place).astype(float)
+        computed = computed * (-(-s // tiles) * wide).reshape(place).astype(float)
+    best = np.argmin(np.where(windows <= voxels, computed, np.inf))
+    place = np.unravel_index(best, np.shape(computed))
+    if np.asarray(windows)[place] > voxels:
+        return tuple(int(tiles[-1]) for tiles in choices)
+    return tuple(int(tiles[number]) for tiles, number in zip(choices, place, strict=True))
+
+
+def _window(size: Sizes, tile: Sizes, halo: Sizes) -> Sizes:
+    """A tile with its halo, cut at the image's border."""
+    return tuple(min(s, t + 2 * h) for s, t, h in zip(size, tile, halo, strict=True))
+
+
+def _computed_voxels(size: Sizes, tile: Sizes, halo: Sizes) -> float:
+    """Of all tiles with their halos."""
+    count = math.prod(-(-s // t) for s, t in zip(size, tile, strict=True))
+    return float(count * math.prod(_window(size, tile, halo)))
 
 
 def largest_tile(size: Sizes, multiple: Sizes, fits: Callable[[Sizes], bool]) -> Sizes:
@@ -275,12 +333,23 @@ def receptive_radius_of_passes(
     predicting = sum(_reach(level, level.encoder + level.decoder) for level in found[:finest])
     if finest == 0:
         predicting = _reach(found[0], found[0].decoder)
-    encoding = sum(_reach(level, level.encoder) for level in found[: finest + 1])
+    encoding = sum(_reach(level, level.encoder) for level in found[: max(1, finest)])
+    if 0 < finest < len(found):
+        encoding = encoding + _reach(found[finest], entrance(network, found[finest]))
     radius = np.maximum(predicting, encoding)
     if isinstance(network, ProjectionNet):
         # Pooling and repetition see all of a coarse voxel, wherever in it the voxel lies.
         radius = radius + np.array(found[: finest + 1][-1].scale) - 1
     return tuple(map(int, radius))
+
+
+def entrance(network: GVTNet | ProjectionNet, level: Level) -> list[nn.Module]:
+    """The encoder's layers up to the first map of a level that is kept.
+
+    Of the finest kept level of a GVTNet, that behind the down-sampling is kept before the blocks
+    are computed from it: else each tile would look farther around itself on all finer levels.
+    """
+    return level.encoder if isinstance(network, ProjectionNet) else level.encoder[:1]
 
 
 def levels(network: GVTNet | ProjectionNet) -> list[Level]:
@@ -341,11 +410,3 @@ def _kept(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int
         for level in levels(network)
     ]
     return sum(maps[finest_kept:]) + max(maps[max(1, finest_kept) :], default=0)
-
-
-def _working(network: GVTNet | ProjectionNet, size: Sizes, tile: Sizes, halo: Sizes) -> int:
-    """Bytes of the finest level's maps for a tile with its halo, cut at the image's border."""
-    with_halo = (min(s, t + 2 * h) for s, t, h in zip(size, tile, halo, strict=True))
-    itemsize = next(network.parameters()).dtype.itemsize
-    finest = levels(network)[0]
-    return LIVE_FEATURE_MAPS * finest.features * itemsize * math.prod(with_halo)
