@@ -77,5 +77,5 @@ def _convolve(layer: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return functional.conv_transpose3d(x, weight, bias, stride=2)[..., :-1, :-1, :-1]
     if layer.pad_end is not None:
         x = functional.pad(x, layer.pad_end)
-    y: Tensor = layer.convolution._conv_forward(x, weight, bias)
-    return y
+    convolved: Tensor = layer.convolution._conv_forward(x, weight, bias)
+    return convolved

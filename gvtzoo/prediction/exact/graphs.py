@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from gvtzoo.prediction.exact.maps import Box, FeatureMap, Sizes, Stage
 from gvtzoo.prediction.openvino import Graph, export
 
-LIVE_MAPS = 6  # of a tile's finest level in memory at once, its inputs and result included
+LIVE_MAPS = 5  # of a tile's finest level in memory at once, its inputs and result included
 EXAMPLE = 2  # voxels of the coarsest map, along each axis, with which a graph is traced
 
 

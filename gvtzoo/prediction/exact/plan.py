@@ -237,17 +237,16 @@ def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes
     for s, m in zip(size, multiple, strict=True):
         parts = np.arange(1, -(-s // m) + 1)
         choices.append(np.unique(-(-s // (parts * m)) * m)[::-1])  # of two alike, the larger
-    windows, computed = 1.0, 1.0
-    for axis, (s, h, tiles) in enumerate(zip(size, halo, choices, strict=True)):
-        wide = np.minimum(s, tiles + 2 * h)
-        place = tuple(-1 if axis == other else 1 for other in range(len(size)))
-        windows = windows * wide.reshape(place).astype(float)
-        computed = computed * (-(-s // tiles) * wide).reshape(place).astype(float)
-    best = np.argmin(np.where(windows <= voxels, computed, np.inf))
-    place = np.unravel_index(best, np.shape(computed))
-    if np.asarray(windows)[place] > voxels:
+    windows = computed = np.ones(1)
+    for s, h, tiles in zip(size, halo, choices, strict=True):
+        wide = np.minimum(s, tiles + 2 * h).astype(float)
+        windows = np.multiply.outer(windows, wide)
+        computed = np.multiply.outer(computed, -(-s // tiles) * wide)
+    best = int(np.argmin(np.where(windows <= voxels, computed, np.inf)))
+    if windows.flat[best] > voxels:
         return tuple(int(tiles[-1]) for tiles in choices)
-    return tuple(int(tiles[number]) for tiles, number in zip(choices, place, strict=True))
+    numbers = np.unravel_index(best, computed.shape)[1:]
+    return tuple(int(tiles[n]) for tiles, n in zip(choices, numbers, strict=True))
 
 
 def _window(size: Sizes, tile: Sizes, halo: Sizes) -> Sizes:
