@@ -28,6 +28,7 @@ from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
 
 KEPT_SHARE = 2 / 3  # of the memory may go to kept maps
 ALLOCATION_SHARE = 0.8  # of what is left goes to a tile, the rest to what allocators lose
+COARSE_SHARE = 0.6  # of that goes to a tile of kept maps, the rest to its margin
 LARGEST_WORKING_SET = 1_500_000_000  # bytes; larger tiles do not make it faster
 
 
@@ -63,13 +64,16 @@ class Plan:
         The finest level whose feature maps are kept (0 is the image's own, of which the encoder's
         map only); the number of levels if none are.
     kept, working : int
-        Estimated bytes of the kept maps (most at a time), and of what is computed for one tile.
+        Estimated bytes of the kept maps (most at a time), and of what is needed beside these.
+    coarse_values : int
+        Of the finest map that a tile computes in a pass that reads kept maps only.
     """
 
     tile: Sizes
     finest_kept: int
     kept: int
     working: int
+    coarse_values: int
 
 
 def as_gvtnet(network: nn.Module) -> GVTNet | ProjectionGVTNet:
@@ -211,15 +215,22 @@ def plan_keeping(
         As of `make_plans`.
     """
     kept = _kept(network, size, finest_kept)
-    left = memory if on_disk else memory - kept
-    limit = min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
+    taken, beside = (0, 0) if on_disk else (kept, _kept_beside_image(network, size, finest_kept))
     halo = receptive_radius_of_passes(network, finest_kept)
     finest = levels(network)[0]
     itemsize = next(network.parameters()).dtype.itemsize
-    voxel = live_maps * finest.features * itemsize  # bytes
-    chosen = tile or best_tile(size, network.multiple, halo, limit / voxel)
-    working = int(voxel * math.prod(_window(size, chosen, halo)))
-    return Plan(chosen, finest_kept, kept, working)
+    value = live_maps * itemsize  # bytes
+    voxel = value * finest.features
+    chosen = tile or best_tile(size, network.multiple, halo, _limit(memory - beside) / voxel)
+    fine = int(voxel * math.prod(_window(size, chosen, halo)))
+    coarse = int(max(_limit(memory - taken), voxel * math.prod(network.multiple)))
+    working = max(beside + fine - taken, coarse)
+    return Plan(chosen, finest_kept, kept, working, int(COARSE_SHARE * coarse / value))
+
+
+def _limit(left: float) -> float:
+    """Bytes for a tile, of those that are left beside kept maps."""
+    return min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
 
 
 def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes:
@@ -239,9 +250,10 @@ def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes
         choices.append(np.unique(-(-s // (parts * m)) * m)[::-1])  # of two alike, the larger
     windows = computed = np.ones(1)
     for s, h, tiles in zip(size, halo, choices, strict=True):
-        wide = np.minimum(s, tiles + 2 * h).astype(float)
+        counts = -(-s // tiles)
+        wide = np.minimum(s, tiles + h * np.minimum(2, counts - 1)).astype(float)
         windows = np.multiply.outer(windows, wide)
-        computed = np.multiply.outer(computed, -(-s // tiles) * wide)
+        computed = np.multiply.outer(computed, counts * wide)
     best = int(np.argmin(np.where(windows <= voxels, computed, np.inf)))
     if windows.flat[best] > voxels:
         return tuple(int(tiles[-1]) for tiles in choices)
@@ -250,8 +262,10 @@ def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes
 
 
 def _window(size: Sizes, tile: Sizes, halo: Sizes) -> Sizes:
-    """A tile with its halo, cut at the image's border."""
-    return tuple(min(s, t + 2 * h) for s, t, h in zip(size, tile, halo, strict=True))
+    """A tile with its halo, which the first and last along an axis have on one side only."""
+    return tuple(
+        min(s, t + h * min(2, -(-s // t) - 1)) for s, t, h in zip(size, tile, halo, strict=True)
+    )
 
 
 def _computed_voxels(size: Sizes, tile: Sizes, halo: Sizes) -> float:
@@ -287,7 +301,7 @@ def tile_on_map(
     """The tiles of a pass over one map, in voxels of this map.
 
     Where the pass reads the image, these are the plan's. Where it only reads kept maps, they hold
-    as many values as the plan's, which are far more voxels of the image.
+    the plan's coarse values, which are far more voxels of the image.
 
     Parameters
     ----------
@@ -305,8 +319,7 @@ def tile_on_map(
         tuple(s // c for s, c in zip(size, level.scale, strict=True)): level.features
         for level in found
     }
-    values = math.prod(plan.tile) * found[0].features
-    voxels = values / widths[finest] * math.prod(map_size) / math.prod(finest)
+    voxels = plan.coarse_values / widths[finest] * math.prod(map_size) / math.prod(finest)
     return largest_tile(map_size, (1,) * len(map_size), lambda tile: math.prod(tile) <= voxels)
 
 
@@ -403,9 +416,25 @@ def _reach(level: Level, layers: Sequence[nn.Module]) -> np.ndarray:
 
 def _kept(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int:
     """Bytes of the encoder's kept maps, and of one more on the way up through the decoder."""
+    maps = _map_sizes(network, size)
+    return sum(maps[finest_kept:]) + max(maps[max(1, finest_kept) :], default=0)
+
+
+def _kept_beside_image(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int:
+    """Bytes of the maps that are kept while passes read the image.
+
+    These are one: the encoder's first, or the decoder's last, when the others are not needed yet or
+    any more. Where the finest level is kept, all passes count.
+    """
+    if finest_kept == 0 or isinstance(network, ProjectionNet):
+        return _kept(network, size, finest_kept)
+    return sum(_map_sizes(network, size)[finest_kept : finest_kept + 1])
+
+
+def _map_sizes(network: GVTNet | ProjectionNet, size: Sizes) -> list[int]:
+    """Bytes of a map of each level."""
     itemsize = next(network.parameters()).dtype.itemsize
-    maps = [
+    return [
         itemsize * level.features * math.prod(size) // math.prod(level.scale)
         for level in levels(network)
     ]
-    return sum(maps[finest_kept:]) + max(maps[max(1, finest_kept) :], default=0)

@@ -14,9 +14,11 @@ MULTIPLE = (2, 4)
 
 
 def computed(size, tile, halo):
-    windows = [min(s, t + 2 * h) for s, t, h in zip(size, tile, halo, strict=True)]
+    counts = [-(-s // t) for s, t in zip(size, tile, strict=True)]
+    sides = [min(2, count - 1) for count in counts]
+    windows = [min(s, t + n * h) for s, t, n, h in zip(size, tile, sides, halo, strict=True)]
     return math.prod(windows), math.prod(
-        -(-s // t) * w for s, t, w in zip(size, tile, windows, strict=True)
+        count * w for count, w in zip(counts, windows, strict=True)
     )
 
 
