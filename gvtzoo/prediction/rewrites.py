@@ -4,6 +4,7 @@
   there is no second map of the concatenation's width.
 - A transposed convolution whose last voxels are cut away does not compute them. So its map is not
   copied.
+- What queries are scaled by scales the small matrix that they are multiplied with, not the queries.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def rewrite(model: Any) -> None:
             _activate_parts(node)
         elif node.get_type_name() == "ConvolutionBackpropData":
             _leave_out_last(node)
+        elif node.get_type_name() == "MatMul":
+            _scale_matrix(node)
     model.validate_nodes_and_infer_types()
 
 
@@ -75,6 +78,20 @@ def _leave_out_last(convolution: Any) -> None:
     if bias is not None:
         shorter = opset13.add(shorter, bias)
     _replace(last, shorter.output(0))
+
+
+def _scale_matrix(product: Any) -> None:
+    from openvino import opset13
+
+    matrix, scaled = product.input_value(0), product.input_value(1).get_node()
+    if scaled.get_type_name() != "Multiply" or _only_consumer(scaled.output(0)) is None:
+        return
+    for port in (0, 1):
+        if _is_number(scaled.input_value(port)):
+            smaller = opset13.multiply(matrix, scaled.input_value(port))
+            product.input(0).replace_source_output(smaller.output(0))
+            product.input(1).replace_source_output(scaled.input_value(1 - port))
+            return
 
 
 def _cuts_last_voxel(node: Any) -> set[int]:

@@ -46,6 +46,19 @@ class Doubled(nn.Module):
         return functional.relu6(self.layer.convolution(x)[..., 1:, 1:])
 
 
+class Attended(nn.Module):
+    """Queries, scaled and multiplied with a matrix."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+        self.matrix = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x):
+        query = x.flatten(2)
+        return self.matrix @ (query * self.scale) + query
+
+
 def rewritten(module):
     """The graph before and after, and what the engine computes of it."""
     torch.manual_seed(0)
@@ -94,4 +107,15 @@ def test_what_is_cut_away_is_not_computed(bias):
 
 def test_other_cuts_stay():
     before, after = rewritten(Doubled(True, "first"))
+    assert before == after
+
+
+def test_the_matrix_is_scaled_instead_of_the_queries():
+    before, after = rewritten(Attended(0.3))
+    assert ("Multiply", "MatMul") not in before
+    assert ("Multiply", "MatMul") in after  # the first input, which is the matrix
+
+
+def test_what_is_no_number_scales_the_queries():
+    before, after = rewritten(Attended(torch.rand(4, 1)))
     assert before == after

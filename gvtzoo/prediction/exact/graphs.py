@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gvtzoo.prediction.exact.maps import Box, FeatureMap, Sizes, Stage
+from gvtzoo.prediction.memory import give_back_freed
 from gvtzoo.prediction.openvino import Graph, export
 
 LIVE_MAPS = 5  # of a tile's finest level in memory at once, its inputs and result included
@@ -50,6 +51,7 @@ class Graphs:
             return wanted
         for graph in self._graphs.values():
             graph.release()
+        give_back_freed()
         computed = CompiledMap.of(wanted, boxes)
         key = _kind(wanted, computed.read_maps)
         if key not in self._graphs:
