@@ -4,7 +4,8 @@
   there is no second map of the concatenation's width.
 - A transposed convolution whose last voxels are cut away does not compute them. So its map is not
   copied.
-- What queries are scaled by scales the small matrix that they are multiplied with, not the queries.
+- Queries of an operator are multiplied with its matrix and then convolved, voxel by voxel: with the
+  product of both, they are convolved once. So their map is not copied into another layout and back.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def rewrite(model: Any) -> None:
         elif node.get_type_name() == "ConvolutionBackpropData":
             _leave_out_last(node)
         elif node.get_type_name() == "MatMul":
-            _scale_matrix(node)
+            _convolve_queries(node)
     model.validate_nodes_and_infer_types()
 
 
@@ -80,18 +81,57 @@ def _leave_out_last(convolution: Any) -> None:
     _replace(last, shorter.output(0))
 
 
-def _scale_matrix(product: Any) -> None:
+def _convolve_queries(product: Any) -> None:
+    import numpy as np
     from openvino import opset13
 
-    matrix, scaled = product.input_value(0), product.input_value(1).get_node()
-    if scaled.get_type_name() != "Multiply" or _only_consumer(scaled.output(0)) is None:
+    queries, scale = product.input_value(1), None
+    if queries.get_node().get_type_name() == "Multiply":
+        scale = queries.get_node().input_value(1)
+        queries = queries.get_node().input_value(0)
+    found = _only_consumer(product.output(0))
+    if queries.get_node().get_type_name() != "Reshape" or found is None:
         return
-    for port in (0, 1):
-        if _is_number(scaled.input_value(port)):
-            smaller = opset13.multiply(matrix, scaled.input_value(port))
-            product.input(0).replace_source_output(smaller.output(0))
-            product.input(1).replace_source_output(scaled.input_value(1 - port))
-            return
+    found = _only_consumer(found[0].output(0)) if found[0].get_type_name() == "Reshape" else None
+    if found is None or found[0].get_type_name() != "Convolution" or found[1] != 0:
+        return
+    convolution, weight = found[0], found[0].input_value(1)
+    queries, matrix = queries.get_node().input_value(0), product.input_value(0)
+    if (scale is not None and not _is_number(scale)) or not _is_static(queries, matrix, weight):
+        return
+    out, values, *kernel = weight.get_shape()
+    batch, heads, of_head, keys = matrix.get_shape() if len(matrix.get_shape()) == 4 else [0] * 4
+    axes = len(kernel)
+    same = (
+        batch == 1
+        and heads * of_head == values
+        and list(queries.get_shape())[:2] == [1, heads * keys]
+        and len(queries.get_shape()) == axes + 2
+        and all(size == 1 for size in kernel)
+        and not any(product.get_attributes().values())
+        and all(step == 1 for step in convolution.get_attributes()["strides"])
+    )
+    if not same:
+        return
+
+    def shaped(x: Any, *sizes: int) -> Any:
+        return opset13.reshape(x, np.array(sizes, np.int64), False)
+
+    def swapped(x: Any) -> Any:
+        return opset13.transpose(x, np.array([1, 0, 2], np.int64))
+
+    after = swapped(shaped(weight, out, heads, of_head))  # (heads, out, values)
+    mixing = opset13.matmul(after, shaped(matrix, heads, of_head, keys), False, False)
+    if scale is not None:
+        mixing = opset13.multiply(mixing, shaped(scale, 1))
+    weight = shaped(swapped(mixing), out, heads * keys, *kernel)
+    nothing = [0] * axes
+    once = opset13.convolution(queries, weight, [1] * axes, nothing, nothing, [1] * axes)
+    _replace(convolution.output(0), once.output(0))
+
+
+def _is_static(*outputs: Any) -> bool:
+    return all(output.get_partial_shape().is_static for output in outputs)
 
 
 def _cuts_last_voxel(node: Any) -> set[int]:

@@ -224,7 +224,8 @@ def plan_keeping(
     chosen = tile or best_tile(size, network.multiple, halo, _limit(memory - beside) / voxel)
     fine = int(voxel * math.prod(_window(size, chosen, halo)))
     coarse = int(max(_limit(memory - taken), voxel * math.prod(network.multiple)))
-    working = max(beside + fine - taken, coarse)
+    largest = max(_map_sizes(network, size)[max(1, finest_kept) :], default=0)
+    working = max(beside + fine - taken, min(coarse, int(live_maps * largest)))
     return Plan(chosen, finest_kept, kept, working, int(COARSE_SHARE * coarse / value))
 
 
