@@ -1,6 +1,6 @@
 """The goals of ``docs/speed.md`` as ratios within one run: a table in Markdown.
 
-    python benchmarks/goals.py [--rows whole,exact,start,...] [--rounds 3]
+    python benchmarks/goals.py [--rows whole,exact,start,...] [--rounds 3] [--small]
 
 Every measurement is a process of its own with one thread; those of one ratio take turns, and the
 median counts. Times are processor time, since the cores may be shared (the load is printed first).
@@ -18,26 +18,62 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 NETWORKS = ("denoising", "label_free", "gvtnet-denoising-nuclei")
-SMALL, MEDIUM = (32, 160, 160), (32, 256, 256)
+EXACT_NETWORKS = ("denoising", "gvtnet-denoising-nuclei")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: sizes (z, y, x) of images, steps of training, and how often.
+
+    Attributes
+    ----------
+    whole, memory : tuple of int
+        Of images that are predicted whole, for time and for memory.
+    exact : tuple of tuple of int
+        Of each of `EXACT_NETWORKS`.
+    estimate : tuple of tuple of int
+    steps, rounds : int
+    """
+
+    whole: tuple[int, ...] = (32, 160, 160)
+    memory: tuple[int, ...] = (32, 256, 256)
+    exact: tuple[tuple[int, ...], ...] = ((32, 256, 256), (32, 512, 512))
+    estimate: tuple[tuple[int, ...], ...] = ((16, 128, 128), (32, 192, 192))
+    steps: int = 100
+    rounds: int = 3
+
+
+TINY = Extent(
+    whole=(8, 32, 32),
+    memory=(8, 48, 48),
+    exact=((8, 48, 48), (8, 64, 64)),
+    estimate=((8, 32, 32), (8, 48, 48)),
+    steps=2,
+    rounds=1,
+)
 
 
 def main() -> None:
     """Print the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default=",".join(ROWS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--small", action="store_true", help="Tiny sizes, to try the script.")
     arguments = parser.parse_args()
+    extent = TINY if arguments.small else Extent()
+    extent = replace(extent, rounds=arguments.rounds or extent.rounds)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
-    print("| | network | ratio | |\n|---|---|---|---|")
+    print("| | network | ratio | goal | |\n|---|---|---|---|---|")
     for row in arguments.rows.split(","):
-        for what, network, value, note in ROWS[row](arguments.rounds):
-            print(f"| {what} | {network} | {value:.2f} | {note} |", flush=True)
+        for what, network, value, note in ROWS[row](extent):
+            print(f"| {what} | {network} | {value:.2f} | {GOALS[what]} | {note} |", flush=True)
 
 
 def ratio(first: list[str], second: list[str], rounds: int) -> tuple[float, dict, dict]:
@@ -63,89 +99,113 @@ def text(size: tuple[int, ...]) -> str:
     return ",".join(map(str, size))
 
 
-def whole_rows(rounds: int) -> Any:
+def shown(size: tuple[int, ...]) -> str:
+    return "×".join(map(str, size))
+
+
+WHOLE_CONVOLUTIONS = "whole, float32 / its convolutions in PyTorch"
+WHOLE_TORCH = "whole, float32 / in PyTorch"
+WHOLE_HALF = "whole, bfloat16 / float32 in PyTorch"
+MEMORY_WHOLE, MEMORY_AUTO = "peak memory, whole / a map", "peak memory, auto / a map"
+EXACT, FILES = "exact / whole", "file to file / in memory"
+TINY_IMAGE, INFO = "predict a tiny image / import torch", "info / import torch"
+ESTIMATE, TRAINING = "estimate / time", "training / bare loop"
+GOALS = {
+    WHOLE_CONVOLUTIONS: "≤ 1.1",
+    WHOLE_TORCH: "",
+    WHOLE_HALF: "≤ 0.25",
+    MEMORY_WHOLE: "≤ 1.5 GB at 32×256×256",
+    MEMORY_AUTO: "",
+    EXACT: "≤ 1.0",
+    FILES: "≤ 1.15",
+    TINY_IMAGE: "≤ 1.0",
+    INFO: "≤ 0.4 s",
+    ESTIMATE: "0.75 to 1.25",
+    TRAINING: "≥ 0.97",
+}
+
+
+def whole_rows(extent: Extent) -> Any:
     """Whole images against the network's convolutions alone, and against PyTorch."""
+    size, rounds = extent.whole, extent.rounds
     for name in NETWORKS:
-        ours = ["predict", name, text(SMALL), "openvino", "float32", "whole", "0"]
-        value, *_ = ratio(ours, ["convolutions", name, text(SMALL)], rounds)
-        yield "whole, float32 / its convolutions in PyTorch", name, value, "32×160×160"
-        torch = ["predict", name, text(SMALL), "torch", "float32", "whole", "0"]
+        ours = ["predict", name, text(size), "openvino", "float32", "whole", "0"]
+        value, *_ = ratio(ours, ["convolutions", name, text(size)], rounds)
+        yield WHOLE_CONVOLUTIONS, name, value, shown(size)
+        torch = ["predict", name, text(size), "torch", "float32", "whole", "0"]
         value, *_ = ratio(ours, torch, rounds)
-        yield "whole, float32 / in PyTorch", name, value, "32×160×160"
-        half = ["predict", name, text(SMALL), "openvino", "bfloat16", "whole", "0"]
+        yield WHOLE_TORCH, name, value, shown(size)
+        half = ["predict", name, text(size), "openvino", "bfloat16", "whole", "0"]
         value, *_ = ratio(half, torch, rounds)
-        yield "whole, bfloat16 / float32 in PyTorch", name, value, "32×160×160"
+        yield WHOLE_HALF, name, value, shown(size)
 
 
-def memory_rows(rounds: int) -> Any:
+def memory_rows(extent: Extent) -> Any:
     """Peak memory of a whole image, in maps of its size with 32 channels."""
-    one_map = 4 * 32 * np.prod(MEDIUM)
-    for tiling in ("whole", "auto"):
-        found = worker(["predict", "denoising", text(MEDIUM), "openvino", "float32", tiling, "0"])
-        note = f"{found['peak'] / 1e9:.2f} GB beyond the start"
-        yield (
-            f"peak memory, 32×256×256, {tiling} / a map",
-            "denoising",
-            found["peak"] / one_map,
-            note,
-        )
+    size = extent.memory
+    one_map = 4 * 32 * np.prod(size)
+    for what, tiling in ((MEMORY_WHOLE, "whole"), (MEMORY_AUTO, "auto")):
+        found = worker(["predict", "denoising", text(size), "openvino", "float32", tiling, "0"])
+        note = f"{found['peak'] / 1e9:.2f} GB beyond the start, {shown(size)}"
+        yield what, "denoising", found["peak"] / one_map, note
 
 
-def exact_rows(rounds: int) -> Any:
+def exact_rows(extent: Extent) -> Any:
     """Exact tiles in a quarter of the memory, and from file to file."""
-    for name, size in (("denoising", MEDIUM), ("gvtnet-denoising-nuclei", (32, 512, 512))):
+    for name, size in zip(EXACT_NETWORKS, extent.exact, strict=True):
         whole = ["predict", name, text(size), "openvino", "float32", "whole", "0"]
         memory = str(worker(whole)["peak"] // 4)
         exact = ["predict", name, text(size), "openvino", "float32", "exact", memory]
-        value, one, other = ratio(exact, whole, rounds)
-        note = f"{one['peak'] / other['peak']:.2f} of the memory, {size}"
-        yield "exact / whole", name, value, note
-        value, *_ = ratio(["files", name, text(size), memory], exact, rounds)
-        yield "file to file / in memory", name, value, str(size)
+        value, one, other = ratio(exact, whole, extent.rounds)
+        share = one["peak"] / other["peak"]
+        note = f"--memory {int(memory) / 1e9:.2f}GB, took {share:.2f} of the memory, {shown(size)}"
+        yield EXACT, name, value, note
+        value, *_ = ratio(["files", name, text(size), memory], exact, extent.rounds)
+        yield FILES, name, value, shown(size)
 
 
-def start_rows(rounds: int) -> Any:
+def start_rows(extent: Extent) -> Any:
     """What starts against what imports."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "tiny.npy"
         np.save(image, np.random.default_rng(0).poisson(9, (8, 32, 32)).astype(np.uint16))
         predict = ["predict", "gvtnet-denoising-nuclei", str(image), "-o"]
         command = [*predict, str(Path(folder) / "out.npy"), "--overwrite", "--device", "cpu"]
-        value, one, _ = ratio(["command", *command], ["command", "-c", "import torch"], rounds)
-        yield "predict a tiny image / import torch", "nuclei", value, f"{one['seconds']:.2f} s"
+        imports = ["command", "-c", "import torch"]
+        value, one, _ = ratio(["command", *command], imports, extent.rounds)
+        yield TINY_IMAGE, "nuclei", value, f"{one['seconds']:.2f} s"
     info = ["command", "info", "gvtnet-denoising-nuclei"]
-    value, one, _ = ratio(info, ["command", "-c", "import torch"], rounds)
-    yield "info / import torch", "nuclei", value, f"{one['seconds']:.2f} s"
+    value, one, _ = ratio(info, imports, extent.rounds)
+    yield INFO, "nuclei", value, f"{one['seconds']:.2f} s"
 
 
-def estimate_rows(rounds: int) -> Any:
+def estimate_rows(extent: Extent) -> Any:
     """What is said before the start against what it takes."""
+    small, large = extent.estimate
     for name in ("gvtnet-denoising-nuclei", "denoising"):
         for size, tiling, memory in (
-            ((16, 128, 128), "whole", 0),
-            ((32, 192, 192), "whole", 0),
-            ((32, 192, 192), "exact", 200_000_000),
+            (small, "whole", 0),
+            (large, "whole", 0),
+            (large, "exact", 200_000_000),
         ):
             arguments = ["estimated", name, text(size), tiling, str(memory)]
-            found = [worker(arguments) for _ in range(rounds)]
+            found = [worker(arguments) for _ in range(extent.rounds)]
             value = statistics.median(row["estimated"] / row["seconds"] for row in found)
-            yield "estimate / time", name, value, f"{tiling}, {size}"
+            yield ESTIMATE, name, value, f"{tiling}, {shown(size)}"
 
 
-def training_rows(rounds: int) -> Any:
+def training_rows(extent: Extent) -> Any:
     """`gvtzoo train` against a bare loop."""
     script = Path(__file__).with_name("training.py")
+    amount = ["--rounds", str(extent.rounds), "--steps", str(extent.steps)]
     done = subprocess.run(
-        [sys.executable, str(script), "--rounds", str(rounds), "--steps", "100"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, str(script), *amount], capture_output=True, text=True, check=True
     )
     share = float(done.stdout.rsplit("makes ", 1)[1].split("%")[0]) / 100
-    yield "training / bare loop", "exposures", share, f"{rounds} rounds of 100 steps"
+    yield TRAINING, "exposures", share, f"{extent.rounds} rounds of {extent.steps} steps"
 
 
-ROWS: dict[str, Callable[[int], Any]] = {
+ROWS: dict[str, Callable[[Extent], Any]] = {
     "whole": whole_rows,
     "memory": memory_rows,
     "exact": exact_rows,

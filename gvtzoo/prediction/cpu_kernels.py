@@ -11,16 +11,22 @@ AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 class _Convolution2d(nn.Conv2d):
-    def forward(self, input: Tensor) -> Tensor:
-        return _by_onednn(self, input) if input.dtype == torch.float32 else super().forward(input)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if input.dtype != torch.float32:
+            return super()._conv_forward(input, weight, bias)
+        return _by_onednn(self, input, weight, bias)
 
 
 class _Convolution3d(nn.Conv3d):
-    def forward(self, input: Tensor) -> Tensor:
-        return _by_onednn(self, input) if input.dtype == torch.float32 else super().forward(input)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if input.dtype != torch.float32:
+            return super()._conv_forward(input, weight, bias)
+        return _by_onednn(self, input, weight, bias)
 
 
-def _by_onednn(layer: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+def _by_onednn(
+    layer: nn.Conv2d | nn.Conv3d, x: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
     """What the layer computes, always by oneDNN.
 
     PyTorch (2.13) gives single images with few rows (channels × z × y up to 20,480) to a plain loop
@@ -28,7 +34,7 @@ def _by_onednn(layer: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     """
     assert not isinstance(layer.padding, str)
     return torch.mkldnn_convolution(
-        x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, layer.groups
+        x, weight, bias, layer.padding, layer.stride, layer.dilation, layer.groups
     )
 
 

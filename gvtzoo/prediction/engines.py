@@ -8,7 +8,6 @@ the graph of a package, so that a whole image is predicted without PyTorch ever 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +20,7 @@ from gvtzoo.prediction.settings import Settings, choose_device
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
-    from gvtzoo.prediction.exact.maps import FeatureMap
+    from gvtzoo.prediction.exact.execution import Compile
 
 Results = tuple[np.ndarray, ...]
 
@@ -36,8 +35,8 @@ class Engine(Protocol):
         """The PyTorch module, which exact prediction takes apart."""
 
     @property
-    def compiled(self) -> Callable[[FeatureMap], FeatureMap] | None:
-        """From a map of an exact prediction to the same, computed by the engine; None: PyTorch."""
+    def compiled(self) -> Compile:
+        """How the engine computes the maps of an exact prediction."""
 
     def run(self, image: np.ndarray, uncertainty: bool) -> Results:
         """The network's output for an image (channel, (z,) y, x), and σ where wanted; float32."""
@@ -99,18 +98,19 @@ class OpenVINOEngine:
         """As `Engine.network`."""
         return copy.deepcopy(self._given.network).float().cpu().requires_grad_(False)
 
-    def compiled(self, wanted: FeatureMap) -> FeatureMap:
-        """As `Engine.compiled`."""
-        from gvtzoo.prediction.exact.graphs import compiled
+    @cached_property
+    def compiled(self) -> Compile:
+        """As `Engine.compiled`; the graphs are kept for the next prediction."""
+        from gvtzoo.prediction.exact.graphs import Graphs
 
-        return compiled(self.dtype)(wanted)
+        return Graphs(self.dtype)
 
     def run(self, image: np.ndarray, uncertainty: bool) -> Results:
         """As `Engine.run`."""
         if uncertainty not in self._graphs:
             onnx = None if uncertainty else self._given.graph()
             onnx = self._export(image.shape[0], uncertainty) if onnx is None else onnx
-            self._graphs[uncertainty] = openvino.Graph(onnx, self.dtype, same_sizes=True)
+            self._graphs[uncertainty] = openvino.Graph(onnx, self.dtype)
         return tuple(result[0] for result in self._graphs[uncertainty](image[None]))
 
     def _export(self, channels: int, uncertainty: bool) -> bytes:

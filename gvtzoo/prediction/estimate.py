@@ -144,7 +144,11 @@ def estimate(
     written = DISK_BYTES * math.prod(written_shape)
     if tiling == "exact":
         plans = make_plans(
-            as_gvtnet(engine.network), size, allowed, disk=10**18 if to_file else None
+            as_gvtnet(engine.network),
+            size,
+            allowed,
+            disk=10**18 if to_file else None,
+            live_maps=engine.compiled.live_maps,
         )
         seconds, passes, tiles = time_of_tiles(engine, shape, plans)
         kept = max(plan.kept for plan in plans)

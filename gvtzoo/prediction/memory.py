@@ -43,6 +43,16 @@ def available_memory(device: str) -> int:
     return int(SAFE_SHARE * psutil.virtual_memory().available)
 
 
+def give_back_freed() -> None:
+    """Give freed memory back to the system; glibc keeps blocks of less than 32 MB for itself."""
+    if sys.platform == "linux":
+        import ctypes
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, here or on a GPU."""
     torch = sys.modules.get("torch")

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from gvtzoo.prediction.rewrites import rewrite
+
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 OPSET = 17
 INPUT = "input_"
@@ -39,55 +41,63 @@ class Graph:
         The graph, with axes of any size.
     dtype : {"float32", "bfloat16"}
         Of its arithmetic; inputs and outputs are float32.
-    same_sizes : bool
-        Whether inputs mostly have the sizes of those before. The graph is then compiled anew for
-        others, which takes 0.2 s, and needs two thirds of the memory, which is planned beforehand.
+
+    Notes
+    -----
+    It is compiled for the sizes of its inputs, and anew for others, which takes 0.1 to 0.2 s: with
+    sizes left open it would take half as much memory more.
     """
 
-    def __init__(
-        self, onnx: bytes | Path, dtype: str = "float32", *, same_sizes: bool = False
-    ) -> None:
+    def __init__(self, onnx: bytes | Path, dtype: str = "float32") -> None:
         self.onnx = onnx
         self.dtype = dtype
-        self.same_sizes = same_sizes
+        self._compiled: Any = None
         self._request: Any = None
         self._compiled_for: Sizes = []
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """The graph's outputs for its inputs, all float32."""
-        sizes = [part.shape for part in inputs] if self.same_sizes else None
-        if self._request is None or (sizes is not None and sizes != self._compiled_for):
-            self._request = None  # its memory is free for the next
+        sizes = [part.shape for part in inputs]
+        if self._compiled is None or sizes != self._compiled_for:
+            self._request = self._compiled = None  # its memory is free for the next
+            self._compiled = _compile(self.onnx, self.dtype, sizes)
+            self._compiled_for = sizes
+        if self._request is None:
             # The graph's own: of one that a compiled model makes for itself, neither is ever freed.
-            self._request = _compile(self.onnx, self.dtype, sizes).create_infer_request()
-            self._compiled_for = sizes or []
+            self._request = self._compiled.create_infer_request()
         # By number: what a module does not use is no input of its graph.
         taken = {
-            port: np.ascontiguousarray(inputs[_number(port.get_any_name())], np.float32)
+            port: np.ascontiguousarray(inputs[_number(port)], np.float32)
             for port in self._request.model_inputs
         }
         results = self._request.infer(taken, share_inputs=True)
         return [results[output] for output in self._request.model_outputs]
 
+    def release(self) -> None:
+        """Give back the memory for what is between inputs and outputs, until the next run."""
+        self._request = None
+        if self._compiled is not None:
+            self._compiled.release_memory()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_request": None}
+        return {**vars(self), "_compiled": None, "_request": None}
 
 
-def _number(name: str) -> int:
-    """Which of its inputs a graph calls by a name; a model's own graph has one."""
-    number = name.removeprefix(INPUT)
-    return int(number) if number.isdigit() else 0
+def _number(port: Any) -> int:
+    """Which of a graph's inputs a port is; a model's own graph has one."""
+    # A port has the names of what only passes its values on, too.
+    numbers = [name.removeprefix(INPUT) for name in port.get_names() if name.startswith(INPUT)]
+    return int(numbers[0]) if numbers and numbers[0].isdigit() else 0
 
 
-def _compile(onnx: bytes | Path, dtype: str, sizes: Sizes | None = None) -> Any:
-    """The graph for inputs of any sizes, or of these."""
+def _compile(onnx: bytes | Path, dtype: str, sizes: Sizes) -> Any:
+    """The graph for inputs of these sizes."""
     from openvino import Core
 
     core = Core()
     model = core.read_model(str(onnx)) if isinstance(onnx, Path) else core.read_model(onnx)
-    if sizes is not None:
-        ports = {port: sizes[_number(port.get_any_name())] for port in model.inputs}
-        model.reshape({port: list(size) for port, size in ports.items()})
+    model.reshape({port: list(sizes[_number(port)]) for port in model.inputs})
+    rewrite(model)
     options = {
         # Without it, processors that have bfloat16 compute float32 graphs in bfloat16.
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
@@ -107,7 +117,7 @@ def number_of_threads() -> int:
     return os.cpu_count() or 1
 
 
-def export(module: Any, examples: Sequence[Any]) -> bytes:
+def export(module: Any, examples: Sequence[Any], constants: Sequence[Any] = ()) -> bytes:
     """A module as ONNX, with batch and spatial axes of any size.
 
     Parameters
@@ -116,24 +126,26 @@ def export(module: Any, examples: Sequence[Any]) -> bytes:
         On the CPU, in float32; it is switched to evaluation.
     examples : sequence of Tensor
         Inputs (batch, channel, (z,) y, x), of sizes that the module takes.
+    constants : sequence of Tensor
+        Further inputs, which always have these sizes, such as weights.
     """
     import torch
 
     # Afterwards PyTorch gives all parts the mode that the outermost had: a network inside a new
     # module would be left in training, with dropout and without its batch statistics.
     module.eval()
-    names = [f"{INPUT}{number}" for number in range(len(examples))]
+    names = [f"{INPUT}{number}" for number in range(len(examples) + len(constants))]
     spatial = {0: "batch"} | {axis: "zyx"[axis - 2] for axis in range(2, 5)}
     axes = {
         name: {axis: f"{label}_{name}" for axis, label in spatial.items() if axis < example.ndim}
-        for name, example in zip(names, examples, strict=True)
+        for name, example in zip(names, examples, strict=False)
     }
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the tracer; results are compared in the tests
         torch.onnx.export(
             module,
-            tuple(examples),
+            (*examples, *constants),
             buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 
 from gvtzoo.networks.operators import InPlaneUpSamplingGVTO, UpSamplingGVTO
 from gvtzoo.prediction.cpu_kernels import accelerate, with_channels_last
+from gvtzoo.prediction.exact.execution import Compile, LayerByLayer
 
 if TYPE_CHECKING:
     from gvtzoo.networks import Network
-    from gvtzoo.prediction.exact.maps import FeatureMap
 
 
 class TorchEngine:
@@ -29,7 +28,7 @@ class TorchEngine:
     dtype : {"float32", "bfloat16", "float16"}
     """
 
-    compiled: Callable[[FeatureMap], FeatureMap] | None = None
+    compiled: Compile = LayerByLayer()
 
     def __init__(self, network: Network, device: str, dtype: str) -> None:
         moved = copy.deepcopy(network).to(device=device, dtype=getattr(torch, dtype))

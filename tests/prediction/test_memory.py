@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 import torch
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from gvtzoo.cli.main import app
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.prediction.memory import is_out_of_memory, parse_memory, within_memory
+from gvtzoo.prediction.memory import give_back_freed, is_out_of_memory, parse_memory, within_memory
 from gvtzoo.prediction.model import Model
 from gvtzoo.prediction.settings import Settings
 
@@ -104,3 +105,16 @@ def test_the_limit_of_the_system_is_such_an_error(tmp_path):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("True")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_freed_memory_goes_back_to_the_system():
+    """Else the tiles of each pass stay beside those of the next."""
+    blocks = [bytearray(2**16) for _ in range(1600)]  # of malloc, too small to be mapped
+    kept = blocks[::400]
+    process = psutil.Process()
+    taken = process.memory_info().rss
+    del blocks
+    give_back_freed()
+    assert taken - process.memory_info().rss > 50 * 2**20
+    assert len(kept) == 4

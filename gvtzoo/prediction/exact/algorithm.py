@@ -27,10 +27,12 @@ from torch import Tensor, nn
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.images.lazy import whole
+from gvtzoo.networks.fixed_attention import folded
 from gvtzoo.networks.gvtnet import DecoderLevel, EncoderLevel, GVTNet
 from gvtzoo.networks.operators import GVTO, LinearAttention, SoftmaxAttention, attention_matrix
 from gvtzoo.networks.projection import ProjectionGVTNet, ProjectionNet
 from gvtzoo.prediction.exact.execution import Partial, Runner, add_up, collect
+from gvtzoo.prediction.exact.functions import KeysAndValues, Outputs, WithMatrix
 from gvtzoo.prediction.exact.maps import (
     Box,
     FeatureMap,
@@ -104,7 +106,9 @@ def predict_exact(
     runner = runner or Runner()
     budget = available_memory(str(next(network.parameters()).device)) if memory is None else memory
     if plans is None:
-        plans = make_plans(network, image.shape[1:], budget, tile)
+        plans = make_plans(
+            network, image.shape[1:], budget, tile, live_maps=runner.compiled.live_maps
+        )
         _warn_if_larger(plans, budget, tile)
     try:
         predict_planned(network, image, plans, out, runner)
@@ -115,7 +119,12 @@ def predict_exact(
     else:
         return tuple(out)
     needed = max(plan.kept + plan.working for plan in plans)
-    plans = make_plans(network, image.shape[1:], min(budget, needed) // 4)
+    plans = make_plans(
+        network,
+        image.shape[1:],
+        min(budget, needed) // 4,
+        live_maps=runner.compiled.live_maps,
+    )
     predict_planned(network, image, plans, out, runner)
     return tuple(out)
 
@@ -210,7 +219,16 @@ def _number_of_passes(network: GVTNet | ProjectionNet, plan: Plan) -> int:
     encoded = depth - max(plan.finest_kept, int(isinstance(network, ProjectionNet)))
     decoded = max(0, depth - 1 - max(plan.finest_kept, 1))
     beside = len(network.bottom) if encoded and isinstance(network, ProjectionNet) else 0
-    return operators + encoded + decoded + beside + 1
+    entering = isinstance(network, GVTNet) and any(
+        _enters_kept(network, number, plan) for number in range(depth)
+    )
+    return operators + encoded + entering + decoded + beside + 1
+
+
+def _enters_kept(network: GVTNet, number: int, plan: Plan) -> bool:
+    """Whether a level is the finest kept, and more follows its down-sampling; see `entrance`."""
+    blocks = cast(EncoderLevel, network.encoder[number]).blocks
+    return number > 0 and number == plan.finest_kept and len(blocks) > 0
 
 
 @dataclass(frozen=True)
@@ -235,7 +253,7 @@ class _Passes:
         tile = tuple(part.stop for part in boxes[0])
         features = levels(self.network)[level].features
         kept = self.runner.new_map(features, source.size, tile, next(self.network.parameters()))
-        source = self.runner.compiled(source)
+        source = self.runner.compiled(source, boxes)
 
         def task(box: Box) -> Partial:
             kept.write(box, source.read(box))
@@ -246,25 +264,19 @@ class _Passes:
 
     def operator(self, operator: GVTO, source: FeatureMap) -> FeatureMap:
         """An operator's output, after a pass over all voxels of its input."""
-        attention = (
-            self._linear(operator, source)
-            if isinstance(operator.attention, LinearAttention)
-            else self._softmax(operator, source)
-        )
+        if isinstance(operator.attention, LinearAttention):
+            return self._linear(operator, source)
+        attention = self._softmax(operator, source)
 
         def function(x: Tensor) -> Tensor:
             return operator.attend(x, operator.activation(x), attention)
 
         return resampling_stage(operator, function, source)
 
-    def _linear(self, operator: GVTO, source: FeatureMap) -> Callable[[Tensor], Tensor]:
+    def _linear(self, operator: GVTO, source: FeatureMap) -> FeatureMap:
         """Y = (V Kᵀ) Q / N, with V Kᵀ the sum over tiles and N the whole image's queries."""
-
-        def keys_and_values(x: Tensor) -> Tensor:
-            activated = operator.activation(x)
-            return torch.cat([operator.key(activated), operator.value(activated)], dim=1)
-
-        both = self.runner.compiled(joined_stage(keys_and_values, source))
+        boxes = self.boxes(source)
+        both = self.runner.compiled(joined_stage(KeysAndValues(operator), source), boxes)
         key_channels = operator.key.convolution.out_channels
 
         def task(box: Box) -> Partial:
@@ -272,11 +284,12 @@ class _Passes:
             key, value = map(operator.split_heads, parts)
             return [attention_matrix(key, value).cpu().double().numpy()]
 
-        (total,) = self.runner.run(self.network, task, self.boxes(source), add_up)
+        (total,) = self.runner.run(self.network, task, boxes, add_up)
         queries = math.prod(resampling_stage(operator, operator, source).size)
         self.runner.matrices[operator] = total[0] / queries
-        matrix = torch.from_numpy(total / queries).to(next(operator.parameters()).dtype)
-        return lambda query: matrix.to(query.device) @ query
+        matrix = torch.from_numpy(total[0] / queries).to(next(operator.parameters()).device)
+        constants = folded(operator, matrix)
+        return resampling_stage(operator, WithMatrix(operator), source, constants)
 
     def _softmax(self, operator: GVTO, source: FeatureMap) -> Callable[[Tensor], Tensor]:
         """Y = V softmax(Kᵀ Q), with K and V of all voxels."""
@@ -310,8 +323,10 @@ def _last_features(network: GVTNet, image: Image, passes: _Passes) -> FeatureMap
     features = local_stage(network.first_convolution, image)
     for number, module in enumerate(network.encoder):
         encoder = cast(EncoderLevel, module)
-        features = passes.layers([encoder.downsampling, *encoder.blocks], features)
-        features = passes.keep(features, number)
+        features = passes.layers([encoder.downsampling], features)
+        if _enters_kept(network, number, passes.plan):
+            features = passes.keep(features, number)
+        features = passes.keep(passes.layers(encoder.blocks, features), number)
         encoded.append(features)
     # Popped and given no name of their own: kept maps are freed once the decoder is above them.
     features = passes.layers(network.bottom, encoded.pop())
@@ -330,15 +345,13 @@ def _write(
 ) -> None:
     """The last pass: the output, and σ if there is a second array for it."""
 
-    def outputs(last: Tensor, x: Tensor) -> Tensor:
-        if len(out) == 2:
-            return torch.cat(network.output_and_sigma(last, x), dim=1)
-        return network.output(network.output_activation(last), x)
-
     layers = [network.output_convolution, network.keep_grain or nn.Identity()]
     reaches = [per_axis(reach(layer), network.dimensions) for layer in layers]
     margin = tuple(map(sum, zip(*reaches, strict=True)))
-    predicted = passes.runner.compiled(joined_stage(outputs, features, image, margin=margin))
+    outputs = Outputs(network, sigma=len(out) == 2)
+    predicted: FeatureMap = joined_stage(outputs, features, image, margin=margin)
+    boxes = passes.boxes(predicted, getattr(out[0], "region", None))
+    predicted = passes.runner.compiled(predicted, boxes)
 
     def task(box: Box) -> Partial:
         parts = predicted.read(box)[0].float().cpu().numpy()
@@ -346,8 +359,7 @@ def _write(
             array[(slice(None), *box)] = part
         return []
 
-    region = getattr(out[0], "region", None)
-    passes.runner.run(network, task, passes.boxes(predicted, region))
+    passes.runner.run(network, task, boxes)
 
 
 def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
@@ -366,7 +378,9 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
         if number < deepest - 1:  # the finest map is only read once
             features = passes.keep(features, deepest - 1 - number)
     features = passes.layers([network.output_activation, network.output_convolution], features)
-    weighted = passes.runner.compiled(joined_stage(torch.mul, features, image))
+    weighted: FeatureMap = joined_stage(torch.mul, features, image)
+    boxes = passes.boxes(weighted)
+    weighted = passes.runner.compiled(weighted, boxes)
     depth, *plane = image.size
 
     def task(box: Box) -> Partial:
@@ -375,5 +389,5 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
         projected[(slice(None), *box[1:])] = part.cpu().numpy()
         return [projected]
 
-    (projected,) = passes.runner.run(network, task, passes.boxes(weighted), add_up)
+    (projected,) = passes.runner.run(network, task, boxes, add_up)
     return Image((projected / depth).astype(np.float32), image.like)

@@ -20,6 +20,7 @@ from gvtzoo.core.progress import Progress
 from gvtzoo.images.ome_zarr_writer import largest_divisor
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Sizes
+from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
 
 CHUNK = 16  # voxels along each axis, at most
 
@@ -43,6 +44,27 @@ class Map(FeatureMap, Protocol):
 
     def write(self, box: Box, part: Tensor) -> None:
         """Keep what is inside a box, (1, channel, (z,) y, x)."""
+
+
+class Compile(Protocol):
+    """How maps are computed."""
+
+    @property
+    def live_maps(self) -> float:
+        """Maps of a tile, of its finest level, that are in memory at once."""
+
+    def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
+        """The same map, of which these boxes will be read."""
+
+
+class LayerByLayer:
+    """By PyTorch, as a map computes itself."""
+
+    live_maps: float = LIVE_FEATURE_MAPS
+
+    def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
+        """As `Compile`."""
+        return wanted
 
 
 class Executor(Protocol):
@@ -169,9 +191,8 @@ class Runner:
         What is already done is not done again. Needs a workspace that survives.
     progress : callable, optional
         ``progress(done, all)``, in percent of each pass over the tiles.
-    compiled : callable, optional
-        From a map to the same map, computed by other means than PyTorch, layer by layer, such as
-        `gvtzoo.prediction.exact.graphs.compiled`.
+    compiled : Compile, optional
+        By default `LayerByLayer`.
 
     Attributes
     ----------
@@ -186,9 +207,9 @@ class Runner:
         workspace: Workspace | None = None,
         journal: Journal | None = None,
         progress: Progress | None = None,
-        compiled: Callable[[FeatureMap], FeatureMap] | None = None,
+        compiled: Compile | None = None,
     ) -> None:
-        self.compiled = compiled or (lambda source: source)
+        self.compiled = compiled or LayerByLayer()
         self.executor = executor or LocalExecutor()
         self.workspace = workspace or InMemory()
         self.journal = journal

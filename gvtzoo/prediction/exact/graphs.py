@@ -4,26 +4,34 @@
 once, pads with zeros at the tile's edge, and is cropped at the end: what the padding spoils lies in
 the margin, and at the image's border zeros are right. Tiles are widened to whole voxels of the
 coarsest map that the pass computes, so that every layer halves and doubles them as it does the
-image.
+image, and all tiles of a pass to one size, so that the graph is compiled for it.
+
+A graph is exported once for each network: what is known of the image, such as the operators'
+matrices, is given to it beside the maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gvtzoo.prediction.exact.maps import Box, FeatureMap, Sizes, Stage
+from gvtzoo.prediction.memory import give_back_freed
 from gvtzoo.prediction.openvino import Graph, export
 
+LIVE_MAPS = 5  # of a tile's finest level in memory at once, its inputs and result included
 EXAMPLE = 2  # voxels of the coarsest map, along each axis, with which a graph is traced
 
 
-def compiled(dtype: str) -> Callable[[FeatureMap], FeatureMap]:
-    """What makes maps into graphs that OpenVINO computes.
+class Graphs:
+    """Makes maps into graphs that OpenVINO computes, and keeps these for the next image.
+
+    Only the graph that was made last holds memory for its tiles.
 
     Parameters
     ----------
@@ -31,10 +39,24 @@ def compiled(dtype: str) -> Callable[[FeatureMap], FeatureMap]:
         Of the graphs' arithmetic.
     """
 
-    def compile_map(wanted: FeatureMap) -> FeatureMap:
-        return CompiledMap.of(wanted, dtype) if isinstance(wanted, Stage) else wanted
+    live_maps: float = LIVE_MAPS
 
-    return compile_map
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+        self._graphs: dict[Hashable, Graph] = {}
+
+    def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
+        """The same map, computed by a graph, of which these boxes will be read."""
+        if not isinstance(wanted, Stage):
+            return wanted
+        for graph in self._graphs.values():
+            graph.release()
+        give_back_freed()
+        computed = CompiledMap.of(wanted, boxes)
+        key = _kind(wanted, computed.read_maps)
+        if key not in self._graphs:
+            self._graphs[key] = Graph(computed.export(), self.dtype)
+        return replace(computed, graph=self._graphs[key])
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,25 +71,38 @@ class CompiledMap:
         The graph's inputs: the image and kept maps.
     coarsest : tuple of int
         Size of the coarsest map that is read or computed.
-    graph : Graph
+    constants : tuple of ndarray
+        The graph's other inputs.
+    window : tuple of int
+        What is computed for each box, in voxels of the coarsest map.
+    graph : Graph, optional
     """
 
     wanted: Stage
     read_maps: tuple[FeatureMap, ...]
     coarsest: Sizes
-    graph: Graph
+    constants: tuple[np.ndarray, ...]
+    window: Sizes
+    graph: Graph | None = None
 
     @classmethod
-    def of(cls, wanted: Stage, dtype: str) -> CompiledMap:
-        """Trace the layers of a map."""
+    def of(cls, wanted: Stage, boxes: Sequence[Box]) -> CompiledMap:
+        """A map without its graph, of which these boxes will be read."""
         found = list(dict.fromkeys(_maps(wanted)))
+        stages = [m for m in found if isinstance(m, Stage)]
         read_maps = tuple(m for m in found if not isinstance(m, Stage))
-        sizes = [m.size for m in found] + [m.coarse_size for m in found if isinstance(m, Stage)]
+        sizes = [m.size for m in found] + [m.coarse_size for m in stages]
         coarsest = tuple(map(min, zip(*sizes, strict=True)))
-        start = tuple(slice(0, min(EXAMPLE, size)) for size in coarsest)
-        examples = [m.read(_scaled(start, m.size, coarsest)).clone() for m in read_maps]
-        onnx = export(_Layers(wanted, read_maps), examples)
-        return cls(wanted, read_maps, coarsest, Graph(onnx, dtype))
+        constants = tuple(c.cpu().float().numpy() for m in stages for c in m.constants)
+        made = cls(wanted, read_maps, coarsest, constants, (0,) * len(coarsest))
+        return replace(made, window=made._largest(boxes))
+
+    def export(self) -> bytes:
+        """The layers as ONNX."""
+        start = tuple(slice(0, min(EXAMPLE, size)) for size in self.coarsest)
+        examples = [m.read(_scaled(start, m.size, self.coarsest)).clone() for m in self.read_maps]
+        constants = [torch.from_numpy(constant) for constant in self.constants]
+        return export(_Layers(self.wanted, self.read_maps), examples, constants)
 
     @property
     def size(self) -> Sizes:
@@ -83,7 +118,8 @@ class CompiledMap:
         """As `FeatureMap.read`, on the CPU in float32."""
         region = self._region(box)
         parts = [m.read(_scaled(region, m.size, self.coarsest)) for m in self.read_maps]
-        (result,) = self.graph(*(part.numpy() for part in parts))
+        assert self.graph is not None
+        (result,) = self.graph(*(part.numpy() for part in parts), *self.constants)
         computed = _scaled(region, self.size, self.coarsest)
         inside = tuple(
             slice(b.start - c.start, b.stop - c.start) for b, c in zip(box, computed, strict=True)
@@ -91,7 +127,37 @@ class CompiledMap:
         return torch.from_numpy(result[(slice(None), slice(None), *inside)])
 
     def _region(self, box: Box) -> Box:
-        """What is computed for a box, in voxels of the coarsest map."""
+        """What is computed for a box, in voxels of the coarsest map.
+
+        As large as the window, within the map.
+        """
+        starts = (
+            min(part.start, size - width)
+            for part, size, width in zip(self._needed(box), self.coarsest, self.window, strict=True)
+        )
+        return tuple(
+            slice(start, start + width) for start, width in zip(starts, self.window, strict=True)
+        )
+
+    def _largest(self, boxes: Sequence[Box]) -> Sizes:
+        """The most that any box needs along each axis."""
+        # Along one axis, what a box needs does not depend on where it lies along the others.
+        axes = [
+            sorted({(box[axis].start, box[axis].stop) for box in boxes})
+            for axis in range(len(self.coarsest))
+        ]
+        count = max(map(len, axes))
+        padded = [parts + parts[-1:] * (count - len(parts)) for parts in axes]
+        regions = [
+            self._needed(tuple(slice(*part) for part in parts))
+            for parts in zip(*padded, strict=True)
+        ]
+        return tuple(
+            max(part.stop - part.start for part in parts) for parts in zip(*regions, strict=True)
+        )
+
+    def _needed(self, box: Box) -> Box:
+        """What has to be computed for a box, in voxels of the coarsest map."""
         boxes = [_coarse(box, self.size, self.coarsest)]
         boxes += [_coarse(b, m.size, self.coarsest) for m, b in _needed(self.wanted, box)]
         return tuple(
@@ -109,14 +175,28 @@ class _Layers(nn.Module):
         self.read_maps = read_maps
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        known: dict[Any, Tensor] = dict(zip(self.read_maps, tensors, strict=True))
+        known: dict[Any, Tensor] = dict(zip(self.read_maps, tensors, strict=False))
+        given = iter(tensors[len(self.read_maps) :])
+        constants = {
+            stage: [next(given) for _ in stage.constants]
+            for stage in dict.fromkeys(_maps(self.wanted))
+            if isinstance(stage, Stage)
+        }
 
         def value(wanted: Any) -> Tensor:
             if wanted not in known:
-                known[wanted] = wanted.function(*map(value, wanted.sources))
+                known[wanted] = wanted.function(*map(value, wanted.sources), *constants[wanted])
             return known[wanted]
 
         return value(self.wanted)
+
+
+def _kind(wanted: FeatureMap, read_maps: Sequence[FeatureMap]) -> Hashable:
+    """Equal for maps whose graphs are."""
+    if not isinstance(wanted, Stage):
+        return read_maps.index(wanted)
+    sources = (_kind(source, read_maps) for source in wanted.sources)
+    return wanted.function, len(wanted.constants), *sources
 
 
 def _maps(wanted: FeatureMap) -> Iterator[FeatureMap]:

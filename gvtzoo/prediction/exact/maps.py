@@ -128,6 +128,8 @@ class Stage:
     down, up : tuple of int
         Sizes of the input and of the output, in voxels of the coarser of both: (2, 2) and (1, 1)
         for a layer that halves a 2D map.
+    constants : tuple of Tensor
+        What the layer is given beside the sources: what is known of the whole image.
     """
 
     function: Callable[..., Tensor]
@@ -135,6 +137,7 @@ class Stage:
     margin: Sizes
     down: Sizes
     up: Sizes
+    constants: tuple[Tensor, ...] = ()
 
     @property
     def size(self) -> Sizes:
@@ -165,7 +168,7 @@ class Stage:
     def read(self, box: Box) -> Tensor:
         """As `FeatureMap.read`: the layer on the box and a margin of its sources, cropped."""
         coarse, wanted = self._coarse(box), self.needed(box)
-        result = self.function(*(source.read(wanted) for source in self.sources))
+        result = self.function(*(source.read(wanted) for source in self.sources), *self.constants)
         kept = tuple(
             slice(b.start - c.start * u, b.stop - c.start * u)
             for b, c, u in zip(box, coarse, self.up, strict=True)
@@ -235,7 +238,10 @@ def local_stage(layer: nn.Module, source: FeatureMap) -> FeatureMap:
 
 
 def resampling_stage(
-    layer: nn.Module, function: Callable[[Tensor], Tensor], source: FeatureMap
+    layer: nn.Module,
+    function: Callable[..., Tensor],
+    source: FeatureMap,
+    constants: tuple[Tensor, ...] = (),
 ) -> Stage:
     """A stage with the sizes and the reach of `layer`, computed by `function`.
 
@@ -244,12 +250,13 @@ def resampling_stage(
     layer : nn.Module
         That tells sizes and reach.
     function : callable
-        From the source's values to the stage's.
+        From the source's values, and the constants, to the stage's values.
     source : FeatureMap
+    constants : tuple of Tensor
     """
     dimensions = len(source.size)
     down, up = scaling(layer, dimensions)
-    return Stage(function, (source,), per_axis(reach(layer), dimensions), down, up)
+    return Stage(function, (source,), per_axis(reach(layer), dimensions), down, up, constants)
 
 
 def joined_stage(

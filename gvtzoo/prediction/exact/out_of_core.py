@@ -208,9 +208,7 @@ def _predict_into(
     """Predict all frames, in a folder where some may be done, and give the output its name."""
     image = placed.image
     frames = model.frames(image.array, image.dims)
-    plans = _planned(
-        partial, model, who.engine.network, seen_shape(frames[0], resampling), settings
-    )
+    plans = _planned(partial, model, who.engine, seen_shape(frames[0], resampling), settings)
     results = _results(partial, described, output, plans)
     targets = [model.targets(array, described.dims) for array in results.opened]
     for number, frame in enumerate(frames):
@@ -369,7 +367,7 @@ def _take_up(partial: Path, name: str, fingerprint: str) -> None:
 def _planned(
     partial: Path,
     model: Model,
-    network: Network,
+    engine: Engine,
     shape: Sequence[int],
     settings: Settings,
 ) -> list[Plan]:
@@ -377,9 +375,15 @@ def _planned(
     note = partial / "plan.json"
     if not note.is_file():
         disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
+        network = as_gvtnet(engine.network)
         device = str(next(network.parameters()).device)
-        memory = budget_of(device, settings) // tiles_at_once(network)
-        plans = make_plans(as_gvtnet(network), padded(model, shape)[1:], memory, disk=disk)
+        plans = make_plans(
+            network,
+            padded(model, shape)[1:],
+            budget_of(device, settings) // tiles_at_once(network),
+            disk=disk,
+            live_maps=engine.compiled.live_maps,
+        )
         with write_atomically(note) as temporary:
             temporary.write_text(json.dumps([asdict(plan) for plan in plans]))
     return [

@@ -28,6 +28,7 @@ from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
 
 KEPT_SHARE = 2 / 3  # of the memory may go to kept maps
 ALLOCATION_SHARE = 0.8  # of what is left goes to a tile, the rest to what allocators lose
+COARSE_SHARE = 0.6  # of that goes to a tile of kept maps, the rest to its margin
 LARGEST_WORKING_SET = 1_500_000_000  # bytes; larger tiles do not make it faster
 
 
@@ -63,13 +64,16 @@ class Plan:
         The finest level whose feature maps are kept (0 is the image's own, of which the encoder's
         map only); the number of levels if none are.
     kept, working : int
-        Estimated bytes of the kept maps (most at a time), and of what is computed for one tile.
+        Estimated bytes of the kept maps (most at a time), and of what is needed beside these.
+    coarse_values : int
+        Of the finest map that a tile computes in a pass that reads kept maps only.
     """
 
     tile: Sizes
     finest_kept: int
     kept: int
     working: int
+    coarse_values: int
 
 
 def as_gvtnet(network: nn.Module) -> GVTNet | ProjectionGVTNet:
@@ -100,6 +104,7 @@ def make_plans(
     memory: int,
     tile: Sequence[int] | None = None,
     disk: int | None = None,
+    live_maps: float = LIVE_FEATURE_MAPS,
 ) -> list[Plan]:
     """One plan for each of `stages`.
 
@@ -111,9 +116,11 @@ def make_plans(
     memory : int
         Bytes.
     tile : sequence of int, optional
-        (z,) y, x; by default the largest that fits.
+        (z,) y, x; by default what fits and takes least time.
     disk : int, optional
         Bytes for kept maps, where these are not in memory.
+    live_maps : float
+        Maps of a tile, of its finest level, that are in memory at once.
     """
 
     def last_axes(values: Sequence[int], part: GVTNet | ProjectionNet) -> Sizes:
@@ -126,6 +133,7 @@ def make_plans(
             memory,
             None if tile is None else last_axes(tile, part),
             disk,
+            live_maps,
         )
         for part in stages(network)
     ]
@@ -137,8 +145,9 @@ def make_plan(
     memory: int,
     tile: Sizes | None = None,
     disk: int | None = None,
+    live_maps: float = LIVE_FEATURE_MAPS,
 ) -> Plan:
-    """The plan that keeps most of those that fit, else the one that takes least.
+    """The plan that computes least of those that fit, else the one that takes least.
 
     Parameters
     ----------
@@ -148,21 +157,32 @@ def make_plan(
     memory : int
         Bytes.
     tile : tuple of int, optional
-        (z,) y, x; by default the largest that fits.
+        (z,) y, x; by default what fits and takes least time.
     disk : int, optional
         Bytes for kept maps, where these are not in memory.
+    live_maps : float
+        As of `make_plans`.
     """
     count = len(levels(network))
     on_disk = disk is not None
     plans = [
-        plan_keeping(network, size, memory, finest, tile, on_disk=on_disk)
+        plan_keeping(network, size, memory, finest, tile, on_disk=on_disk, live_maps=live_maps)
         for finest in range(count + 1)
     ]
     most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
-    for plan in plans:
+
+    def fits(plan: Plan) -> bool:
         taken = plan.working if on_disk else plan.kept + plan.working
-        if plan.kept <= most and taken <= memory:
-            return plan
+        return plan.kept <= most and taken <= memory
+
+    def computed(plan: Plan) -> float:
+        """Voxels that all passes over the image compute."""
+        halo = receptive_radius_of_passes(network, plan.finest_kept)
+        return (1 + plan.finest_kept) * _computed_voxels(size, plan.tile, halo)
+
+    fitting = [plan for plan in plans if fits(plan)]
+    if fitting:
+        return min(fitting, key=computed)
     return min(plans, key=lambda plan: plan.kept + plan.working)
 
 
@@ -174,8 +194,9 @@ def plan_keeping(
     tile: Sizes | None = None,
     *,
     on_disk: bool = False,
+    live_maps: float = LIVE_FEATURE_MAPS,
 ) -> Plan:
-    """The plan with the largest tiles, if levels from `finest_kept` on are kept.
+    """The plan with the best tiles, if levels from `finest_kept` on are kept.
 
     Parameters
     ----------
@@ -187,20 +208,71 @@ def plan_keeping(
     finest_kept : int
         As in `Plan`.
     tile : tuple of int, optional
-        (z,) y, x; by default the largest that fits.
+        (z,) y, x; by default what fits and takes least time.
     on_disk : bool
         Whether kept maps take no memory.
+    live_maps : float
+        As of `make_plans`.
     """
     kept = _kept(network, size, finest_kept)
-    left = memory if on_disk else memory - kept
-    limit = min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
+    taken, beside = (0, 0) if on_disk else (kept, _kept_beside_image(network, size, finest_kept))
     halo = receptive_radius_of_passes(network, finest_kept)
+    finest = levels(network)[0]
+    itemsize = next(network.parameters()).dtype.itemsize
+    value = live_maps * itemsize  # bytes
+    voxel = value * finest.features
+    chosen = tile or best_tile(size, network.multiple, halo, _limit(memory - beside) / voxel)
+    fine = int(voxel * math.prod(_window(size, chosen, halo)))
+    coarse = int(max(_limit(memory - taken), voxel * math.prod(network.multiple)))
+    largest = max(_map_sizes(network, size)[max(1, finest_kept) :], default=0)
+    working = max(beside + fine - taken, min(coarse, int(live_maps * largest)))
+    return Plan(chosen, finest_kept, kept, working, int(COARSE_SHARE * coarse / value))
 
-    def fits(candidate: Sizes) -> bool:
-        return _working(network, size, candidate, halo) <= limit
 
-    chosen = tile or largest_tile(size, network.multiple, fits)
-    return Plan(chosen, finest_kept, kept, _working(network, size, chosen, halo))
+def _limit(left: float) -> float:
+    """Bytes for a tile, of those that are left beside kept maps."""
+    return min(ALLOCATION_SHARE * left, LARGEST_WORKING_SET)
+
+
+def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes:
+    """The tile, of multiples of `multiple`, with which least is computed.
+
+    Parameters
+    ----------
+    size : tuple of int
+        The image's.
+    multiple, halo : tuple of int
+    voxels : float
+        That a tile may have with its halo; where even the smallest have more, that is taken.
+    """
+    choices = []
+    for s, m in zip(size, multiple, strict=True):
+        parts = np.arange(1, -(-s // m) + 1)
+        choices.append(np.unique(-(-s // (parts * m)) * m)[::-1])  # of two alike, the larger
+    windows = computed = np.ones(1)
+    for s, h, tiles in zip(size, halo, choices, strict=True):
+        counts = -(-s // tiles)
+        wide = np.minimum(s, tiles + h * np.minimum(2, counts - 1)).astype(float)
+        windows = np.multiply.outer(windows, wide)
+        computed = np.multiply.outer(computed, counts * wide)
+    best = int(np.argmin(np.where(windows <= voxels, computed, np.inf)))
+    if windows.flat[best] > voxels:
+        return tuple(int(tiles[-1]) for tiles in choices)
+    numbers = np.unravel_index(best, computed.shape)[1:]
+    return tuple(int(tiles[n]) for tiles, n in zip(choices, numbers, strict=True))
+
+
+def _window(size: Sizes, tile: Sizes, halo: Sizes) -> Sizes:
+    """A tile with its halo, which the first and last along an axis have on one side only."""
+    return tuple(
+        min(s, t + h * min(2, -(-s // t) - 1)) for s, t, h in zip(size, tile, halo, strict=True)
+    )
+
+
+def _computed_voxels(size: Sizes, tile: Sizes, halo: Sizes) -> float:
+    """Of all tiles with their halos."""
+    count = math.prod(-(-s // t) for s, t in zip(size, tile, strict=True))
+    return float(count * math.prod(_window(size, tile, halo)))
 
 
 def largest_tile(size: Sizes, multiple: Sizes, fits: Callable[[Sizes], bool]) -> Sizes:
@@ -230,7 +302,7 @@ def tile_on_map(
     """The tiles of a pass over one map, in voxels of this map.
 
     Where the pass reads the image, these are the plan's. Where it only reads kept maps, they hold
-    as many values as the plan's, which are far more voxels of the image.
+    the plan's coarse values, which are far more voxels of the image.
 
     Parameters
     ----------
@@ -248,8 +320,7 @@ def tile_on_map(
         tuple(s // c for s, c in zip(size, level.scale, strict=True)): level.features
         for level in found
     }
-    values = math.prod(plan.tile) * found[0].features
-    voxels = values / widths[finest] * math.prod(map_size) / math.prod(finest)
+    voxels = plan.coarse_values / widths[finest] * math.prod(map_size) / math.prod(finest)
     return largest_tile(map_size, (1,) * len(map_size), lambda tile: math.prod(tile) <= voxels)
 
 
@@ -275,12 +346,23 @@ def receptive_radius_of_passes(
     predicting = sum(_reach(level, level.encoder + level.decoder) for level in found[:finest])
     if finest == 0:
         predicting = _reach(found[0], found[0].decoder)
-    encoding = sum(_reach(level, level.encoder) for level in found[: finest + 1])
+    encoding = sum(_reach(level, level.encoder) for level in found[: max(1, finest)])
+    if 0 < finest < len(found):
+        encoding = encoding + _reach(found[finest], entrance(network, found[finest]))
     radius = np.maximum(predicting, encoding)
     if isinstance(network, ProjectionNet):
         # Pooling and repetition see all of a coarse voxel, wherever in it the voxel lies.
         radius = radius + np.array(found[: finest + 1][-1].scale) - 1
     return tuple(map(int, radius))
+
+
+def entrance(network: GVTNet | ProjectionNet, level: Level) -> list[nn.Module]:
+    """The encoder's layers up to the first map of a level that is kept.
+
+    Of the finest kept level of a GVTNet, that behind the down-sampling is kept before the blocks
+    are computed from it: else each tile would look farther around itself on all finer levels.
+    """
+    return level.encoder if isinstance(network, ProjectionNet) else level.encoder[:1]
 
 
 def levels(network: GVTNet | ProjectionNet) -> list[Level]:
@@ -335,17 +417,25 @@ def _reach(level: Level, layers: Sequence[nn.Module]) -> np.ndarray:
 
 def _kept(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int:
     """Bytes of the encoder's kept maps, and of one more on the way up through the decoder."""
-    itemsize = next(network.parameters()).dtype.itemsize
-    maps = [
-        itemsize * level.features * math.prod(size) // math.prod(level.scale)
-        for level in levels(network)
-    ]
+    maps = _map_sizes(network, size)
     return sum(maps[finest_kept:]) + max(maps[max(1, finest_kept) :], default=0)
 
 
-def _working(network: GVTNet | ProjectionNet, size: Sizes, tile: Sizes, halo: Sizes) -> int:
-    """Bytes of the finest level's maps for a tile with its halo, cut at the image's border."""
-    with_halo = (min(s, t + 2 * h) for s, t, h in zip(size, tile, halo, strict=True))
+def _kept_beside_image(network: GVTNet | ProjectionNet, size: Sizes, finest_kept: int) -> int:
+    """Bytes of the maps that are kept while passes read the image.
+
+    These are one: the encoder's first, or the decoder's last, when the others are not needed yet or
+    any more. Where the finest level is kept, all passes count.
+    """
+    if finest_kept == 0 or isinstance(network, ProjectionNet):
+        return _kept(network, size, finest_kept)
+    return sum(_map_sizes(network, size)[finest_kept : finest_kept + 1])
+
+
+def _map_sizes(network: GVTNet | ProjectionNet, size: Sizes) -> list[int]:
+    """Bytes of a map of each level."""
     itemsize = next(network.parameters()).dtype.itemsize
-    finest = levels(network)[0]
-    return LIVE_FEATURE_MAPS * finest.features * itemsize * math.prod(with_halo)
+    return [
+        itemsize * level.features * math.prod(size) // math.prod(level.scale)
+        for level in levels(network)
+    ]

@@ -70,7 +70,12 @@ def assert_equal(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
 
 
 def predict_keeping(
-    network: torch.nn.Module, x: np.ndarray, finest_kept: int, tile: tuple[int, ...], sigma: bool
+    network: torch.nn.Module,
+    x: np.ndarray,
+    finest_kept: int,
+    tile: tuple[int, ...],
+    sigma: bool,
+    runner: Runner | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Predict with the maps from a level on kept, whatever they take."""
     plans = []
@@ -81,7 +86,7 @@ def predict_keeping(
     # Not zeros: a voxel that is never written has to be found.
     shape = (channels_of(network), *x.shape[-len(stages(network)[-1].multiple) :])
     out = tuple(np.full(shape, np.nan, np.float32) for _ in range(2 if sigma else 1))
-    predict_planned(network, x, plans, out)
+    predict_planned(network, x, plans, out, runner)
     return out
 
 
@@ -364,15 +369,16 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-@pytest.mark.parametrize("memory", [1, PLENTY])
-def test_progress_rises_to_the_end(preset, memory):
+@pytest.mark.parametrize("finest_kept", [0, 1, 2])
+def test_progress_rises_to_the_end(preset, finest_kept):
     config = PRESETS[preset].model_copy(update={"features": 4})
     network, seen = build(config), []
-    predict_exact(
+    predict_keeping(
         network,
         random_image(config, (2, 2, 2)),
-        tile=network.multiple,
-        memory=memory,
+        finest_kept,
+        network.multiple,
+        sigma=False,
         runner=Runner(progress=lambda done, total: seen.append((done, total))),
     )
     assert seen == sorted(seen)
