@@ -15,7 +15,15 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.slow
 def test_the_script_for_gpus(tmp_path):
-    command = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--small", "--seconds", "600"]
+    command = [
+        sys.executable,
+        "benchmarks/gpu.py",
+        "--device",
+        "cpu",
+        "--small",
+        "--seconds",
+        "600",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--steps", "correctness,speed,others", "--output", str(tmp_path / "gpu.json")],
