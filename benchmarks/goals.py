@@ -1,9 +1,11 @@
 """The goals of ``docs/speed.md`` as ratios within one run: a table in Markdown.
 
     python benchmarks/goals.py [--rows whole,exact,start,...] [--rounds 3] [--small]
+                               [--careamics PYTHON]
 
 Every measurement is a process of its own with one thread; those of one ratio take turns, and the
 median counts. Times are processor time, since the cores may be shared (the load is printed first).
+With an interpreter that has CAREamics, predictions are compared with its, too (against_careamics.py).
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--small", action="store_true", help="Tiny sizes, to try the script.")
+    parser.add_argument("--careamics", help="an interpreter of an environment with CAREamics")
     arguments = parser.parse_args()
     extent = TINY if arguments.small else Extent()
     extent = replace(extent, rounds=arguments.rounds or extent.rounds)
@@ -74,6 +77,13 @@ def main() -> None:
     for row in arguments.rows.split(","):
         for what, network, value, note in ROWS[row](extent):
             print(f"| {what} | {network} | {value:.2f} | {GOALS[what]} | {note} |", flush=True)
+    if arguments.careamics:
+        import against_careamics
+
+        for what, network, value, note in against_careamics.measure(
+            arguments.careamics, extent.rounds
+        ):
+            print(f"| {what} | {network} | {value:.2f} | ≤ 0.15 | {note} |", flush=True)
 
 
 def ratio(first: list[str], second: list[str], rounds: int) -> tuple[float, dict, dict]:

@@ -1,6 +1,6 @@
 """A prediction from a fresh start, by gvtzoo and by CAREamics, each as its users would do it.
 
-    python benchmarks/careamics.py --careamics PYTHON [--rounds 3]
+    python benchmarks/against_careamics.py --careamics PYTHON [--rounds 3]
 
 PYTHON is the interpreter of an environment with CAREamics 0.3. Its Noise2Void network (the default
 U-Net) is trained for a step, and loaded from its checkpoint; what it predicts does not matter here.
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 import tifffile
 
+WHAT = "predict in a fresh process / CAREamics"
 CASES = {
     "gvtnet-denoising-exposures": ((2048, 2048), "YX", (64, 64)),
     "gvtnet-denoising-nuclei": ((32, 256, 256), "ZYX", (16, 64, 64)),
@@ -59,12 +60,12 @@ def main() -> None:
     parser.add_argument("--careamics", required=True, help="its environment's interpreter")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    for row in rows(arguments.careamics, arguments.rounds):
-        print(row, flush=True)
+    for what, name, ratio, note in measure(arguments.careamics, arguments.rounds):
+        print(f"| {what} | {name} | {ratio:.2f} | {note} |", flush=True)
 
 
-def rows(python: str, rounds: int) -> Iterator[str]:
-    """Markdown of every case."""
+def measure(python: str, rounds: int) -> Iterator[tuple[str, str, float, str]]:
+    """For every case: what is compared, the model, gvtzoo's time over CAREamics', and both."""
     for name, (shape, axes, patch) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             image, output = f"{folder}/image.tif", f"{folder}/out.tif"
@@ -78,8 +79,7 @@ def rows(python: str, rounds: int) -> Iterator[str]:
         ratio = statistics.median(one / other for one, other in taken)
         size = "×".join(map(str, shape))
         one, other = (statistics.median(column) for column in zip(*taken, strict=True))
-        note = f"{size}: {one:.1f} s, {other:.1f} s"
-        yield f"| predict, fresh process / CAREamics | {name} | {ratio:.2f} | {note} |"
+        yield WHAT, name, ratio, f"{size}: {one:.1f} s, {other:.1f} s"
 
 
 def seconds(command: list[str]) -> float:
