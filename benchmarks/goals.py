@@ -5,7 +5,7 @@
 
 Every measurement is a process of its own with one thread; those of one ratio take turns, and the
 median counts. Times are processor time, since the cores may be shared (the load is printed first).
-With an interpreter that has CAREamics, predictions are compared with its, too (against_careamics.py).
+With an interpreter that has CAREamics, predictions are compared with its too.
 """
 
 from __future__ import annotations
