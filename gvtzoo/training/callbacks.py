@@ -56,6 +56,7 @@ class Guard(lightning.Callback):
         self.has_begun = False
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Lightning's hook: what fails from here on is not the checkpoint's fault."""
         self.has_begun = True
 
     def on_train_batch_end(
