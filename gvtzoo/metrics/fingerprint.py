@@ -155,13 +155,11 @@ def pool(stack: np.ndarray) -> np.ndarray:
 
 def power_in_plane(stack: np.ndarray) -> np.ndarray:
     """Mean power spectrum of the planes, (y, x) of half the plane; of white noise its variance."""
-    from scipy import fft
-
     height, width = stack.shape[1:]
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
     window = (window / np.sqrt(np.mean(window**2))).astype(np.float32)
     flat = stack - stack.mean(axis=(1, 2), keepdims=True)
-    return (np.abs(fft.rfft2(flat * window)) ** 2).mean(axis=0) / (height * width)
+    return (np.abs(np.fft.rfft2(flat * window)) ** 2).mean(axis=0) / (height * width)
 
 
 def _frequencies(shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
