@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-pytest.importorskip("qtpy")
+pytestmark = pytest.mark.napari
+
 PAGE = '<img src="//evil.example/share/x.png"><a href="file:///etc">here</a>'
 
 
