@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,14 +139,27 @@ def suited_chunks(dims: Sequence[str], shape: Sequence[int], tile: Sequence[int]
     limits = dict(zip(ORDER, LARGEST_TILE[3 if "z" in dims else 2], strict=True))
     tiles = dict(zip("zyx"[-len(tile) :], tile, strict=True))
     return [
-        min(size, largest_divisor(tiles[axis], limits[axis])) if axis in tiles else 1
+        chunk_along(size, tiles[axis], limits[axis]) if axis in tiles else 1
         for axis, size in zip(dims, shape, strict=True)
     ]
 
 
-def largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor of a number up to a limit."""
-    return max(n for n in range(1, min(number, limit) + 1) if number % n == 0)
+def chunk_along(size: int, tile: int, wanted: int) -> int:
+    """The size of chunks along one axis, such that tiles share none.
+
+    Parameters
+    ----------
+    size, tile : int
+        Voxels of the image, and of a tile.
+    wanted : int
+        What chunks should have; they have a quarter of it at least. A tile without such a divisor,
+        a prime number say, is one chunk: chunks of one voxel are as many files as voxels.
+    """
+    if tile >= size:
+        return min(size, wanted)
+    least = min(tile, wanted / 4)
+    divisors = [n for n in range(1, tile + 1) if tile % n == 0 and n >= least]
+    return min(divisors, key=lambda divisor: abs(math.log(divisor / wanted)))
 
 
 def _create_array(

@@ -20,7 +20,12 @@ from gvtzoo.images.files import find_images, open_image, read_image, write_image
 from gvtzoo.images.lazy import LazyImage
 from gvtzoo.images.ome_zarr import open_ome_zarr, written_version
 from gvtzoo.images.ome_zarr_metadata import ORDER
-from gvtzoo.images.ome_zarr_writer import add_pyramid, create_ome_zarr, suited_chunks
+from gvtzoo.images.ome_zarr_writer import (
+    add_pyramid,
+    chunk_along,
+    create_ome_zarr,
+    suited_chunks,
+)
 
 VERSIONS = ("0.4", "0.5")
 VALIDATORS = {"0.4": ome_zarr_models.v04.Image, "0.5": ome_zarr_models.v05.Image}
@@ -226,7 +231,14 @@ def test_tiles_share_no_chunk(dims, shape, tile):
     for axis, chunk, size in zip(dims, chunks, sizes, strict=True):
         assert 1 <= chunk <= size
         if axis in tiles:
-            assert chunk == size or tiles[axis] % chunk == 0
+            assert tiles[axis] >= size or tiles[axis] % chunk == 0
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([16, 32, 128, 512]))
+def test_chunks_are_no_slivers(size, tile, wanted):
+    chunk = chunk_along(size, tile, wanted)
+    assert chunk >= min(size, tile, wanted / 4), "a file for each voxel"
+    assert tile >= size or tile % chunk == 0, "tiles share none"
 
 
 class Evil:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from gvtzoo.core.progress import Progress
-from gvtzoo.images.ome_zarr_writer import largest_divisor
+from gvtzoo.images.ome_zarr_writer import chunk_along
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Sizes
 from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
 
-CHUNK = 16  # voxels along each axis, at most
+CHUNK = 16  # voxels along each axis, about
 
 Partial = list[np.ndarray]
 TileTask = Callable[[Box], Partial]
@@ -170,7 +170,10 @@ class OnDisk:
             zarr.create_array(
                 path,
                 shape=(channels, *size),
-                chunks=(channels, *(largest_divisor(t, CHUNK) for t in tile)),
+                chunks=(
+                    channels,
+                    *(chunk_along(s, t, CHUNK) for s, t in zip(size, tile, strict=True)),
+                ),
                 dtype="float32",
                 compressors=None,
                 config={"write_empty_chunks": True},
