@@ -15,7 +15,9 @@ from gvtzoo.recipes.metadata import ORIGINS, MetricRow, ModelMetadata
 
 FLATTEN = ("projection", "care_projection")  # architectures: 3D in, 2D out
 SCORES = ("SSIM", "r")  # the first that was measured is compared
-NETWORKS = ("U-Net", "CARE", "N2V", *{origin.title for origin in ORIGINS.values()})
+# What is measured beside filters: other networks, models of the zoo, and the image as it is.
+NETWORKS = ("U-Net", "CARE", "N2V", "gvtnet-", *{origin.title for origin in ORIGINS.values()})
+UNCHANGED = "input"
 OWN = "GVTNet"
 MEGABYTE = 10**6
 
@@ -87,6 +89,7 @@ def best_score(rows: Sequence[MetricRow], own: str = OWN) -> Score | None:
             for row in rows
             if (row.data, row.condition) == (best.data, best.condition)
             and metric in row.values
+            and row.method != UNCHANGED
             and not any(name in row.method for name in NETWORKS)
         ]
         data = ", ".join(part for part in (best.data, best.condition) if part)

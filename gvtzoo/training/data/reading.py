@@ -302,10 +302,24 @@ def cut_region(array: np.ndarray, split: Split, data: DataConfig) -> np.ndarray:
     split : {"train", "val", "test"}
     data : DataConfig
         Of the recipe.
+
+    Raises
+    ------
+    GvtzooError
+        When nothing of the image lies in it.
     """
     if data.regions is None:
         return array
-    return array[region_box(data.regions.get(split, {}), array.ndim - 1)]
+    region = data.regions.get(split, {})
+    part = array[region_box(region, array.ndim - 1)]
+    if part.size == 0:
+        size = "×".join(map(str, array.shape[1:]))
+        where = ", ".join(f"{axis} {first} to {last}" for axis, (first, last) in region.items())
+        raise GvtzooError(
+            f"nothing of an image of {size} voxels lies in the recipe's region for {split}, "
+            f"{where}: for images of your own, --set data.regions=null"
+        )
+    return part
 
 
 def region_box(region: Region, dimensions: int) -> Box:
