@@ -534,6 +534,17 @@ def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Re
         raise GvtzooError(f"--set {wrong}: {describe(error)}{_meant(error)}") from error
 
 
+def with_training(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe with other training settings, checked as when it was read.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When a value is wrong.
+    """
+    return build_recipe(merge(recipe.model_dump(mode="json"), {"training": dict(changes)}))
+
+
 def _wrong_settings(error: ValidationError, values: Mapping[str, Any], typed: list[str]) -> str:
     """What was typed that is wrong; nothing where it is the values."""
     place = [str(key) for key in error.errors()[0]["loc"]]

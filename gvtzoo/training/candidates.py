@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gvtzoo.core.layered_yaml import merge
 from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.prediction.model import Model
-from gvtzoo.recipes.recipe import Recipe, build_recipe
+from gvtzoo.recipes.recipe import Recipe, with_training
 from gvtzoo.training.comparison import COLUMNS, predict
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.data.patches import PatchDataset
@@ -230,5 +229,4 @@ def with_sigma_factor(recipe: Recipe, network: Any, images: Sequence[TrainingIma
     )
     known = torch.isfinite(target)
     factor = sigma_factor(settings.loss, prediction[known], sigma[known], target[known])
-    change = {"training": {"sigma_factor": max(factor, SMALLEST)}}
-    return build_recipe(merge(recipe.model_dump(mode="json"), change))
+    return with_training(recipe, {"sigma_factor": max(factor, SMALLEST)})

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import check_links, write_atomically
-from gvtzoo.core.layered_yaml import describe, merge
+from gvtzoo.core.layered_yaml import describe
 from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
-from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml
+from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_training
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
@@ -248,11 +248,6 @@ def _check_folder(run: Path, resume: bool) -> None:
     check_links(run)
 
 
-def _with(recipe: Recipe, training: dict[str, Any]) -> Recipe:
-    """A recipe with other training settings."""
-    return build_recipe(merge(recipe.model_dump(mode="json"), {"training": training}))
-
-
 def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> None:
     """The original's weights and name in the run folder, since nothing was better."""
     save_weights(parent.network, run / WEIGHTS)
@@ -262,7 +257,7 @@ def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> 
     card = recipe.model.model_copy(
         update={"name": metadata.name, "description": f"{metadata.description} {note}"}
     )
-    recipe = _with(recipe, {"sigma_factor": parent.config.sigma_factor})
+    recipe = with_training(recipe, {"sigma_factor": parent.config.sigma_factor})
     if parent.config.calibration is not None:
         write_json(run / CALIBRATION, parent.config.calibration.model_dump(mode="json"))
     with write_atomically(run / RECIPE) as temporary:
@@ -394,7 +389,7 @@ def fit_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> Recipe:
     ]
     if recipe.augmentation.turns:
         patch[-1] = patch[-2] = min(patch[-2:])
-    return _with(recipe, {"patch": patch})
+    return with_training(recipe, {"patch": patch})
 
 
 def _config(parent: Model, recipe: Recipe) -> PackageConfig:

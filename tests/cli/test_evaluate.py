@@ -8,14 +8,11 @@ import json
 import numpy as np
 import pytest
 import tifffile
-import torch
 from command_line import run
-from safetensors.torch import save_file
-from small_package import NETWORK
+from small_run import write_run
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.files import sha256_of
-from gvtzoo.recipes.recipe import load_recipe, to_yaml
 
 MODEL = "gvtnet-denoising-exposures"
 
@@ -134,12 +131,7 @@ def test_a_failed_evaluation_does_not_stand_in_the_way_of_the_corrected_one(tmp_
 
 
 def test_images_that_a_run_was_trained_on_are_marked(tmp_path, data):
-    folder = tmp_path / "tuned"
-    folder.mkdir()
-    recipe = load_recipe("denoising/exposures").model_copy(update={"network": NETWORK})
-    (folder / "recipe.yaml").write_text(to_yaml(recipe))
-    torch.manual_seed(0)
-    save_file(NETWORK.build().state_dict(), folder / "best.safetensors")
+    folder = write_run(tmp_path / "tuned")
     used = {
         use: {"files": [{"path": "/elsewhere/a.tif", "sha256": sha256_of(data / kind)}]}
         for use, kind in (("train", "source/0.tif"), ("val", "target/1.tif"))

@@ -6,10 +6,8 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from command_line import invoke
-from safetensors.torch import save_file
-from small_package import NETWORK
+from small_run import write_run
 from typer.testing import CliRunner
 
 from gvtzoo.cli.identity import author_of, data_of, maintainer_of
@@ -21,18 +19,12 @@ from gvtzoo.hub.card import model_card
 from gvtzoo.hub.publish import prepare
 from gvtzoo.packages.reader import open_package
 from gvtzoo.recipes.metadata import Author, Maintainer
-from gvtzoo.recipes.recipe import load_recipe, to_yaml
 
 
 @pytest.fixture
 def run(tmp_path):
     """A run by the recipe of a model of the zoo, as training leaves it, with a smaller network."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    recipe = load_recipe("denoising/exposures").model_copy(update={"network": NETWORK})
-    (folder / "recipe.yaml").write_text(to_yaml(recipe))
-    torch.manual_seed(0)
-    save_file(NETWORK.build().state_dict(), folder / "best.safetensors")
+    folder = write_run(tmp_path / "run")
     source = np.random.default_rng(0).integers(90, 900, (1, 64, 64), dtype=np.uint16)
     np.savez(folder / "example.npz", source=source, target=source)
     (folder / "data.json").write_text(

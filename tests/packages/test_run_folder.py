@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from command_line import invoke
-from safetensors.torch import save_file
-from small_package import NETWORK
+from small_run import write_run
 
 import gvtzoo
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.recipes.recipe import load_recipe, to_yaml
 
 
 @pytest.fixture
 def run(tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    recipe = load_recipe("denoising/exposures").model_copy(update={"network": NETWORK})
-    (folder / "recipe.yaml").write_text(to_yaml(recipe))
-    torch.manual_seed(0)
-    save_file(NETWORK.build().state_dict(), folder / "best.safetensors")
+    folder = write_run(tmp_path / "run")
     source = np.random.default_rng(0).integers(90, 900, (1, 64, 64), dtype=np.uint16)
     np.savez(folder / "example.npz", source=source, target=source)
     for place in ("data/source", "data/target"):
