@@ -126,13 +126,13 @@ class Reconstruction:
         }
 
 
-def margin(pairs: int) -> float:
+def margin(held_out: int) -> float:
     """By how much a candidate has to be better than the original, as a share, to be taken.
 
-    Held-out parts say for sure what becomes of these images, not of others; the less, the fewer
-    images there are, with the root of their number as means go.
+    Held-out images say for sure what becomes of these, not of others; the less, the fewer there
+    are, with the root of their number as means go.
     """
-    return MARGIN / math.sqrt(pairs)
+    return MARGIN / math.sqrt(held_out)
 
 
 @dataclass(frozen=True)

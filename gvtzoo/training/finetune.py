@@ -21,6 +21,7 @@ from gvtzoo.core.layered_yaml import describe
 from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
+from gvtzoo.recipes.metadata import Task
 from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_training
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
@@ -36,6 +37,7 @@ from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
+from gvtzoo.training.data.recording import with_new_noise
 from gvtzoo.training.pictures import Panel, draw_panels, score_text, target_title
 from gvtzoo.training.run_folder import save_weights, write_json
 from gvtzoo.training.units import settle_units
@@ -48,8 +50,8 @@ log = logging.getLogger(__name__)
 
 STEPS = 300
 VALIDATE_EVERY = 20
-PATIENCE = 8  # validations; the first ones are often worse than the original
 LARGEST_BATCH = 8
+NEW_NOISE = 0.75  # of the patches
 RATE = "training.learning_rate"
 # Settings that suit a long training, or its own data.
 OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
@@ -146,12 +148,13 @@ def finetune(
         recipe, training, held_out, described = split_pairs(data, recipe)
     else:
         raise GvtzooError("there is nothing to learn from: name pairs, or noisy images")
+    recipe, training = with_new_noise(recipe, training)
     recipe = fit_patch(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
     judge = Reconstruction(
         parent, _config(parent, recipe), held_out, device, truth=recipe.data.without_truth is None
     )
-    least = margin(_count(training, held_out)) if judge.truth else WITHOUT_TRUTH
+    least = margin(len(held_out)) if judge.truth else WITHOUT_TRUTH
     rate = recipe.training.learning_rate
     is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)
     recipe, choice, attempts = train_until_better(
@@ -200,11 +203,6 @@ def finetune(
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0], truth=judge.truth)
     return FineTuning(run, before, after, described, picture, helped)
-
-
-def _count(*splits: Sequence[TrainingImage]) -> int:
-    """How many images these are, or are parts of."""
-    return len({(image.name, image.files) for split in splits for image in split})
 
 
 def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
@@ -283,6 +281,8 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
     original = dict(config.recipe or {})
     given = _section(original, "training") or _training_of(config)
     training = {key: value for key, value in given.items() if key not in OF_THE_FIRST_TRAINING}
+    if config.task == "denoising" and training.get("loss") == "mae":
+        training["loss"] = "mse"  # in little light the median of the noise is too dark
     metadata = config.metadata
     changed = {
         "name": f"{metadata.id}-finetuned",
@@ -291,7 +291,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         "network": config.network.model_dump(mode="json"),
         "normalization": _normalization_of(config),
         "data": _data_of(original),
-        "augmentation": {"flips": True, "turns": True},
+        "augmentation": {"flips": True, "turns": True, "new_noise": _new_noise(config.task)},
         "training": {
             **training,
             "steps": STEPS,
@@ -300,7 +300,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
             "schedule": {"kind": "cosine", "warm_up": 10},
             "validation": True,
             "validate_every": VALIDATE_EVERY,
-            "early_stopping": PATIENCE,
+            "early_stopping": None,  # the first steps often do harm, which the last ones mend
         },
         "model": {
             **metadata.model_dump(mode="json"),
@@ -321,6 +321,11 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
             f"{recipe.network.architecture} from the beginning, with gvtzoo train"
         )
     return recipe
+
+
+def _new_noise(task: Task) -> float:
+    """Only where sources are their targets with noise, they can be made of them."""
+    return NEW_NOISE if task == "denoising" else 0.0
 
 
 def _normalization_of(config: PackageConfig) -> dict[str, Any]:
