@@ -1,4 +1,4 @@
-"""How a microscope made the source out of a pair's target, learned from the pair itself.
+"""How a microscope makes the source of a pair out of its target, learned from the pair itself.
 
 A few pairs show few examples of noise, and a network that learns from them for long remembers
 these. What made them can be told from the same pairs: how sharp the source is, how its noise grows
@@ -16,8 +16,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import correlate
 
 from gvtzoo.core.layered_yaml import merge
+from gvtzoo.metrics.units import noise_ratio
 from gvtzoo.recipes.recipe import Recipe, build_recipe
 from gvtzoo.training.data.images import Box, PairedImage, TrainingImage
 
@@ -25,9 +27,13 @@ log = logging.getLogger(__name__)
 
 BLUR = (1, 2, 2)  # voxels along z, y, x over which a source may be less sharp than its target
 REACH = (1, 4, 4)  # voxels over which noise may be correlated
+LOOKED_AT = (16, 128, 128)  # voxels along z, y, x of large images
+LOOKED_AT_2D = (512, 512)
 RIDGE = 1e-3  # of the mean square of the target: what smooth targets do not show stays near zero
 GROUPS = 20  # of voxels of similar brightness
 DARK = 0.1  # percentile of the brightness where there are no photons
+LEAST = 1e-3  # of the mean variance
+CLEAN = 0.4  # times the source's noise
 SIGNIFICANT = 3.0  # standard deviations of a correlation of white noise
 CLEARLY = 2.0  # times the variance that means of rows have anyway
 
@@ -38,8 +44,12 @@ class Recording:
 
     Attributes
     ----------
+    kernel : ndarray
+        What the clean image is blurred and multiplied with, (z,) y, x.
+    middle, base : float
+        A clean value, and what the noisy image has there in the mean.
     dark : float
-        The brightness without light.
+        The noisy image's brightness without light.
     gain : float
         Variance of the noise by brightness: counts a photon; 0 where it does not depend on it.
     read_noise : float
@@ -50,6 +60,9 @@ class Recording:
         Standard deviations of offsets that whole rows or columns have.
     """
 
+    kernel: np.ndarray
+    middle: float
+    base: float
     dark: float
     gain: float
     read_noise: float
@@ -58,36 +71,51 @@ class Recording:
     columns: float
 
     @classmethod
-    def of(cls, expected: np.ndarray, source: np.ndarray) -> Recording:
-        """What is between an image without noise and its recording.
+    def of(cls, source: np.ndarray, target: np.ndarray) -> Recording:
+        """Learned from an image and its clean counterpart; of large ones, from a part.
 
         Parameters
         ----------
-        expected : ndarray
-            (channel, (z,) y, x), as `expected_source` gives it.
-        source : ndarray
-            Of the same shape.
+        source, target : ndarray
+            (channel, (z,) y, x), of the same shape.
         """
-        error = source.astype(np.float64) - expected
+        part = _most_structure(target)
+        source, target = (image[part].astype(np.float64) for image in (source, target))
+        middle, base = float(target.mean()), float(source.mean())
+        kernel = _kernel(source - base, target - middle)
+        expected = base + _blurred(target - middle, kernel)
+        error = source - expected
         rows, columns = error.mean(-1, keepdims=True), error.mean(-2, keepdims=True)
         local = error - rows - columns
         dark, gain, read_noise = _photon_transfer(expected, local)
-        deviation = np.sqrt(np.maximum(gain * (expected - dark), 0) + read_noise**2)
+        deviation = _deviation(expected - dark, gain, read_noise)
         correlation = _correlation(local / deviation)
         typical = float(np.mean(deviation**2))
         lines = [
-            _offsets(means, typical * float(sums) / error.shape[axis])
-            for means, axis, sums in (
-                (rows, -1, _middle(correlation, -1).sum()),
-                (columns, -2, _middle(correlation, -2).sum()),
-            )
+            _offsets(means, typical * _sum_along(correlation, axis) / error.shape[axis])
+            for means, axis in ((rows, -1), (columns, -2))
         ]
-        return cls(dark, gain, read_noise, correlation, *lines)
+        return cls(kernel, middle, base, dark, gain, read_noise, correlation, *lines)
 
     @property
     def directed(self) -> bool:
         """Whether noise along x is another than along y, as lines of a scanner are."""
         return self.rows > 0 or self.columns > 0
+
+    @property
+    def margin(self) -> tuple[int, ...]:
+        """Voxels around a box, (z,) y, x, that `expected` looks at."""
+        return tuple(size // 2 for size in self.kernel.shape)
+
+    def expected(self, target: np.ndarray) -> np.ndarray:
+        """What the source would be without noise.
+
+        Parameters
+        ----------
+        target : ndarray
+            (channel, (z,) y, x); mirrored at its borders.
+        """
+        return self.base + _blurred(target.astype(np.float64) - self.middle, self.kernel)
 
     def record(self, expected: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """An image with noise drawn anew, float32.
@@ -95,76 +123,68 @@ class Recording:
         Parameters
         ----------
         expected : ndarray
-            (channel, (z,) y, x).
+            (channel, (z,) y, x), from `expected`.
         generator : numpy.random.Generator
         """
         light = np.maximum(expected - self.dark, 0)
         noise = self.read_noise * generator.standard_normal(expected.shape)
         if self.gain > 0:
             noise += self.gain * generator.poisson(light / self.gain) - light
-        deviation = np.sqrt(self.gain * light + self.read_noise**2)
         if np.count_nonzero(self.correlation) > 1:
-            noise = deviation * self._correlated(noise / deviation)
-        for spread, axis in ((self.rows, -1), (self.columns, -2)):
-            if spread > 0:
-                shape = [
-                    1 if n == axis % expected.ndim else s for n, s in enumerate(expected.shape)
-                ]
-                noise += spread * generator.standard_normal(shape)
+            deviation = _deviation(light, self.gain, self.read_noise)
+            noise = deviation * _correlated(noise / deviation, self.correlation)
+        *outer, height, width = expected.shape
+        noise += self.rows * generator.standard_normal((*outer, height, 1))
+        noise += self.columns * generator.standard_normal((*outer, 1, width))
         return (expected + noise).astype(np.float32)
 
-    def _correlated(self, white: np.ndarray) -> np.ndarray:
-        """White noise with this correlation (Wiener-Khinchin: its power is the transform)."""
-        axes = tuple(range(1, white.ndim))
-        lags = np.zeros(white.shape[1:])
-        places = [
-            (np.arange(length) - length // 2) % size
-            for length, size in zip(self.correlation.shape, lags.shape, strict=True)
-        ]
-        np.add.at(lags, np.ix_(*places), self.correlation)
-        power = np.maximum(np.fft.fftn(lags).real, 0)
-        filtered = np.fft.ifftn(np.fft.fftn(white, axes=axes) * np.sqrt(power), axes=axes).real
-        return filtered / math.sqrt(power.mean())
+
+def _most_structure(target: np.ndarray) -> Box:
+    """The part of an image (channel, …), of the largest size, whose values vary most."""
+    sizes = target.shape[1:]
+    limits = LOOKED_AT_2D if len(sizes) == 2 else LOOKED_AT
+    starts = [
+        range(0, max(1, size - limit + 1), limit) for size, limit in zip(sizes, limits, strict=True)
+    ]
+    boxes = [
+        (slice(None), *(slice(f, f + limit) for f, limit in zip(first, limits, strict=True)))
+        for first in product(*starts)
+    ]
+    return max(boxes, key=lambda box: float(np.std(target[box])))
 
 
-def expected_source(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The target as the source would show it without noise: in its units, and as sharp.
-
-    The linear combination of each voxel and those around it that is nearest to the source, by
-    least squares.
+def _kernel(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The linear combination of each voxel and those around it that is nearest to the source.
 
     Parameters
     ----------
     source, target : ndarray
-        (channel, (z,) y, x), of the same shape.
-
-    Returns
-    -------
-    ndarray
-        Float64.
+        (channel, (z,) y, x), of mean 0.
     """
-    middle = target.mean()
-    clean = target.astype(np.float64) - middle
-    radius = _within(BLUR, clean.shape[1:])
-    padded = np.pad(clean, [(0, 0), *((r, r) for r in radius)], mode="reflect")
-    shifted = [
-        padded[
-            (slice(None), *(slice(o, o + s) for o, s in zip(first, clean.shape[1:], strict=True)))
+    sizes = target.shape[1:]
+    radius = _within(BLUR, sizes)
+    padded = np.pad(target, [(0, 0), *((r, r) for r in radius)], mode="reflect")
+    terms = np.stack(
+        [
+            padded[(slice(None), *(slice(f, f + s) for f, s in zip(first, sizes, strict=True)))]
+            for first in product(*(range(2 * r + 1) for r in radius))
         ]
-        for first in product(*(range(2 * r + 1) for r in radius))
-    ]
-    terms = np.stack([part.ravel() for part in shifted])
+    ).reshape(math.prod(2 * r + 1 for r in radius), -1)
     products = terms @ terms.T
     products += RIDGE * float(np.mean(np.diag(products))) * np.eye(len(terms))
-    base = float(source.mean())
-    weights = np.linalg.solve(products, terms @ (source.astype(np.float64).ravel() - base))
-    return base + (weights @ terms).reshape(clean.shape)
+    weights = np.linalg.lstsq(products, terms @ source.ravel(), rcond=None)[0]
+    return weights.reshape([2 * r + 1 for r in radius])
 
 
-def _within(reach: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """A reach along the last axes, of (z,) y, x, that images of few planes have too."""
-    last = reach[-len(shape) :]
-    return tuple(min(r, size - 1) for r, size in zip(last, shape, strict=True))
+def _blurred(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Each channel of an image (channel, …), mirrored at its borders."""
+    return correlate(image, kernel[np.newaxis], mode="mirror")
+
+
+def _within(reach: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """A reach along z, y, x for the axes that an image has, less than its sizes."""
+    last = reach[-len(sizes) :]
+    return tuple(min(r, size - 1) for r, size in zip(last, sizes, strict=True))
 
 
 def _photon_transfer(expected: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
@@ -174,45 +194,57 @@ def _photon_transfer(expected: np.ndarray, error: np.ndarray) -> tuple[float, fl
     similar brightness.
     """
     order = np.argsort(expected, axis=None)
-    brightness, squares = expected.ravel()[order], error.ravel()[order] ** 2
-    groups = [
-        (b.mean(), s.mean())
-        for b, s in zip(
-            np.array_split(brightness, GROUPS), np.array_split(squares, GROUPS), strict=True
-        )
-    ]
-    x, y = np.array(groups).T
-    floor = max(float(y.mean()) * 1e-3, np.finfo(float).tiny)
-    slope = 0.0
-    if np.ptp(x) > 0:
-        slope = max(0.0, float(np.polyfit(x, y, 1, w=1 / np.maximum(y, floor))[0]))
-    dark = float(np.percentile(brightness, DARK))
-    without = float(np.average(y - slope * (x - dark), weights=1 / np.maximum(y, floor) ** 2))
-    return dark, slope, math.sqrt(max(without, floor))
+    groups = np.array_split(order, GROUPS)
+    x = np.array([expected.flat[group].mean() for group in groups])
+    y = np.array([np.mean(error.flat[group] ** 2) for group in groups])
+    least = max(LEAST * float(y.mean()), np.finfo(float).tiny)
+    weights = 1 / np.maximum(y, least)
+    gain = max(0.0, float(np.polyfit(x, y, 1, w=weights)[0])) if np.ptp(x) > 0 else 0.0
+    dark = float(np.percentile(expected, DARK))
+    without = float(np.average(y - gain * (x - dark), weights=weights**2))
+    return dark, gain, math.sqrt(max(without, least))
+
+
+def _deviation(light: np.ndarray, gain: float, read_noise: float) -> np.ndarray:
+    """Of the noise, by the brightness above that without light."""
+    return np.sqrt(gain * np.maximum(light, 0) + read_noise**2)
 
 
 def _correlation(noise: np.ndarray) -> np.ndarray:
-    """Of noise with a variance of about 1, at small lags; what may be chance is 0."""
-    reach = _within(REACH, noise.shape[1:])
+    """Of noise (channel, …) with a variance of about 1, at small lags; what may be chance is 0."""
     sizes = noise.shape[1:]
+    reach = _within(REACH, sizes)
     found = np.zeros([2 * r + 1 for r in reach])
-    centred = noise - noise.mean()
     for lag in product(*(range(-r, r + 1) for r in reach)):
         one, other = (
             tuple(slice(max(0, s * d), n + min(0, s * d)) for d, n in zip(lag, sizes, strict=True))
             for s in (1, -1)
         )
-        mean = float(np.mean(centred[(slice(None), *one)] * centred[(slice(None), *other)]))
+        mean = float(np.mean(noise[(slice(None), *one)] * noise[(slice(None), *other)]))
         found[tuple(d + r for d, r in zip(lag, reach, strict=True))] = mean
     found /= found[reach]
     return np.where(np.abs(found) * math.sqrt(noise.size) < SIGNIFICANT, 0.0, found)
 
 
-def _middle(correlation: np.ndarray, axis: int) -> np.ndarray:
-    """The correlation along one axis."""
+def _sum_along(correlation: np.ndarray, axis: int) -> float:
+    """By how much means of as many voxels vary more, along an axis, for their correlation."""
     index: list[Any] = [size // 2 for size in correlation.shape]
     index[axis] = slice(None)
-    return correlation[tuple(index)]
+    return max(0.0, float(correlation[tuple(index)].sum()))
+
+
+def _correlated(white: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+    """White noise (channel, …) made correlated: its power is the transform (Wiener-Khinchin)."""
+    lags: np.ndarray = np.zeros(white.shape[1:])
+    places: list[np.ndarray] = [
+        (np.arange(count) - count // 2) % length
+        for count, length in zip(correlation.shape, lags.shape, strict=True)
+    ]
+    np.add.at(lags, np.ix_(*places), correlation)
+    power = np.maximum(np.fft.fftn(lags).real, 0)
+    axes = tuple(range(1, white.ndim))
+    filtered = np.fft.ifftn(np.fft.fftn(white, axes=axes) * np.sqrt(power), axes=axes).real
+    return filtered / math.sqrt(power.mean())
 
 
 def _offsets(means: np.ndarray, anyway: float) -> float:
@@ -228,19 +260,17 @@ class RecordedImage(PairedImage):
     Attributes
     ----------
     recording : Recording
-    expected : ndarray
-        The source without noise.
+        Learned from the pair.
     share : float
         Of the patches that get new noise.
     """
 
     recording: Recording = field(kw_only=True)
-    expected: np.ndarray = field(kw_only=True)
     share: float = field(kw_only=True)
 
     @classmethod
     def of(cls, pair: PairedImage, share: float) -> RecordedImage:
-        """With what is learned from a pair, whose source and target have the same shape.
+        """A pair whose source and target have the same shape.
 
         Parameters
         ----------
@@ -248,21 +278,25 @@ class RecordedImage(PairedImage):
         share : float
             Of the patches that get new noise.
         """
-        expected = expected_source(pair.source, pair.target)
-        return cls(
-            **{item.name: getattr(pair, item.name) for item in fields(PairedImage)},
-            recording=Recording.of(expected, pair.source),
-            expected=expected,
-            share=share,
-        )
+        known = {item.name: getattr(pair, item.name) for item in fields(PairedImage)}
+        return cls(**known, recording=Recording.of(pair.source, pair.target), share=share)
 
     def patch(self, box: Box, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Source and target inside `box`, normalized; the source with its own noise or new one."""
         source, target = super().patch(box, generator)
         if generator.random() >= self.share:
             return source, target
-        recorded = self.recording.record(self.expected[(slice(None), *box)], generator)
+        recorded = self.recording.record(self._expected(box), generator)
         return self.source_normalization.apply(recorded), target
+
+    def _expected(self, box: Box) -> np.ndarray:
+        """The source inside a box without noise."""
+        margins = self.recording.margin
+        first = [max(0, part.start - m) for part, m in zip(box, margins, strict=True)]
+        wide = (slice(f, part.stop + m) for f, part, m in zip(first, box, margins, strict=True))
+        inner = (slice(p.start - f, p.stop - f) for f, p in zip(first, box, strict=True))
+        expected = self.recording.expected(self.target[(slice(None), *wide)])
+        return expected[(slice(None), *inner)]
 
 
 def with_new_noise(
@@ -270,16 +304,23 @@ def with_new_noise(
 ) -> tuple[Recipe, list[TrainingImage]]:
     """Training images with noise made anew, where the recipe wants that; and the recipe.
 
-    Where noise has a direction, as lines of a scanner have, it is not turned.
+    Only pairs whose targets are much cleaner than their sources: a target's noise would become a
+    part of both. Where noise has a direction, as lines of a scanner have, patches are not turned.
 
     Parameters
     ----------
     recipe : Recipe
     images : sequence of TrainingImage
     """
-    if recipe.augmentation.new_noise == 0:
+    share = recipe.augmentation.new_noise
+    if share == 0 or recipe.data.without_truth is not None:
         return recipe, list(images)
-    found = [_with_new_noise(image, recipe.augmentation.new_noise) for image in images]
+    found = [
+        RecordedImage.of(image, share)
+        if isinstance(image, PairedImage) and has_clean_target(image)
+        else image
+        for image in images
+    ]
     if recipe.augmentation.turns and any(
         isinstance(image, RecordedImage) and image.recording.directed for image in found
     ):
@@ -289,7 +330,6 @@ def with_new_noise(
     return recipe, found
 
 
-def _with_new_noise(image: TrainingImage, share: float) -> TrainingImage:
-    if type(image) is not PairedImage or image.source.shape != image.target.shape:
-        return image
-    return RecordedImage.of(image, share)
+def has_clean_target(pair: PairedImage) -> bool:
+    """Whether the target shows what the source shows, with far less noise."""
+    return pair.source.shape == pair.target.shape and noise_ratio(pair.source, pair.target) < CLEAN
