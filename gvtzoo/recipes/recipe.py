@@ -214,6 +214,9 @@ class AugmentationConfig(Strict):
     new_noise : float
         Share of the patches of pairs whose noise is made anew, such as the pairs tell it to be
         (`gvtzoo.training.data.recording`).
+    rehearsal : float
+        Share of the patches that show synthetic structures, with such noise
+        (`gvtzoo.training.data.rehearsal`); needs `new_noise`.
     """
 
     flips: bool = False
@@ -221,6 +224,13 @@ class AugmentationConfig(Strict):
     intensity: float = Field(0.0, ge=0, lt=1)
     noise: float = Field(0.0, ge=0)
     new_noise: float = Field(0.0, ge=0, le=1)
+    rehearsal: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_rehearsal(self) -> AugmentationConfig:
+        if self.rehearsal > 0 and self.new_noise == 0:
+            raise ValueError("rehearsal needs new_noise, above 0: else its noise is not learned")
+        return self
 
 
 class ScheduleConfig(Strict):

@@ -26,9 +26,7 @@ from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_training
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
-    WITHOUT_TRUTH,
     Reconstruction,
-    margin,
     with_sigma_factor,
 )
 from gvtzoo.training.comparison import predict
@@ -38,6 +36,7 @@ from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
 from gvtzoo.training.data.recording import with_new_noise
+from gvtzoo.training.data.rehearsal import judged_structures, with_rehearsal
 from gvtzoo.training.pictures import Panel, draw_panels, score_text, target_title
 from gvtzoo.training.run_folder import save_weights, write_json
 from gvtzoo.training.units import settle_units
@@ -51,7 +50,8 @@ log = logging.getLogger(__name__)
 STEPS = 300
 VALIDATE_EVERY = 20
 LARGEST_BATCH = 8
-NEW_NOISE = 0.75  # of the patches
+# Shares of the patches. Only where sources are their targets with noise, they can be made of them.
+NEW_PATCHES: dict[Task, dict[str, float]] = {"denoising": {"new_noise": 0.75, "rehearsal": 0.15}}
 RATE = "training.learning_rate"
 # Settings that suit a long training, or its own data.
 OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
@@ -150,11 +150,17 @@ def finetune(
         raise GvtzooError("there is nothing to learn from: name pairs, or noisy images")
     recipe, training = with_new_noise(recipe, training)
     recipe = fit_patch(recipe, training)
+    others = judged_structures(recipe, training)
+    training = with_rehearsal(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
     judge = Reconstruction(
-        parent, _config(parent, recipe), held_out, device, truth=recipe.data.without_truth is None
+        parent,
+        _config(parent, recipe),
+        held_out,
+        device,
+        truth=recipe.data.without_truth is None,
+        others=others,
     )
-    least = margin(len(held_out)) if judge.truth else WITHOUT_TRUTH
     rate = recipe.training.learning_rate
     is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)
     recipe, choice, attempts = train_until_better(
@@ -163,7 +169,7 @@ def finetune(
         judge,
         run,
         [rate] if is_chosen else [rate * share for share in RATES],
-        least=least,
+        least=judge.margin,
         resume=resume,
         device=device,
         progress=progress,
@@ -172,11 +178,11 @@ def finetune(
     before, after = judge.mean(parent), judge.mean(tuned)
     helped = choice.share > 0
     gain = -min(choice.scores.values())
-    if 0 < gain <= least:
+    if 0 < gain <= judge.margin:
         log.warning(
             "held-out images got better by %.1f %%: below %.1f %%, that may be chance for others",
             100 * gain,
-            100 * least,
+            100 * judge.margin,
         )
     if helped:
         calibrate(run, tuned, held_out, recipe)
@@ -196,7 +202,7 @@ def finetune(
         "attempts": attempts,
         "share": choice.share,
         "scores": [{"share": share, "score": score} for share, score in choice.scores.items()],
-        "least": least,
+        "least": judge.margin,
         "sigma_factor": recipe.training.sigma_factor,
     }
     write_json(run / FINETUNING, report)
@@ -291,7 +297,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         "network": config.network.model_dump(mode="json"),
         "normalization": _normalization_of(config),
         "data": _data_of(original),
-        "augmentation": {"flips": True, "turns": True, "new_noise": _new_noise(config.task)},
+        "augmentation": {"flips": True, "turns": True, **NEW_PATCHES.get(config.task, {})},
         "training": {
             **training,
             "steps": STEPS,
@@ -321,11 +327,6 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
             f"{recipe.network.architecture} from the beginning, with gvtzoo train"
         )
     return recipe
-
-
-def _new_noise(task: Task) -> float:
-    """Only where sources are their targets with noise, they can be made of them."""
-    return NEW_NOISE if task == "denoising" else 0.0
 
 
 def _normalization_of(config: PackageConfig) -> dict[str, Any]:

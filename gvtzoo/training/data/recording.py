@@ -103,6 +103,12 @@ class Recording:
         return self.rows > 0 or self.columns > 0
 
     @property
+    def dark_target(self) -> float:
+        """The clean image's brightness without light."""
+        whole = float(self.kernel.sum())
+        return self.middle + (self.dark - self.base) / whole if whole > 0 else self.middle
+
+    @property
     def margin(self) -> tuple[int, ...]:
         """Voxels around a box, (z,) y, x, that `expected` looks at."""
         return tuple(size // 2 for size in self.kernel.shape)
