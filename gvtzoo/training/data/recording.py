@@ -31,7 +31,7 @@ LOOKED_AT = (16, 128, 128)  # voxels along z, y, x of large images
 LOOKED_AT_2D = (512, 512)
 RIDGE = 1e-3  # of the mean square of the target: what smooth targets do not show stays near zero
 GROUPS = 20  # of voxels of similar brightness
-DARK = 0.1  # percentile of the brightness where there are no photons
+DARK = 0.1  # percentile of the target where there is no light
 LEAST = 1e-3  # of the mean variance
 CLEAN = 0.4  # times the source's noise
 SIGNIFICANT = 3.0  # standard deviations of a correlation of white noise
@@ -48,8 +48,8 @@ class Recording:
         What the clean image is blurred and multiplied with, (z,) y, x.
     middle, base : float
         A clean value, and what the noisy image has there in the mean.
-    dark : float
-        The noisy image's brightness without light.
+    dark_target, dark : float
+        Brightness without light, of the clean image and of the noisy one.
     gain : float
         Variance of the noise by brightness: counts a photon; 0 where it does not depend on it.
     read_noise : float
@@ -63,6 +63,7 @@ class Recording:
     kernel: np.ndarray
     middle: float
     base: float
+    dark_target: float
     dark: float
     gain: float
     read_noise: float
@@ -87,7 +88,9 @@ class Recording:
         error = source - expected
         rows, columns = error.mean(-1, keepdims=True), error.mean(-2, keepdims=True)
         local = error - rows - columns
-        dark, gain, read_noise = _photon_transfer(expected, local)
+        dark_target = float(np.percentile(target, DARK))
+        dark = base + float(kernel.sum()) * (dark_target - middle)
+        gain, read_noise = _photon_transfer(expected - dark, local)
         deviation = _deviation(expected - dark, gain, read_noise)
         correlation = _correlation(local / deviation)
         typical = float(np.mean(deviation**2))
@@ -95,18 +98,12 @@ class Recording:
             _offsets(means, typical * _sum_along(correlation, axis) / error.shape[axis])
             for means, axis in ((rows, -1), (columns, -2))
         ]
-        return cls(kernel, middle, base, dark, gain, read_noise, correlation, *lines)
+        return cls(kernel, middle, base, dark_target, dark, gain, read_noise, correlation, *lines)
 
     @property
     def directed(self) -> bool:
         """Whether noise along x is another than along y, as lines of a scanner are."""
         return self.rows > 0 or self.columns > 0
-
-    @property
-    def dark_target(self) -> float:
-        """The clean image's brightness without light."""
-        whole = float(self.kernel.sum())
-        return self.middle + (self.dark - self.base) / whole if whole > 0 else self.middle
 
     @property
     def margin(self) -> tuple[int, ...]:
@@ -193,22 +190,20 @@ def _within(reach: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(r, size - 1) for r, size in zip(last, sizes, strict=True))
 
 
-def _photon_transfer(expected: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
-    """Brightness without light, variance by brightness, and deviation without light.
+def _photon_transfer(light: np.ndarray, error: np.ndarray) -> tuple[float, float]:
+    """Variance by brightness, and the deviation without light.
 
     The photon transfer curve (Janesick, *Photon Transfer*, SPIE 2007), of groups of voxels of
     similar brightness.
     """
-    order = np.argsort(expected, axis=None)
-    groups = np.array_split(order, GROUPS)
-    x = np.array([expected.flat[group].mean() for group in groups])
+    groups = np.array_split(np.argsort(light, axis=None), GROUPS)
+    x = np.array([light.flat[group].mean() for group in groups])
     y = np.array([np.mean(error.flat[group] ** 2) for group in groups])
     least = max(LEAST * float(y.mean()), np.finfo(float).tiny)
     weights = 1 / np.maximum(y, least)
     gain = max(0.0, float(np.polyfit(x, y, 1, w=weights)[0])) if np.ptp(x) > 0 else 0.0
-    dark = float(np.percentile(expected, DARK))
-    without = float(np.average(y - gain * (x - dark), weights=weights**2))
-    return dark, gain, math.sqrt(max(without, least))
+    without = float(np.average(y - gain * x, weights=weights**2))
+    return gain, math.sqrt(max(without, least))
 
 
 def _deviation(light: np.ndarray, gain: float, read_noise: float) -> np.ndarray:

@@ -126,9 +126,8 @@ def _structure(number: int, image: RecordedImage, recipe: Recipe) -> RecordedIma
     clean = np.broadcast_to(stack.reshape(shape), (channels, *shape))
     generator = np.random.default_rng([recipe.training.seed, number])
     light = math.exp(generator.uniform(math.log(LIGHT[0]), math.log(LIGHT[1])))
-    dark = recording.dark_target
-    bright = light * (float(np.percentile(image.target, BRIGHT)) - dark)
-    target = (dark + bright * clean).astype(np.float32)
+    dark, bright = recording.dark_target, float(np.percentile(image.target, BRIGHT))
+    target = (dark + light * (bright - dark) * clean).astype(np.float32)
     source = recording.record(recording.expected(target), generator)
     fitted = fit_normalizations(source, target, recipe.normalization)
     return replace(
