@@ -216,7 +216,7 @@ class AugmentationConfig(Strict):
         (`gvtzoo.training.data.recording`).
     rehearsal : float
         Share of the patches that show synthetic structures, with such noise
-        (`gvtzoo.training.data.rehearsal`); needs `new_noise`.
+        (`gvtzoo.training.data.rehearsal`).
     """
 
     flips: bool = False
@@ -225,12 +225,6 @@ class AugmentationConfig(Strict):
     noise: float = Field(0.0, ge=0)
     new_noise: float = Field(0.0, ge=0, le=1)
     rehearsal: float = Field(0.0, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _check_rehearsal(self) -> AugmentationConfig:
-        if self.rehearsal > 0 and self.new_noise == 0:
-            raise ValueError("rehearsal needs new_noise, above 0: else its noise is not learned")
-        return self
 
 
 class ScheduleConfig(Strict):

@@ -305,7 +305,7 @@ def with_new_noise(
 ) -> tuple[Recipe, list[TrainingImage]]:
     """Training images with noise made anew, where the recipe wants that; and the recipe.
 
-    Only pairs whose targets are much cleaner than their sources: a target's noise would become a
+    Rehearsal needs such images too. Only pairs whose targets are much cleaner than their sources: a target's noise would become a
     part of both. Where noise has a direction, as lines of a scanner have, patches are not turned.
 
     Parameters
@@ -314,7 +314,8 @@ def with_new_noise(
     images : sequence of TrainingImage
     """
     share = recipe.augmentation.new_noise
-    if share == 0 or recipe.data.without_truth is not None:
+    is_wanted = share > 0 or recipe.augmentation.rehearsal > 0
+    if not is_wanted or recipe.data.without_truth is not None:
         return recipe, list(images)
     found = [
         RecordedImage.of(image, share)

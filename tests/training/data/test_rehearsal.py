@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from gvtzoo.recipes.recipe import Recipe, build_recipe, load_recipe
+from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.data.images import RAW, PairedImage, TrainingImage
-from gvtzoo.training.data.recording import RecordedImage
+from gvtzoo.training.data.recording import RecordedImage, with_new_noise
 from gvtzoo.training.data.rehearsal import (
     JUDGED,
     REHEARSED,
@@ -100,9 +100,14 @@ def test_nothing_is_rehearsed_where_no_recording_is_known(image):
     assert judged_structures(without, [image]) == []
 
 
-def test_rehearsal_needs_noise_that_is_learned():
-    values = RECIPE.model_dump(mode="json")
-    values["augmentation"]["new_noise"] = 0
-    with pytest.raises(ValueError, match="rehearsal needs new_noise"):
-        build_recipe(values)
-    assert isinstance(RECIPE, Recipe)
+def test_structures_are_rehearsed_without_new_noise_of_the_pair(image):
+    settings = ["augmentation.new_noise=0", "augmentation.rehearsal=0.5"]
+    recipe = load_recipe("denoising/exposures", settings)
+    pair = PairedImage("pair", {}, image.source, image.target, RAW, RAW)
+    _, images = with_new_noise(recipe, [pair])
+    (rehearsed,) = with_rehearsal(recipe, images)
+    own = pair.patch(BOX, np.random.default_rng(0))
+    drawn = [rehearsed.patch(BOX, np.random.default_rng(number)) for number in range(40)]
+    kept = [source for source, target in drawn if np.array_equal(target, own[1])]
+    assert 10 <= len(kept) <= 30
+    assert all(np.array_equal(source, own[0]) for source in kept)
