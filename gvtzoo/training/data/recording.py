@@ -305,8 +305,9 @@ def with_new_noise(
 ) -> tuple[Recipe, list[TrainingImage]]:
     """Training images with noise made anew, where the recipe wants that; and the recipe.
 
-    Rehearsal needs such images too. Only pairs whose targets are much cleaner than their sources: a target's noise would become a
-    part of both. Where noise has a direction, as lines of a scanner have, patches are not turned.
+    Rehearsal needs such images too. Only pairs whose targets are much cleaner than their sources: a
+    target's noise would become a part of both. Where noise has a direction, as lines of a scanner
+    have, patches are not turned.
 
     Parameters
     ----------
