@@ -211,12 +211,20 @@ class AugmentationConfig(Strict):
         much at most is added (in normalized units).
     noise : float
         Standard deviation of normal noise that is added to the source (in normalized units).
+    new_noise : float
+        Share of the patches of pairs whose noise is made anew, such as the pairs tell it to be
+        (`gvtzoo.training.data.recording`).
+    rehearsal : float
+        Share of the patches that show synthetic structures, with such noise
+        (`gvtzoo.training.data.rehearsal`).
     """
 
     flips: bool = False
     turns: bool = False
     intensity: float = Field(0.0, ge=0, lt=1)
     noise: float = Field(0.0, ge=0)
+    new_noise: float = Field(0.0, ge=0, le=1)
+    rehearsal: float = Field(0.0, ge=0, le=1)
 
 
 class ScheduleConfig(Strict):

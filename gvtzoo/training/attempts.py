@@ -20,7 +20,7 @@ from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.run_folder import ASIDE, load_weights, save_weights, write_json
 from gvtzoo.training.train import train_on
 
-RATES = (1.0, 0.25, 0.06)  # times the first training's
+RATES = (1.0, 0.25)  # times the first training's
 TRAINED = "trained.safetensors"  # the end of the way from the original's weights
 ATTEMPT, PARTIAL = "attempt.json", ".partial"
 

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig
 
 ALIKE = 0.5  # correlation of a prediction with the truth
-# By how much (as a share) a candidate has to be better than the original: of one pair, and where
-# there is no truth, whose noise hides most of what changes.
-MARGIN, WITHOUT_TRUTH = 0.15, 0.01
+# By how much (as a share) a candidate has to be better than the original: on one held-out image; on
+# one, where other structures show what is forgotten; and where there is no truth, whose noise
+# hides most of what changes.
+MARGIN, WITH_OTHERS, WITHOUT_TRUTH = 0.15, 0.06, 0.01
+FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
 SMALLEST = 1e-6  # of errors, so that there is a logarithm
@@ -54,6 +56,8 @@ class Reconstruction:
     truth : bool
         Whether targets are the truth; else they are noisy, and SSIM, which noise lowers whatever
         the prediction is, does not count.
+    others : sequence of TrainingImage
+        Of other structures, with truth: what the network shall not forget.
     """
 
     original: Model
@@ -61,22 +65,51 @@ class Reconstruction:
     images: Sequence[TrainingImage]
     device: str = "auto"
     truth: bool = True
+    others: Sequence[TrainingImage] = ()
 
     def __call__(self, network: Any) -> float:
         """The score of a network, lower is better; 0 is the original's.
 
         The logarithms of NRMSE and of 1 − SSIM against the original's: the mean of both where
         neither is worse, else the worse one. Where the prediction hardly resembles the truth, the
-        held-out images show nothing that could be judged by, and nothing is better.
+        held-out images show nothing that could be judged by, and nothing is better; nor is what
+        makes other structures clearly worse.
         """
-        rows = self.measure(Model(copy.deepcopy(network), self.config))
+        model = Model(copy.deepcopy(network), self.config)
+        rows = self.measure(model)
         changes = [self._change(rows, lambda row: row["nrmse"] ** 2) / 2]
         if self.truth:
             changes.append(self._change(rows, lambda row: 1 - row["ssim"]))
             if np.average([row["r"] for row in rows], weights=self.weights) < ALIKE:
                 return 1.0
         worst = max(changes)
-        return worst if worst > 0 else sum(changes) / len(changes)
+        if worst > 0:
+            return worst
+        forgotten = self._forgotten(model)
+        return forgotten if forgotten > FORGOTTEN else sum(changes) / len(changes)
+
+    def _forgotten(self, model: Model) -> float:
+        """Mean logarithm of the ratio of NRMSE of other structures, a model's to the original's."""
+        if not self.others:
+            return 0.0
+        errors = [max(row["nrmse"], SMALLEST) for row in self.measure(model, self.others)]
+        return float(np.mean(np.log(errors) - np.log(self._known)))
+
+    @cached_property
+    def _known(self) -> list[float]:
+        rows = self.measure(self.original, self.others)
+        return [max(row["nrmse"], SMALLEST) for row in rows]
+
+    @property
+    def margin(self) -> float:
+        """By how much a candidate has to be better than the original, as a share, to be taken.
+
+        Held-out images say for sure what becomes of these, not of others; the less, the fewer
+        there are, with the root of their number as means go.
+        """
+        if not self.truth:
+            return WITHOUT_TRUTH
+        return (WITH_OTHERS if self.others else MARGIN) / math.sqrt(len(self.images))
 
     def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
         """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""
@@ -106,10 +139,16 @@ class Reconstruction:
         """The original's metrics."""
         return self.measure(self.original)
 
-    def measure(self, model: Model) -> list[Metrics]:
-        """Metrics of a model, of each image."""
+    def measure(self, model: Model, images: Sequence[TrainingImage] | None = None) -> list[Metrics]:
+        """Metrics of a model, of each image; by default of those that are held out.
+
+        Parameters
+        ----------
+        model : Model
+        images : sequence of TrainingImage, optional
+        """
         found = []
-        for number, image in enumerate(self.images):
+        for number, image in enumerate(self.images if images is None else images):
             source, target = image.raw(np.random.default_rng(number))
             # Exporting a candidate for another engine takes longer than its few images.
             prediction = predict(model, source, device=self.device, engine="torch")
@@ -124,15 +163,6 @@ class Reconstruction:
             for key, label in COLUMNS.items()
             if self.truth or key in ("r", "nrmse")
         }
-
-
-def margin(pairs: int) -> float:
-    """By how much a candidate has to be better than the original, as a share, to be taken.
-
-    Held-out parts say for sure what becomes of these images, not of others; the less, the fewer
-    images there are, with the root of their number as means go.
-    """
-    return MARGIN / math.sqrt(pairs)
 
 
 @dataclass(frozen=True)
@@ -166,7 +196,7 @@ def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
     judge : Reconstruction
     trained : Network
     least : float
-        As `margin` gives it.
+        As `Reconstruction.margin` gives it.
     """
     candidates = {share: between(judge.original.network, trained, share) for share in (0.0, *WAY)}
     scores = {share: judge(candidates[share]) for share in WAY}

@@ -21,13 +21,12 @@ from gvtzoo.core.layered_yaml import describe
 from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
+from gvtzoo.recipes.metadata import Task
 from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_training
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import (
-    WITHOUT_TRUTH,
     Reconstruction,
-    margin,
     with_sigma_factor,
 )
 from gvtzoo.training.comparison import predict
@@ -36,6 +35,8 @@ from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.patches import load_images
+from gvtzoo.training.data.recording import with_new_noise
+from gvtzoo.training.data.rehearsal import judged_structures, with_rehearsal
 from gvtzoo.training.pictures import Panel, draw_panels, score_text, target_title
 from gvtzoo.training.run_folder import save_weights, write_json
 from gvtzoo.training.units import settle_units
@@ -48,8 +49,9 @@ log = logging.getLogger(__name__)
 
 STEPS = 300
 VALIDATE_EVERY = 20
-PATIENCE = 8  # validations; the first ones are often worse than the original
 LARGEST_BATCH = 8
+# Shares of the patches. Only where sources are their targets with noise, they can be made of them.
+NEW_PATCHES: dict[Task, dict[str, float]] = {"denoising": {"new_noise": 0.75, "rehearsal": 0.15}}
 RATE = "training.learning_rate"
 # Settings that suit a long training, or its own data.
 OF_THE_FIRST_TRAINING = ("minutes", "keep", "ema", "balance", "mantissa_bits")
@@ -146,12 +148,19 @@ def finetune(
         recipe, training, held_out, described = split_pairs(data, recipe)
     else:
         raise GvtzooError("there is nothing to learn from: name pairs, or noisy images")
+    recipe, training = with_new_noise(recipe, training)
     recipe = fit_patch(recipe, training)
+    others = judged_structures(recipe, training)
+    training = with_rehearsal(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
     judge = Reconstruction(
-        parent, _config(parent, recipe), held_out, device, truth=recipe.data.without_truth is None
+        parent,
+        _config(parent, recipe),
+        held_out,
+        device,
+        truth=recipe.data.without_truth is None,
+        others=others,
     )
-    least = margin(_count(training, held_out)) if judge.truth else WITHOUT_TRUTH
     rate = recipe.training.learning_rate
     is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)
     recipe, choice, attempts = train_until_better(
@@ -160,7 +169,7 @@ def finetune(
         judge,
         run,
         [rate] if is_chosen else [rate * share for share in RATES],
-        least=least,
+        least=judge.margin,
         resume=resume,
         device=device,
         progress=progress,
@@ -169,11 +178,11 @@ def finetune(
     before, after = judge.mean(parent), judge.mean(tuned)
     helped = choice.share > 0
     gain = -min(choice.scores.values())
-    if 0 < gain <= least:
+    if 0 < gain <= judge.margin:
         log.warning(
             "held-out images got better by %.1f %%: below %.1f %%, that may be chance for others",
             100 * gain,
-            100 * least,
+            100 * judge.margin,
         )
     if helped:
         calibrate(run, tuned, held_out, recipe)
@@ -193,18 +202,13 @@ def finetune(
         "attempts": attempts,
         "share": choice.share,
         "scores": [{"share": share, "score": score} for share, score in choice.scores.items()],
-        "least": least,
+        "least": judge.margin,
         "sigma_factor": recipe.training.sigma_factor,
     }
     write_json(run / FINETUNING, report)
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0], truth=judge.truth)
     return FineTuning(run, before, after, described, picture, helped)
-
-
-def _count(*splits: Sequence[TrainingImage]) -> int:
-    """How many images these are, or are parts of."""
-    return len({(image.name, image.files) for split in splits for image in split})
 
 
 def calibrate(run: Path, model: Model, images: Sequence[TrainingImage], recipe: Recipe) -> None:
@@ -283,6 +287,8 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
     original = dict(config.recipe or {})
     given = _section(original, "training") or _training_of(config)
     training = {key: value for key, value in given.items() if key not in OF_THE_FIRST_TRAINING}
+    if config.task == "denoising" and training.get("loss") == "mae":
+        training["loss"] = "mse"  # in little light the median of the noise is too dark
     metadata = config.metadata
     changed = {
         "name": f"{metadata.id}-finetuned",
@@ -291,7 +297,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
         "network": config.network.model_dump(mode="json"),
         "normalization": _normalization_of(config),
         "data": _data_of(original),
-        "augmentation": {"flips": True, "turns": True},
+        "augmentation": {"flips": True, "turns": True, **NEW_PATCHES.get(config.task, {})},
         "training": {
             **training,
             "steps": STEPS,
@@ -300,7 +306,7 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
             "schedule": {"kind": "cosine", "warm_up": 10},
             "validation": True,
             "validate_every": VALIDATE_EVERY,
-            "early_stopping": PATIENCE,
+            "early_stopping": None,  # the first steps often do harm, which the last ones mend
         },
         "model": {
             **metadata.model_dump(mode="json"),

@@ -57,6 +57,8 @@ from gvtzoo.training.data.images import NoisyImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
 from gvtzoo.training.data.pairs import has_own_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
+from gvtzoo.training.data.recording import with_new_noise
+from gvtzoo.training.data.rehearsal import with_rehearsal
 from gvtzoo.training.fingerprint import fingerprint
 from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import check_same_images, chosen_recipe, continue_run
@@ -177,7 +179,9 @@ def _images(
         )
     if Processes.of_environment().rank == 0:
         check_images(training_images)
-    return settle_units(recipe, training_images, validation_images)
+    recipe, training, validation = settle_units(recipe, training_images, validation_images)
+    recipe, training = with_new_noise(recipe, training)
+    return recipe, with_rehearsal(recipe, training), validation
 
 
 def _is_flat(data: str | Path, config: DataConfig) -> bool:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from gvtzoo.training.candidates import choose_between, margin
+from gvtzoo.training import candidates
+from gvtzoo.training.candidates import Reconstruction, choose_between
 
 
 class Judge:
@@ -49,5 +50,50 @@ def test_no_further_from_the_original_than_the_gain_needs(scores, share):
     assert torch.equal(trained.weight, torch.ones(1, 1)), "left as it was"
 
 
-def test_fewer_pairs_have_to_show_more():
-    assert margin(4) == margin(1) / 2
+def judge(images: int, others: int, truth: bool = True) -> Reconstruction:
+    return Reconstruction(
+        None,
+        None,
+        [None] * images,
+        truth=truth,
+        others=[None] * others,  # type: ignore[arg-type]
+    )
+
+
+def test_fewer_images_have_to_show_more():
+    assert judge(4, 0).margin == judge(1, 0).margin / 2
+    assert judge(4, 3).margin == judge(1, 3).margin / 2
+
+
+def test_less_has_to_be_shown_where_what_is_forgotten_would_be_seen():
+    assert judge(1, 3).margin < judge(1, 0).margin
+    assert judge(9, 3, truth=False).margin == judge(1, 0, truth=False).margin
+
+
+def test_what_forgets_other_structures_is_not_better(monkeypatch):
+    held_out, other = object(), object()
+    errors: dict[float, dict[object, float]] = {
+        0.0: {held_out: 0.2, other: 0.10},
+        0.5: {held_out: 0.15, other: 0.102},
+        1.0: {held_out: 0.1, other: 0.15},
+    }
+
+    def measure(self, model, images=None):
+        weight = float(model.network.weight)
+        found = self.images if images is None else images
+        return [
+            {"nrmse": errors[weight][image], "ssim": 1 - errors[weight][image], "r": 0.9}
+            for image in found
+        ]
+
+    monkeypatch.setattr(Reconstruction, "measure", measure)
+    monkeypatch.setattr(Reconstruction, "weights", [1.0])
+    monkeypatch.setattr(
+        candidates, "Model", lambda network, config: SimpleNamespace(network=network)
+    )
+    original = SimpleNamespace(network=network(0.0))
+    careful = Reconstruction(original, None, [held_out], others=[other])  # type: ignore[arg-type,list-item]
+    careless = Reconstruction(original, None, [held_out])  # type: ignore[arg-type,list-item]
+    assert careless(network(1.0)) < careless(network(0.5)) < 0
+    assert careful(network(0.5)) == careless(network(0.5))
+    assert careful(network(1.0)) > 0
