@@ -32,7 +32,7 @@ ALIKE = 0.5  # correlation of a prediction with the truth
 # one, where other structures show what is forgotten; and where there is no truth, whose noise
 # hides most of what changes.
 MARGIN, WITH_OTHERS, WITHOUT_TRUTH = 0.15, 0.06, 0.01
-FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse
+FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
 SMALLEST = 1e-6  # of errors, so that there is a logarithm
@@ -73,7 +73,7 @@ class Reconstruction:
         The logarithms of NRMSE and of 1 − SSIM against the original's: the mean of both where
         neither is worse, else the worse one. Where the prediction hardly resembles the truth, the
         held-out images show nothing that could be judged by, and nothing is better; nor is what
-        makes other structures clearly worse.
+        makes other structures clearly worse, and by more than it makes these better.
         """
         model = Model(copy.deepcopy(network), self.config)
         rows = self.measure(model)
@@ -85,8 +85,9 @@ class Reconstruction:
         worst = max(changes)
         if worst > 0:
             return worst
+        score = sum(changes) / len(changes)
         forgotten = self._forgotten(model)
-        return forgotten if forgotten > FORGOTTEN else sum(changes) / len(changes)
+        return forgotten if forgotten > max(FORGOTTEN, -score) else score
 
     def _forgotten(self, model: Model) -> float:
         """Mean logarithm of the ratio of NRMSE of other structures, a model's to the original's."""
