@@ -107,7 +107,12 @@ def predict_exact(
     budget = available_memory(str(next(network.parameters()).device)) if memory is None else memory
     if plans is None:
         plans = make_plans(
-            network, image.shape[1:], budget, tile, live_maps=runner.compiled.live_maps
+            network,
+            image.shape[1:],
+            budget,
+            tile,
+            runner.free_disk(network),
+            live_maps=runner.compiled.live_maps,
         )
         _warn_if_larger(plans, budget, tile)
     try:
@@ -118,11 +123,12 @@ def predict_exact(
         log.warning("out of memory with tiles of %s voxels: trying smaller ones", plans[0].tile)
     else:
         return tuple(out)
-    needed = max(plan.kept + plan.working for plan in plans)
+    needed = max(plan.memory for plan in plans)
     plans = make_plans(
         network,
         image.shape[1:],
         min(budget, needed) // 4,
+        disk=runner.free_disk(network),
         live_maps=runner.compiled.live_maps,
     )
     predict_planned(network, image, plans, out, runner)
@@ -165,7 +171,7 @@ def predict_planned(
 
 
 def _warn_if_larger(plans: Sequence[Plan], budget: int, tile: Sequence[int] | None) -> None:
-    needed = max(plan.kept + plan.working for plan in plans)
+    needed = max(plan.memory for plan in plans)
     if tile is None and needed > budget:
         log.warning(
             "the smallest tiles take about %d MB, more than the %d MB allowed",
@@ -250,9 +256,9 @@ class _Passes:
         if level < self.plan.finest_kept:
             return source
         boxes = self.boxes(source)
-        tile = tuple(part.stop for part in boxes[0])
         features = levels(self.network)[level].features
-        kept = self.runner.new_map(features, source.size, tile, next(self.network.parameters()))
+        like = next(self.network.parameters())
+        kept = self.runner.new_map(features, boxes, like, self.plan.on_disk)
         source = self.runner.compiled(source, boxes)
 
         def task(box: Box) -> Partial:

@@ -13,14 +13,14 @@ matrices, is given to it beside the maps.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gvtzoo.prediction.exact.maps import Box, FeatureMap, Sizes, Stage
+from gvtzoo.prediction.exact.maps import Box, FeatureMap, Kept, Sizes, Stage
 from gvtzoo.prediction.memory import give_back_freed
 from gvtzoo.prediction.openvino import Graph, export
 
@@ -76,21 +76,24 @@ class CompiledMap:
     window : tuple of int
         What is computed for each box, in voxels of the coarsest map.
     graph : Graph, optional
+    buffers : list of ndarray
+        Of the tile that is being computed, one for each read map; made when they are needed.
     """
 
     wanted: Stage
-    read_maps: tuple[FeatureMap, ...]
+    read_maps: tuple[Kept, ...]
     coarsest: Sizes
     constants: tuple[np.ndarray, ...]
     window: Sizes
     graph: Graph | None = None
+    buffers: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def of(cls, wanted: Stage, boxes: Sequence[Box]) -> CompiledMap:
         """A map without its graph, of which these boxes will be read."""
         found = list(dict.fromkeys(_maps(wanted)))
         stages = [m for m in found if isinstance(m, Stage)]
-        read_maps = tuple(m for m in found if not isinstance(m, Stage))
+        read_maps = tuple(cast(Kept, m) for m in found if not isinstance(m, Stage))
         sizes = [m.size for m in found] + [m.coarse_size for m in stages]
         coarsest = tuple(map(min, zip(*sizes, strict=True)))
         constants = tuple(c.cpu().float().numpy() for m in stages for c in m.constants)
@@ -117,14 +120,24 @@ class CompiledMap:
     def read(self, box: Box) -> Tensor:
         """As `FeatureMap.read`, on the CPU in float32."""
         region = self._region(box)
-        parts = [m.read(_scaled(region, m.size, self.coarsest)) for m in self.read_maps]
         assert self.graph is not None
-        (result,) = self.graph(*(part.numpy() for part in parts), *self.constants)
+        (result,) = self.graph(*self._parts(region), *self.constants, lent=True)
         computed = _scaled(region, self.size, self.coarsest)
         inside = tuple(
             slice(b.start - c.start, b.stop - c.start) for b, c in zip(box, computed, strict=True)
         )
         return torch.from_numpy(result[(slice(None), slice(None), *inside)])
+
+    def _parts(self, region: Box) -> list[np.ndarray]:
+        """The read maps inside a region; the next call changes them."""
+        boxes = [_scaled(region, m.size, self.coarsest) for m in self.read_maps]
+        if not self.buffers:  # of the first tile, which is as large as all others
+            for m, box in zip(self.read_maps, boxes, strict=True):
+                shape = (1, m.channels, *(part.stop - part.start for part in box))
+                self.buffers.append(np.empty(shape, np.float32))
+        for m, box, buffer in zip(self.read_maps, boxes, self.buffers, strict=True):
+            m.fill(box, buffer[0])
+        return self.buffers
 
     def _region(self, box: Box) -> Box:
         """What is computed for a box, in voxels of the coarsest map.

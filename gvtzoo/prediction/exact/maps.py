@@ -1,7 +1,7 @@
 """Feature maps of a whole image, of which only the boxes that are asked for are computed.
 
-`Image` reads the network's input, or a map on disk, `Stage` computes one layer from others, and
-`CachedMap` keeps a map in memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice
+`Image` reads the network's input, `Stage` computes one layer from others, and `CachedMap` keeps a
+map in memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice
 per spatial axis, within the map.
 
 A box at the image's border is cut there, so that layers pad with zeros where they would in the
@@ -54,9 +54,20 @@ class FeatureMap(Protocol):
         """The map inside a box, (1, channel, (z,) y, x)."""
 
 
+class Kept(FeatureMap, Protocol):
+    """A feature map that is there, and not computed when it is read."""
+
+    @property
+    def channels(self) -> int:
+        """How many it has."""
+
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """Write the map inside a box into an array (channel, (z,) y, x), float32."""
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An array (channel, (z,) y, x) of which only boxes are read: the input, or a map on disk.
+    """An array (channel, (z,) y, x) of which only boxes are read.
 
     Attributes
     ----------
@@ -67,6 +78,11 @@ class Image:
 
     array: Any
     like: nn.Parameter
+
+    @property
+    def channels(self) -> int:
+        """As `Kept.channels`."""
+        return int(self.array.shape[0])
 
     @property
     def size(self) -> Sizes:
@@ -83,9 +99,9 @@ class Image:
         part = np.ascontiguousarray(self.array[(slice(None), *box)], dtype=np.float32)
         return torch.from_numpy(part)[None].to(self.like.device, self.like.dtype)
 
-    def write(self, box: Box, part: Tensor) -> None:
-        """Change the array inside a box."""
-        self.array[(slice(None), *box)] = part[0].float().cpu().numpy()
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """As `Kept.fill`."""
+        part[...] = self.array[(slice(None), *box)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +109,11 @@ class CachedMap:
     """A map that is kept in memory, (1, channel, (z,) y, x)."""
 
     array: Tensor
+
+    @property
+    def channels(self) -> int:
+        """As `Kept.channels`."""
+        return self.array.shape[1]
 
     @property
     def size(self) -> Sizes:
@@ -107,6 +128,10 @@ class CachedMap:
     def read(self, box: Box) -> Tensor:
         """As `FeatureMap.read`: a view of what is kept."""
         return self.array[(slice(None), slice(None), *box)]
+
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """As `Kept.fill`."""
+        part[...] = self.read(box)[0].float().cpu().numpy()
 
     def write(self, box: Box, part: Tensor) -> None:
         """Change the map inside a box."""

@@ -67,6 +67,8 @@ class Plan:
         Estimated bytes of the kept maps (most at a time), and of what is needed beside these.
     coarse_values : int
         Of the finest map that a tile computes in a pass that reads kept maps only.
+    on_disk : bool
+        Whether kept maps are on disk, and not in memory.
     """
 
     tile: Sizes
@@ -74,6 +76,12 @@ class Plan:
     kept: int
     working: int
     coarse_values: int
+    on_disk: bool = False
+
+    @property
+    def memory(self) -> int:
+        """Estimated bytes of memory."""
+        return self.working if self.on_disk else self.kept + self.working
 
 
 def as_gvtnet(network: nn.Module) -> GVTNet | ProjectionGVTNet:
@@ -103,7 +111,8 @@ def make_plans(
     size: Sequence[int],
     memory: int,
     tile: Sequence[int] | None = None,
-    disk: int | None = None,
+    disk: int = 0,
+    in_memory: bool = True,
     live_maps: float = LIVE_FEATURE_MAPS,
 ) -> list[Plan]:
     """One plan for each of `stages`.
@@ -117,8 +126,10 @@ def make_plans(
         Bytes.
     tile : sequence of int, optional
         (z,) y, x; by default what fits and takes least time.
-    disk : int, optional
-        Bytes for kept maps, where these are not in memory.
+    disk : int
+        Bytes that kept maps may take on disk.
+    in_memory : bool
+        Whether they may be in memory, too.
     live_maps : float
         Maps of a tile, of its finest level, that are in memory at once.
     """
@@ -133,6 +144,7 @@ def make_plans(
             memory,
             None if tile is None else last_axes(tile, part),
             disk,
+            in_memory,
             live_maps,
         )
         for part in stages(network)
@@ -144,7 +156,8 @@ def make_plan(
     size: Sizes,
     memory: int,
     tile: Sizes | None = None,
-    disk: int | None = None,
+    disk: int = 0,
+    in_memory: bool = True,
     live_maps: float = LIVE_FEATURE_MAPS,
 ) -> Plan:
     """The plan that computes least of those that fit, else the one that takes least.
@@ -158,22 +171,23 @@ def make_plan(
         Bytes.
     tile : tuple of int, optional
         (z,) y, x; by default what fits and takes least time.
-    disk : int, optional
-        Bytes for kept maps, where these are not in memory.
+    disk : int
+        Bytes that kept maps may take on disk.
+    in_memory : bool
+        Whether they may be in memory, too.
     live_maps : float
         As of `make_plans`.
     """
-    count = len(levels(network))
-    on_disk = disk is not None
     plans = [
         plan_keeping(network, size, memory, finest, tile, on_disk=on_disk, live_maps=live_maps)
-        for finest in range(count + 1)
+        for on_disk in ((False, True) if in_memory else (True,))
+        for finest in range(len(levels(network)) + 1)
     ]
-    most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
 
     def fits(plan: Plan) -> bool:
-        taken = plan.working if on_disk else plan.kept + plan.working
-        return plan.kept <= most and taken <= memory
+        # Half of what is given for: those on disk may stay to the end.
+        most = disk / 2 if plan.on_disk else KEPT_SHARE * memory
+        return plan.kept <= most and plan.memory <= memory
 
     def computed(plan: Plan) -> float:
         """Voxels that all passes over the image compute."""
@@ -183,7 +197,8 @@ def make_plan(
     fitting = [plan for plan in plans if fits(plan)]
     if fitting:
         return min(fitting, key=computed)
-    return min(plans, key=lambda plan: plan.kept + plan.working)
+    affordable = [plan for plan in plans if not plan.on_disk or plan.kept <= disk / 2]
+    return min(affordable, key=lambda plan: plan.memory)
 
 
 def plan_keeping(
@@ -226,7 +241,8 @@ def plan_keeping(
     coarse = int(max(_limit(memory - taken), voxel * math.prod(network.multiple)))
     largest = max(_map_sizes(network, size)[max(1, finest_kept) :], default=0)
     working = max(beside + fine - taken, min(coarse, int(live_maps * largest)))
-    return Plan(chosen, finest_kept, kept, working, int(COARSE_SHARE * coarse / value))
+    values = int(COARSE_SHARE * coarse / value)
+    return Plan(chosen, finest_kept, kept, working, values, on_disk)
 
 
 def _limit(left: float) -> float:
