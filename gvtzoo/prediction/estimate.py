@@ -304,9 +304,7 @@ class HollowMap:
 class Hollow:
     """A workspace that keeps nothing."""
 
-    def new_map(
-        self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
         return HollowMap(channels, Grid.of(boxes).size, like)
 

@@ -45,7 +45,7 @@ from gvtzoo.prediction.exact.maps import (
     resampling_stage,
     tiles,
 )
-from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_on_map
+from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_of_pass
 from gvtzoo.prediction.memory import available_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -246,10 +246,14 @@ class _Passes:
     plan: Plan
     runner: Runner
 
-    def boxes(self, source: FeatureMap, region: Box | None = None) -> list[Box]:
-        """The tiles of a map, or of a region of it."""
-        tile = tile_on_map(self.network, self.size, self.plan, source.size, source.finest)
-        return list(tiles(region or whole(source.size), tile))
+    def boxes(self, wanted: FeatureMap) -> list[Box]:
+        """The tiles of a map that is computed now."""
+        tile = tile_of_pass(self.size, self.plan, wanted)
+        return list(tiles(whole(wanted.size), tile))
+
+    def last_boxes(self, wanted: FeatureMap, region: Box | None = None) -> list[Box]:
+        """The tiles of the map that everything else is computed for, or of a region of it."""
+        return list(tiles(region or whole(wanted.size), self.plan.tile))
 
     def keep(self, source: FeatureMap, level: int) -> FeatureMap:
         """The same map, computed now and kept if its level is to be."""
@@ -281,8 +285,9 @@ class _Passes:
 
     def _linear(self, operator: GVTO, source: FeatureMap) -> FeatureMap:
         """Y = (V Kᵀ) Q / N, with V Kᵀ the sum over tiles and N the whole image's queries."""
-        boxes = self.boxes(source)
-        both = self.runner.compiled(joined_stage(KeysAndValues(operator), source), boxes)
+        wanted = joined_stage(KeysAndValues(operator), source)
+        boxes = self.boxes(wanted)
+        both = self.runner.compiled(wanted, boxes)
         key_channels = operator.key.convolution.out_channels
 
         def task(box: Box) -> Partial:
@@ -356,7 +361,7 @@ def _write(
     margin = tuple(map(sum, zip(*reaches, strict=True)))
     outputs = Outputs(network, sigma=len(out) == 2)
     predicted: FeatureMap = joined_stage(outputs, features, image, margin=margin)
-    boxes = passes.boxes(predicted, getattr(out[0], "region", None))
+    boxes = passes.last_boxes(predicted, getattr(out[0], "region", None))
     predicted = passes.runner.compiled(predicted, boxes)
 
     def task(box: Box) -> Partial:
@@ -385,7 +390,7 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
             features = passes.keep(features, deepest - 1 - number)
     features = passes.layers([network.output_activation, network.output_convolution], features)
     weighted: FeatureMap = joined_stage(torch.mul, features, image)
-    boxes = passes.boxes(weighted)
+    boxes = passes.last_boxes(weighted)
     weighted = passes.runner.compiled(weighted, boxes)
     depth, *plane = image.size
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gvtzoo.core.progress import Progress
 from gvtzoo.prediction.exact.journal import Journal
-from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap
+from gvtzoo.prediction.exact.maps import Box, CachedMap, Compile, FeatureMap
 from gvtzoo.prediction.exact.stored import (
     Grid,
     NamedFile,
@@ -55,17 +55,6 @@ class Map(FeatureMap, Protocol):
         """Keep what is inside a box, (1, channel, (z,) y, x)."""
 
 
-class Compile(Protocol):
-    """How maps are computed."""
-
-    @property
-    def live_maps(self) -> float:
-        """Maps of a tile, of its finest level, that are in memory at once."""
-
-    def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
-        """The same map, of which these boxes will be read."""
-
-
 class LayerByLayer:
     """By PyTorch, as a map computes itself."""
 
@@ -97,9 +86,7 @@ class Executor(Protocol):
 class Workspace(Protocol):
     """Where feature maps are kept."""
 
-    def new_map(
-        self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """A map to be filled by the pass of this number.
 
         Parameters
@@ -151,9 +138,7 @@ def _without_gradients(task: TileTask, box: Box) -> Partial:
 class InMemory:
     """Maps on the network's device."""
 
-    def new_map(
-        self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
         size = Grid.of(boxes).size
         return CachedMap(like.new_empty(1, channels, *size, requires_grad=False))
@@ -172,9 +157,7 @@ class OnDisk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def new_map(
-        self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
         grid = Grid.of(boxes)
         file = NamedFile(self.folder / f"map-{number}.raw", stored_bytes(channels, grid))
@@ -192,9 +175,7 @@ class Temporary:
     def __init__(self, folder: str | Path) -> None:
         self.folder = folder
 
-    def new_map(
-        self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
         grid = Grid.of(boxes)
         file = UnnamedFile(self.folder, stored_bytes(channels, grid))

@@ -14,18 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gvtzoo.prediction.exact.maps import Box, FeatureMap, Kept, Sizes, Stage
+from gvtzoo.prediction.exact.maps import (
+    Box,
+    FeatureMap,
+    Kept,
+    Sizes,
+    Stage,
+    coarsest_size,
+    every_value,
+    examples_of,
+    kept_of,
+    scaled,
+    stages_of,
+)
+from gvtzoo.prediction.exact.plan import LIVE_MAPS
 from gvtzoo.prediction.memory import give_back_freed
 from gvtzoo.prediction.openvino import Graph, export
-
-LIVE_MAPS = 5  # of a tile's finest level in memory at once, its inputs and result included
-EXAMPLE = 2  # voxels of the coarsest map, along each axis, with which a graph is traced
 
 
 class Graphs:
@@ -91,19 +100,14 @@ class CompiledMap:
     @classmethod
     def of(cls, wanted: Stage, boxes: Sequence[Box]) -> CompiledMap:
         """A map without its graph, of which these boxes will be read."""
-        found = list(dict.fromkeys(_maps(wanted)))
-        stages = [m for m in found if isinstance(m, Stage)]
-        read_maps = tuple(cast(Kept, m) for m in found if not isinstance(m, Stage))
-        sizes = [m.size for m in found] + [m.coarse_size for m in stages]
-        coarsest = tuple(map(min, zip(*sizes, strict=True)))
-        constants = tuple(c.cpu().float().numpy() for m in stages for c in m.constants)
-        made = cls(wanted, read_maps, coarsest, constants, (0,) * len(coarsest))
+        constants = tuple(c.cpu().float().numpy() for m in stages_of(wanted) for c in m.constants)
+        size = coarsest_size(wanted)
+        made = cls(wanted, tuple(kept_of(wanted)), size, constants, (0,) * len(size))
         return replace(made, window=made._largest(boxes))
 
     def export(self) -> bytes:
         """The layers as ONNX."""
-        start = tuple(slice(0, min(EXAMPLE, size)) for size in self.coarsest)
-        examples = [m.read(_scaled(start, m.size, self.coarsest)).clone() for m in self.read_maps]
+        examples = [part.clone() for part in examples_of(self.wanted).values()]
         constants = [torch.from_numpy(constant) for constant in self.constants]
         return export(_Layers(self.wanted, self.read_maps), examples, constants)
 
@@ -122,7 +126,7 @@ class CompiledMap:
         region = self._region(box)
         assert self.graph is not None
         (result,) = self.graph(*self._parts(region), *self.constants, lent=True)
-        computed = _scaled(region, self.size, self.coarsest)
+        computed = scaled(region, self.size, self.coarsest)
         inside = tuple(
             slice(b.start - c.start, b.stop - c.start) for b, c in zip(box, computed, strict=True)
         )
@@ -130,7 +134,7 @@ class CompiledMap:
 
     def _parts(self, region: Box) -> list[np.ndarray]:
         """The read maps inside a region; the next call changes them."""
-        boxes = [_scaled(region, m.size, self.coarsest) for m in self.read_maps]
+        boxes = [scaled(region, m.size, self.coarsest) for m in self.read_maps]
         if not self.buffers:  # of the first tile, which is as large as all others
             for m, box in zip(self.read_maps, boxes, strict=True):
                 shape = (1, m.channels, *(part.stop - part.start for part in box))
@@ -182,26 +186,18 @@ class CompiledMap:
 class _Layers(nn.Module):
     """All layers between the maps that are read and the one that is wanted."""
 
-    def __init__(self, wanted: Stage, read_maps: tuple[FeatureMap, ...]) -> None:
+    def __init__(self, wanted: Stage, read_maps: tuple[Kept, ...]) -> None:
         super().__init__()
         self.wanted = wanted
         self.read_maps = read_maps
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        known: dict[Any, Tensor] = dict(zip(self.read_maps, tensors, strict=False))
+        read = dict(zip(self.read_maps, tensors, strict=False))
         given = iter(tensors[len(self.read_maps) :])
         constants = {
-            stage: [next(given) for _ in stage.constants]
-            for stage in dict.fromkeys(_maps(self.wanted))
-            if isinstance(stage, Stage)
+            stage: [next(given) for _ in stage.constants] for stage in stages_of(self.wanted)
         }
-
-        def value(wanted: Any) -> Tensor:
-            if wanted not in known:
-                known[wanted] = wanted.function(*map(value, wanted.sources), *constants[wanted])
-            return known[wanted]
-
-        return value(self.wanted)
+        return every_value(self.wanted, read, constants)[self.wanted]
 
 
 def _kind(wanted: FeatureMap, read_maps: Sequence[FeatureMap]) -> Hashable:
@@ -210,14 +206,6 @@ def _kind(wanted: FeatureMap, read_maps: Sequence[FeatureMap]) -> Hashable:
         return read_maps.index(wanted)
     sources = (_kind(source, read_maps) for source in wanted.sources)
     return wanted.function, len(wanted.constants), *sources
-
-
-def _maps(wanted: FeatureMap) -> Iterator[FeatureMap]:
-    """A map and all that it is computed from."""
-    yield wanted
-    if isinstance(wanted, Stage):
-        for source in wanted.sources:
-            yield from _maps(source)
 
 
 def _needed(wanted: FeatureMap, box: Box) -> Iterator[tuple[FeatureMap, Box]]:
@@ -233,9 +221,3 @@ def _coarse(box: Box, size: Sizes, coarsest: Sizes) -> Box:
     """A box of a map, in whole voxels of the coarsest."""
     factors = [s // c for s, c in zip(size, coarsest, strict=True)]
     return tuple(slice(b.start // f, -(-b.stop // f)) for b, f in zip(box, factors, strict=True))
-
-
-def _scaled(region: Box, size: Sizes, coarsest: Sizes) -> Box:
-    """A box of the coarsest map, in voxels of another one."""
-    factors = [s // c for s, c in zip(size, coarsest, strict=True)]
-    return tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, factors, strict=True))

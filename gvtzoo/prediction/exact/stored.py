@@ -12,11 +12,12 @@ import tempfile
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import product
+from io import FileIO
+from itertools import pairwise, product
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ ITEM = np.dtype(np.float32).itemsize
 class File(Protocol):
     """Where a map's tiles are."""
 
-    def opened(self) -> contextmanager[BinaryIO]:
+    def opened(self) -> AbstractContextManager[FileIO]:
         """The file, to be read and written without a buffer."""
 
 
@@ -53,7 +54,7 @@ class NamedFile:
                 file.truncate(size)
 
     @contextmanager
-    def opened(self) -> Iterator[BinaryIO]:
+    def opened(self) -> Iterator[FileIO]:
         """As `File.opened`; anew each time, so that what other computers wrote is seen."""
         with self.path.open("r+b", buffering=0) as file:
             yield file
@@ -77,10 +78,10 @@ class UnnamedFile:
             self._file.truncate(size)
 
     @contextmanager
-    def opened(self) -> Iterator[BinaryIO]:
+    def opened(self) -> Iterator[FileIO]:
         """As `File.opened`, by one thread at a time."""
         with self._alone, self._told():
-            yield self._file  # type: ignore[misc]
+            yield self._file
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -134,8 +135,7 @@ class Grid:
     def largest(self) -> int:
         """Voxels of the largest tile."""
         return math.prod(
-            max(stop - start for start, stop in zip(edges, edges[1:], strict=False))
-            for edges in self.edges
+            max(stop - start for start, stop in pairwise(edges)) for edges in self.edges
         )
 
     def overlapping(self, box: Box) -> Iterator[tuple[int, Box]]:
@@ -198,14 +198,19 @@ class StoredMap:
         """Keep a tile of the grid."""
         ((number, tile),) = self.grid.overlapping(box)
         assert tile == box
-        values = memoryview(np.ascontiguousarray(part[0].float().cpu().numpy())).cast("B")
         with self.file.opened() as file:
             file.seek(number * _block(self.channels, self.grid))
-            while len(values):  # a disk that is nearly full takes a part, and then none
-                values = values[file.write(values) :]
+            for channel in part[0]:  # one after the other, since what is written is copied
+                _write_all(file, np.ascontiguousarray(channel.float().cpu().numpy()))
 
 
-def _fill_from(file: BinaryIO, start: int, tile: Box, box: Box, part: np.ndarray) -> None:
+def _write_all(file: FileIO, values: np.ndarray) -> None:
+    left = values.data.cast("B")
+    while len(left):  # a disk that is nearly full takes a part, and then none
+        left = left[file.write(left) :]
+
+
+def _fill_from(file: FileIO, start: int, tile: Box, box: Box, part: np.ndarray) -> None:
     """Fill in what a box has of a tile, plane by plane: rows that lie behind each other."""
     common = [
         slice(max(t.start, b.start), min(t.stop, b.stop)) for t, b in zip(tile, box, strict=True)
@@ -223,7 +228,7 @@ def _fill_from(file: BinaryIO, start: int, tile: Box, box: Box, part: np.ndarray
         for number, plane in enumerate(planes):
             first = ((channel * depth + plane) * height + rows.start) * width
             file.seek(start + ITEM * first)
-            if file.readinto(run) != run.nbytes:  # type: ignore[attr-defined]
+            if file.readinto(run.data) != run.nbytes:
                 raise OSError("a kept feature map ends too early")
             filled[channel, number] = wanted
 
