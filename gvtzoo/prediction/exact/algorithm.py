@@ -168,6 +168,7 @@ def predict_planned(
         network = network.network
     passes = _Passes(network, source.size, plans[-1], runner)
     _write(network, source, _last_features(network, source, passes), passes, out)
+    runner.compiled.release()
 
 
 def _warn_if_larger(plans: Sequence[Plan], budget: int, tile: Sequence[int] | None) -> None:

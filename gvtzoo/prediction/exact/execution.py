@@ -64,6 +64,9 @@ class LayerByLayer:
         """As `Compile`."""
         return wanted
 
+    def release(self) -> None:
+        """As `Compile.release`: nothing is held."""
+
 
 class Executor(Protocol):
     """Where tasks are carried out."""

@@ -40,7 +40,7 @@ from gvtzoo.prediction.openvino import Graph, export
 class Graphs:
     """Makes maps into graphs that OpenVINO computes, and keeps these for the next image.
 
-    Only the graph that was made last holds memory for its tiles.
+    Only the graph that was made last holds memory for its tiles, until it is released.
 
     Parameters
     ----------
@@ -58,14 +58,18 @@ class Graphs:
         """The same map, computed by a graph, of which these boxes will be read."""
         if not isinstance(wanted, Stage):
             return wanted
-        for graph in self._graphs.values():
-            graph.release()
-        give_back_freed()
+        self.release()
         computed = CompiledMap.of(wanted, boxes)
         key = _kind(wanted, computed.read_maps)
         if key not in self._graphs:
             self._graphs[key] = Graph(computed.export(), self.dtype)
         return replace(computed, graph=self._graphs[key])
+
+    def release(self) -> None:
+        """As `Compile.release`."""
+        for graph in self._graphs.values():
+            graph.release()
+        give_back_freed()
 
 
 @dataclass(frozen=True, eq=False)

@@ -213,6 +213,9 @@ class Compile(Protocol):
     def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
         """The same map, of which these boxes will be read."""
 
+    def release(self) -> None:
+        """Give back the memory that was taken for tiles."""
+
 
 def every_map(wanted: FeatureMap) -> Iterator[FeatureMap]:
     """A map and all that it is computed from."""
