@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -33,7 +34,7 @@ def read_yaml(text: bytes | str) -> Any:
     if len(text) > LARGEST:
         raise GvtzooError(f"it is too long ({len(text)} bytes, more than {LARGEST})")
     try:
-        value = yaml.load(text, _PlainLoader)
+        value = _loaded(text)
     except GvtzooError:
         raise
     # Numbers and dates that are none raise whatever Python's own types do.
@@ -41,6 +42,12 @@ def read_yaml(text: bytes | str) -> Any:
         problem = " ".join(str(error).split())[:300]
         raise GvtzooError(f"it is not valid YAML: {problem}") from error
     return _unfolded(value)
+
+
+@lru_cache(maxsize=2)
+def _loaded(text: bytes | str) -> Any:
+    """What a text holds; a description is read twice, to see whose it is and to use it."""
+    return yaml.load(text, _PlainLoader)
 
 
 def _unfolded(value: Any) -> Any:

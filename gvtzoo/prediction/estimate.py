@@ -20,9 +20,18 @@ from gvtzoo.images.lazy import LazyImage
 from gvtzoo.networks.gvtnet import GVTNet
 from gvtzoo.prediction.engines import Engine
 from gvtzoo.prediction.exact.algorithm import predict_planned
-from gvtzoo.prediction.exact.execution import Combine, Map, Partial, Runner, TileTask
+from gvtzoo.prediction.exact.execution import (
+    Combine,
+    Map,
+    Partial,
+    Runner,
+    TileTask,
+    free_disk,
+    scratch_folder,
+)
 from gvtzoo.prediction.exact.maps import Box, Sizes
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans, stages
+from gvtzoo.prediction.exact.stored import Grid
 from gvtzoo.prediction.large import padded, seen_shape
 from gvtzoo.prediction.memory import whole_image_memory
 from gvtzoo.prediction.model import (
@@ -147,13 +156,13 @@ def estimate(
             as_gvtnet(engine.network),
             size,
             allowed,
-            disk=10**18 if to_file else None,
+            disk=10**18 if to_file else free_disk(scratch_folder()),
+            in_memory=not to_file,
             live_maps=engine.compiled.live_maps,
         )
         seconds, passes, tiles = time_of_tiles(engine, shape, plans)
-        kept = max(plan.kept for plan in plans)
-        memory = max(plan.working + (0 if to_file else plan.kept) for plan in plans)
-        disk = written + (kept if to_file else 0)
+        memory = max(plan.memory for plan in plans)
+        disk = written + max(plan.kept if plan.on_disk else 0 for plan in plans)
         total = seconds * frames
         return Estimate(tiling, plans[0].tile, tiles, passes, frames, total, memory, disk, allowed)
     tile, tiles = size, 1
@@ -284,6 +293,10 @@ class HollowMap:
         """Zeros of the box's size, (1, channel, (z,) y, x)."""
         return self.like.new_zeros(1, self.channels, *(b.stop - b.start for b in box))
 
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """As `Kept.fill`."""
+        part[...] = 0
+
     def write(self, box: Box, part: Tensor) -> None:
         """Forget it."""
 
@@ -291,11 +304,9 @@ class HollowMap:
 class Hollow:
     """A workspace that keeps nothing."""
 
-    def new_map(
-        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
-        return HollowMap(channels, size, like)
+        return HollowMap(channels, Grid.of(boxes).size, like)
 
 
 @dataclass(frozen=True)

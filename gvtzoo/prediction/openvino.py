@@ -55,8 +55,15 @@ class Graph:
         self._request: Any = None
         self._compiled_for: Sizes = []
 
-    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """The graph's outputs for its inputs, all float32."""
+    def __call__(self, *inputs: np.ndarray, lent: bool = False) -> list[np.ndarray]:
+        """The graph's outputs for its inputs, all float32.
+
+        Parameters
+        ----------
+        *inputs : ndarray
+        lent : bool
+            Whether outputs may be the graph's own memory, which the next run changes.
+        """
         sizes = [part.shape for part in inputs]
         if self._compiled is None or sizes != self._compiled_for:
             self._request = self._compiled = None  # its memory is free for the next
@@ -70,7 +77,7 @@ class Graph:
             port: np.ascontiguousarray(inputs[_number(port)], np.float32)
             for port in self._request.model_inputs
         }
-        results = self._request.infer(taken, share_inputs=True)
+        results = self._request.infer(taken, share_inputs=True, share_outputs=lent)
         return [results[output] for output in self._request.model_outputs]
 
     def release(self) -> None:

@@ -6,6 +6,7 @@
   copied.
 - Queries of an operator are multiplied with its matrix and then convolved, voxel by voxel: with the
   product of both, they are convolved once. So their map is not copied into another layout and back.
+  Where they are added to the result, the identity is in the weights. So there is no map of the sum.
 """
 
 from __future__ import annotations
@@ -124,10 +125,27 @@ def _convolve_queries(product: Any) -> None:
     mixing = opset13.matmul(after, shaped(matrix, heads, of_head, keys), False, False)
     if scale is not None:
         mixing = opset13.multiply(mixing, shaped(scale, 1))
-    weight = shaped(swapped(mixing), out, heads * keys, *kernel)
+    weight = shaped(swapped(mixing), out, heads * keys)
+    mixed = convolution.output(0)
+    added = _only_consumer(mixed)
+    if added is not None and _is_sum(added) and _is_for_each_channel(_other(added)):
+        added = _only_consumer(added[0].output(0))
+    if added is not None and _is_sum(added) and _other(added) == queries:
+        weight = opset13.add(weight, np.eye(out, dtype=np.float32))
+        _replace(added[0].output(0), added[0].input_value(added[1]))
     nothing = [0] * axes
+    weight = shaped(weight, out, heads * keys, *kernel)
     once = opset13.convolution(queries, weight, [1] * axes, nothing, nothing, [1] * axes)
-    _replace(convolution.output(0), once.output(0))
+    _replace(mixed, once.output(0))
+
+
+def _is_sum(reader: tuple[Any, int]) -> bool:
+    return bool(reader[0].get_type_name() == "Add")
+
+
+def _other(reader: tuple[Any, int]) -> Any:
+    """Of a sum of two, the one that is not read as this input."""
+    return reader[0].input_value(1 - reader[1])
 
 
 def _is_static(*outputs: Any) -> bool:
@@ -148,8 +166,12 @@ def _cuts_last_voxel(node: Any) -> set[int]:
 
 
 def _only_consumer(output: Any) -> tuple[Any, int] | None:
-    """The node that alone reads an output, and as which of its inputs."""
-    consumers = list(output.get_target_inputs())
+    """The node that alone reads an output's values, and as which of its inputs."""
+    consumers = [
+        consumer
+        for consumer in output.get_target_inputs()
+        if consumer.get_node().get_type_name() != "ShapeOf"
+    ]
     if len(consumers) != 1:
         return None
     return consumers[0].get_node(), consumers[0].get_index()

@@ -68,6 +68,23 @@ def test_exact_tiles_fit_the_memory_that_is_given(model):
     assert found.disk > 4 * 16 * 64 * 64  # feature maps too
 
 
+def test_maps_without_room_in_memory_count_as_disk(model):
+    """A finest map of 12 channels takes 3.1 MB."""
+    written = 4 * 16 * 64 * 64
+    found = [
+        estimate(
+            model,
+            image(16, 64, 64),
+            Settings(tiling="exact", memory=memory, **CPU),
+            to_file=False,
+        )
+        for memory in (5_000_000, 100_000_000)
+    ]
+    assert [one.disk > 12 * written for one in found] == [True, False]
+    assert found[1].disk == written
+    assert all(one.memory <= one.allowed for one in found)
+
+
 def test_what_does_not_fit_says_what_would(model):
     found = estimate(model, image(16, 64, 64), Settings(tiling="whole", memory=1_000_000, **CPU))
     assert found.memory > found.allowed

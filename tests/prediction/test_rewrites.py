@@ -124,3 +124,16 @@ def test_queries_are_convolved_once(operator):
     assert products == [2, 2]  # keys with values; then weights, and no longer queries, with these
     assert ("Reshape", "Convolution") in before
     assert ("Reshape", "Convolution") not in after
+
+
+def test_queries_that_are_added_are_not_read_again():
+    """Of a version 2 operator, queries are the residual; version 1 has another."""
+    sums = {}
+    for version in ("v1", "v2"):
+        operator = DownSamplingGVTO(2, 4, 8, version, heads=2, bias=False, batch_norm=False)
+        before, after = rewritten(with_weights(operator))
+        sums[version] = [sum(kind == "Add" for _, kind in found) for found in (before, after)]
+    assert sums["v1"] == [1, 1]
+    assert sums["v2"] == [1, 1]  # of maps; then of weights
+    assert ("Convolution", "Add") in before
+    assert ("Convolution", "Add") not in after

@@ -45,7 +45,7 @@ from gvtzoo.prediction.exact.maps import (
     resampling_stage,
     tiles,
 )
-from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_on_map
+from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, levels, make_plans, stages, tile_of_pass
 from gvtzoo.prediction.memory import available_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,12 @@ def predict_exact(
     budget = available_memory(str(next(network.parameters()).device)) if memory is None else memory
     if plans is None:
         plans = make_plans(
-            network, image.shape[1:], budget, tile, live_maps=runner.compiled.live_maps
+            network,
+            image.shape[1:],
+            budget,
+            tile,
+            runner.free_disk(network),
+            live_maps=runner.compiled.live_maps,
         )
         _warn_if_larger(plans, budget, tile)
     try:
@@ -118,11 +123,12 @@ def predict_exact(
         log.warning("out of memory with tiles of %s voxels: trying smaller ones", plans[0].tile)
     else:
         return tuple(out)
-    needed = max(plan.kept + plan.working for plan in plans)
+    needed = max(plan.memory for plan in plans)
     plans = make_plans(
         network,
         image.shape[1:],
         min(budget, needed) // 4,
+        disk=runner.free_disk(network),
         live_maps=runner.compiled.live_maps,
     )
     predict_planned(network, image, plans, out, runner)
@@ -162,10 +168,11 @@ def predict_planned(
         network = network.network
     passes = _Passes(network, source.size, plans[-1], runner)
     _write(network, source, _last_features(network, source, passes), passes, out)
+    runner.compiled.release()
 
 
 def _warn_if_larger(plans: Sequence[Plan], budget: int, tile: Sequence[int] | None) -> None:
-    needed = max(plan.kept + plan.working for plan in plans)
+    needed = max(plan.memory for plan in plans)
     if tile is None and needed > budget:
         log.warning(
             "the smallest tiles take about %d MB, more than the %d MB allowed",
@@ -240,19 +247,23 @@ class _Passes:
     plan: Plan
     runner: Runner
 
-    def boxes(self, source: FeatureMap, region: Box | None = None) -> list[Box]:
-        """The tiles of a map, or of a region of it."""
-        tile = tile_on_map(self.network, self.size, self.plan, source.size, source.finest)
-        return list(tiles(region or whole(source.size), tile))
+    def boxes(self, wanted: FeatureMap) -> list[Box]:
+        """The tiles of a map that is computed now."""
+        tile = tile_of_pass(self.size, self.plan, wanted)
+        return list(tiles(whole(wanted.size), tile))
+
+    def last_boxes(self, wanted: FeatureMap, region: Box | None = None) -> list[Box]:
+        """The tiles of the map that everything else is computed for, or of a region of it."""
+        return list(tiles(region or whole(wanted.size), self.plan.tile))
 
     def keep(self, source: FeatureMap, level: int) -> FeatureMap:
         """The same map, computed now and kept if its level is to be."""
         if level < self.plan.finest_kept:
             return source
         boxes = self.boxes(source)
-        tile = tuple(part.stop for part in boxes[0])
         features = levels(self.network)[level].features
-        kept = self.runner.new_map(features, source.size, tile, next(self.network.parameters()))
+        like = next(self.network.parameters())
+        kept = self.runner.new_map(features, boxes, like, self.plan.on_disk)
         source = self.runner.compiled(source, boxes)
 
         def task(box: Box) -> Partial:
@@ -275,8 +286,9 @@ class _Passes:
 
     def _linear(self, operator: GVTO, source: FeatureMap) -> FeatureMap:
         """Y = (V Kᵀ) Q / N, with V Kᵀ the sum over tiles and N the whole image's queries."""
-        boxes = self.boxes(source)
-        both = self.runner.compiled(joined_stage(KeysAndValues(operator), source), boxes)
+        wanted = joined_stage(KeysAndValues(operator), source)
+        boxes = self.boxes(wanted)
+        both = self.runner.compiled(wanted, boxes)
         key_channels = operator.key.convolution.out_channels
 
         def task(box: Box) -> Partial:
@@ -350,7 +362,7 @@ def _write(
     margin = tuple(map(sum, zip(*reaches, strict=True)))
     outputs = Outputs(network, sigma=len(out) == 2)
     predicted: FeatureMap = joined_stage(outputs, features, image, margin=margin)
-    boxes = passes.boxes(predicted, getattr(out[0], "region", None))
+    boxes = passes.last_boxes(predicted, getattr(out[0], "region", None))
     predicted = passes.runner.compiled(predicted, boxes)
 
     def task(box: Box) -> Partial:
@@ -379,7 +391,7 @@ def _project(network: ProjectionNet, image: Image, passes: _Passes) -> Image:
             features = passes.keep(features, deepest - 1 - number)
     features = passes.layers([network.output_activation, network.output_convolution], features)
     weighted: FeatureMap = joined_stage(torch.mul, features, image)
-    boxes = passes.boxes(weighted)
+    boxes = passes.last_boxes(weighted)
     weighted = passes.runner.compiled(weighted, boxes)
     depth, *plane = image.size
 

@@ -6,6 +6,9 @@ return partial results, which are combined in the order of the tiles.
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,12 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from gvtzoo.core.progress import Progress
-from gvtzoo.images.ome_zarr_writer import chunk_along
 from gvtzoo.prediction.exact.journal import Journal
-from gvtzoo.prediction.exact.maps import Box, CachedMap, FeatureMap, Image, Sizes
+from gvtzoo.prediction.exact.maps import Box, CachedMap, Compile, FeatureMap
+from gvtzoo.prediction.exact.stored import (
+    Grid,
+    NamedFile,
+    StoredMap,
+    UnnamedFile,
+    stored_bytes,
+)
 from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
 
-CHUNK = 16  # voxels along each axis, about
+DISK_SHARE = 0.5  # of what is free may go to feature maps
 
 Partial = list[np.ndarray]
 TileTask = Callable[[Box], Partial]
@@ -46,17 +55,6 @@ class Map(FeatureMap, Protocol):
         """Keep what is inside a box, (1, channel, (z,) y, x)."""
 
 
-class Compile(Protocol):
-    """How maps are computed."""
-
-    @property
-    def live_maps(self) -> float:
-        """Maps of a tile, of its finest level, that are in memory at once."""
-
-    def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
-        """The same map, of which these boxes will be read."""
-
-
 class LayerByLayer:
     """By PyTorch, as a map computes itself."""
 
@@ -65,6 +63,9 @@ class LayerByLayer:
     def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
         """As `Compile`."""
         return wanted
+
+    def release(self) -> None:
+        """As `Compile.release`: nothing is held."""
 
 
 class Executor(Protocol):
@@ -88,16 +89,14 @@ class Executor(Protocol):
 class Workspace(Protocol):
     """Where feature maps are kept."""
 
-    def new_map(
-        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
-    ) -> Map:
-        """A map to be filled by the pass of this number, tile by tile.
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
+        """A map to be filled by the pass of this number.
 
         Parameters
         ----------
         number, channels : int
-        size, tile : tuple of int
-            (z,) y, x.
+        boxes : sequence of Box
+            The tiles that fill it.
         like : Parameter
             On the device and of the type that the map is read with.
         """
@@ -142,43 +141,61 @@ def _without_gradients(task: TileTask, box: Box) -> Partial:
 class InMemory:
     """Maps on the network's device."""
 
-    def new_map(
-        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
+        size = Grid.of(boxes).size
         return CachedMap(like.new_empty(1, channels, *size, requires_grad=False))
 
 
 class OnDisk:
-    """Maps in Zarr arrays of a folder, which several processes can fill.
+    """Maps in files of a folder, which several processes can fill.
 
-    Those that are there are taken up again. Tiles share no chunk, and chunks are small, since tiles
-    are read with some voxels around them.
+    Those that are there are taken up again.
+
+    Parameters
+    ----------
+    folder : Path
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def new_map(
-        self, number: int, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter
-    ) -> Map:
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
         """As `Workspace.new_map`."""
-        import zarr
+        grid = Grid.of(boxes)
+        file = NamedFile(self.folder / f"map-{number}.raw", stored_bytes(channels, grid))
+        return StoredMap(file, channels, grid, like)
 
-        path = self.folder / f"map-{number}.zarr"
-        if not (path / "zarr.json").exists():
-            zarr.create_array(
-                path,
-                shape=(channels, *size),
-                chunks=(
-                    channels,
-                    *(chunk_along(s, t, CHUNK) for s, t in zip(size, tile, strict=True)),
-                ),
-                dtype="float32",
-                compressors=None,
-                config={"write_empty_chunks": True},
-            )
-        return Image(zarr.open_array(path, mode="r+"), like)
+
+class Temporary:
+    """Maps in files that nobody else sees; each is gone with its map.
+
+    Parameters
+    ----------
+    folder : str or Path
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder
+
+    def new_map(self, number: int, channels: int, boxes: Sequence[Box], like: nn.Parameter) -> Map:
+        """As `Workspace.new_map`."""
+        grid = Grid.of(boxes)
+        file = UnnamedFile(self.folder, stored_bytes(channels, grid))
+        return StoredMap(file, channels, grid, like)
+
+
+def free_disk(folder: str | Path) -> int:
+    """Bytes of a disk that feature maps may take: half of what is free."""
+    return int(DISK_SHARE * shutil.disk_usage(folder).free)
+
+
+def scratch_folder() -> str:
+    """Where temporary files go that may be large: ``TMPDIR``, or the system's place for them."""
+    # /tmp is memory on many systems.
+    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
+        return "/var/tmp"
+    return tempfile.gettempdir()
 
 
 class Runner:
@@ -189,7 +206,7 @@ class Runner:
     executor : Executor, optional
         By default `LocalExecutor`.
     workspace : Workspace, optional
-        By default `InMemory`.
+        By default `InMemory`, or `Temporary` where the plan says so.
     journal : Journal, optional
         What is already done is not done again. Needs a workspace that survives.
     progress : callable, optional
@@ -214,7 +231,7 @@ class Runner:
     ) -> None:
         self.compiled = compiled or LayerByLayer()
         self.executor = executor or LocalExecutor()
-        self.workspace = workspace or InMemory()
+        self.workspace = workspace
         self.journal = journal
         self.progress = progress
         self.matrices: dict[nn.Module, np.ndarray] = {}
@@ -224,18 +241,32 @@ class Runner:
         """Begin with the first of so many passes."""
         self._number, self._expected = 0, passes
 
-    def new_map(self, channels: int, size: Sizes, tile: Sizes, like: nn.Parameter) -> Map:
+    def free_disk(self, network: nn.Module) -> int:
+        """Bytes of disk that maps may take which have no room in memory.
+
+        None where the runner has a workspace of its own, and on a GPU, which computes a map sooner
+        than a disk gives it back.
+        """
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        return free_disk(scratch_folder()) if self.workspace is None and on_cpu else 0
+
+    def new_map(
+        self, channels: int, boxes: Sequence[Box], like: nn.Parameter, on_disk: bool
+    ) -> Map:
         """A map to be filled by the next pass.
 
         Parameters
         ----------
         channels : int
-        size, tile : tuple of int
-            (z,) y, x.
+        boxes : sequence of Box
+            The tiles that fill it.
         like : Parameter
             On the device and of the type that the map is read with.
+        on_disk : bool
+            Where it is kept, if the runner has no workspace of its own.
         """
-        return self.workspace.new_map(self._number, channels, size, tile, like)
+        workspace = self.workspace or (Temporary(scratch_folder()) if on_disk else InMemory())
+        return workspace.new_map(self._number, channels, boxes, like)
 
     def run(
         self, network: nn.Module, task: TileTask, boxes: Sequence[Box], combine: Combine = collect

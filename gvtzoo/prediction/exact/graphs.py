@@ -13,25 +13,34 @@ matrices, is given to it beside the maps.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gvtzoo.prediction.exact.maps import Box, FeatureMap, Sizes, Stage
+from gvtzoo.prediction.exact.maps import (
+    Box,
+    FeatureMap,
+    Kept,
+    Sizes,
+    Stage,
+    coarsest_size,
+    every_value,
+    examples_of,
+    kept_of,
+    scaled,
+    stages_of,
+)
+from gvtzoo.prediction.exact.plan import LIVE_MAPS
 from gvtzoo.prediction.memory import give_back_freed
 from gvtzoo.prediction.openvino import Graph, export
-
-LIVE_MAPS = 5  # of a tile's finest level in memory at once, its inputs and result included
-EXAMPLE = 2  # voxels of the coarsest map, along each axis, with which a graph is traced
 
 
 class Graphs:
     """Makes maps into graphs that OpenVINO computes, and keeps these for the next image.
 
-    Only the graph that was made last holds memory for its tiles.
+    Only the graph that was made last holds memory for its tiles, until it is released.
 
     Parameters
     ----------
@@ -49,14 +58,18 @@ class Graphs:
         """The same map, computed by a graph, of which these boxes will be read."""
         if not isinstance(wanted, Stage):
             return wanted
-        for graph in self._graphs.values():
-            graph.release()
-        give_back_freed()
+        self.release()
         computed = CompiledMap.of(wanted, boxes)
         key = _kind(wanted, computed.read_maps)
         if key not in self._graphs:
             self._graphs[key] = Graph(computed.export(), self.dtype)
         return replace(computed, graph=self._graphs[key])
+
+    def release(self) -> None:
+        """As `Compile.release`."""
+        for graph in self._graphs.values():
+            graph.release()
+        give_back_freed()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,31 +89,29 @@ class CompiledMap:
     window : tuple of int
         What is computed for each box, in voxels of the coarsest map.
     graph : Graph, optional
+    buffers : list of ndarray
+        Of the tile that is being computed, one for each read map; made when they are needed.
     """
 
     wanted: Stage
-    read_maps: tuple[FeatureMap, ...]
+    read_maps: tuple[Kept, ...]
     coarsest: Sizes
     constants: tuple[np.ndarray, ...]
     window: Sizes
     graph: Graph | None = None
+    buffers: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def of(cls, wanted: Stage, boxes: Sequence[Box]) -> CompiledMap:
         """A map without its graph, of which these boxes will be read."""
-        found = list(dict.fromkeys(_maps(wanted)))
-        stages = [m for m in found if isinstance(m, Stage)]
-        read_maps = tuple(m for m in found if not isinstance(m, Stage))
-        sizes = [m.size for m in found] + [m.coarse_size for m in stages]
-        coarsest = tuple(map(min, zip(*sizes, strict=True)))
-        constants = tuple(c.cpu().float().numpy() for m in stages for c in m.constants)
-        made = cls(wanted, read_maps, coarsest, constants, (0,) * len(coarsest))
+        constants = tuple(c.cpu().float().numpy() for m in stages_of(wanted) for c in m.constants)
+        size = coarsest_size(wanted)
+        made = cls(wanted, tuple(kept_of(wanted)), size, constants, (0,) * len(size))
         return replace(made, window=made._largest(boxes))
 
     def export(self) -> bytes:
         """The layers as ONNX."""
-        start = tuple(slice(0, min(EXAMPLE, size)) for size in self.coarsest)
-        examples = [m.read(_scaled(start, m.size, self.coarsest)).clone() for m in self.read_maps]
+        examples = [part.clone() for part in examples_of(self.wanted).values()]
         constants = [torch.from_numpy(constant) for constant in self.constants]
         return export(_Layers(self.wanted, self.read_maps), examples, constants)
 
@@ -117,14 +128,24 @@ class CompiledMap:
     def read(self, box: Box) -> Tensor:
         """As `FeatureMap.read`, on the CPU in float32."""
         region = self._region(box)
-        parts = [m.read(_scaled(region, m.size, self.coarsest)) for m in self.read_maps]
         assert self.graph is not None
-        (result,) = self.graph(*(part.numpy() for part in parts), *self.constants)
-        computed = _scaled(region, self.size, self.coarsest)
+        (result,) = self.graph(*self._parts(region), *self.constants, lent=True)
+        computed = scaled(region, self.size, self.coarsest)
         inside = tuple(
             slice(b.start - c.start, b.stop - c.start) for b, c in zip(box, computed, strict=True)
         )
         return torch.from_numpy(result[(slice(None), slice(None), *inside)])
+
+    def _parts(self, region: Box) -> list[np.ndarray]:
+        """The read maps inside a region; the next call changes them."""
+        boxes = [scaled(region, m.size, self.coarsest) for m in self.read_maps]
+        if not self.buffers:  # of the first tile, which is as large as all others
+            for m, box in zip(self.read_maps, boxes, strict=True):
+                shape = (1, m.channels, *(part.stop - part.start for part in box))
+                self.buffers.append(np.empty(shape, np.float32))
+        for m, box, buffer in zip(self.read_maps, boxes, self.buffers, strict=True):
+            m.fill(box, buffer[0])
+        return self.buffers
 
     def _region(self, box: Box) -> Box:
         """What is computed for a box, in voxels of the coarsest map.
@@ -169,26 +190,18 @@ class CompiledMap:
 class _Layers(nn.Module):
     """All layers between the maps that are read and the one that is wanted."""
 
-    def __init__(self, wanted: Stage, read_maps: tuple[FeatureMap, ...]) -> None:
+    def __init__(self, wanted: Stage, read_maps: tuple[Kept, ...]) -> None:
         super().__init__()
         self.wanted = wanted
         self.read_maps = read_maps
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        known: dict[Any, Tensor] = dict(zip(self.read_maps, tensors, strict=False))
+        read = dict(zip(self.read_maps, tensors, strict=False))
         given = iter(tensors[len(self.read_maps) :])
         constants = {
-            stage: [next(given) for _ in stage.constants]
-            for stage in dict.fromkeys(_maps(self.wanted))
-            if isinstance(stage, Stage)
+            stage: [next(given) for _ in stage.constants] for stage in stages_of(self.wanted)
         }
-
-        def value(wanted: Any) -> Tensor:
-            if wanted not in known:
-                known[wanted] = wanted.function(*map(value, wanted.sources), *constants[wanted])
-            return known[wanted]
-
-        return value(self.wanted)
+        return every_value(self.wanted, read, constants)[self.wanted]
 
 
 def _kind(wanted: FeatureMap, read_maps: Sequence[FeatureMap]) -> Hashable:
@@ -197,14 +210,6 @@ def _kind(wanted: FeatureMap, read_maps: Sequence[FeatureMap]) -> Hashable:
         return read_maps.index(wanted)
     sources = (_kind(source, read_maps) for source in wanted.sources)
     return wanted.function, len(wanted.constants), *sources
-
-
-def _maps(wanted: FeatureMap) -> Iterator[FeatureMap]:
-    """A map and all that it is computed from."""
-    yield wanted
-    if isinstance(wanted, Stage):
-        for source in wanted.sources:
-            yield from _maps(source)
 
 
 def _needed(wanted: FeatureMap, box: Box) -> Iterator[tuple[FeatureMap, Box]]:
@@ -220,9 +225,3 @@ def _coarse(box: Box, size: Sizes, coarsest: Sizes) -> Box:
     """A box of a map, in whole voxels of the coarsest."""
     factors = [s // c for s, c in zip(size, coarsest, strict=True)]
     return tuple(slice(b.start // f, -(-b.stop // f)) for b, f in zip(box, factors, strict=True))
-
-
-def _scaled(region: Box, size: Sizes, coarsest: Sizes) -> Box:
-    """A box of the coarsest map, in voxels of another one."""
-    factors = [s // c for s, c in zip(size, coarsest, strict=True)]
-    return tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, factors, strict=True))

@@ -1,7 +1,7 @@
 """Feature maps of a whole image, of which only the boxes that are asked for are computed.
 
-`Image` reads the network's input, or a map on disk, `Stage` computes one layer from others, and
-`CachedMap` keeps a map in memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice
+`Image` reads the network's input, `Stage` computes one layer from others, and `CachedMap` keeps a
+map in memory. Every map is a tensor (1, channel, (z,) y, x); a box is one slice
 per spatial axis, within the map.
 
 A box at the image's border is cut there, so that layers pad with zeros where they would in the
@@ -12,7 +12,7 @@ result is cropped away.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Protocol, cast
@@ -35,6 +35,8 @@ from gvtzoo.networks.operators import (
     TransposedConvolution,
 )
 
+EXAMPLE = 2  # voxels of the coarsest map, along each axis, with which layers are tried out
+
 Box = tuple[slice, ...]
 Sizes = tuple[int, ...]
 
@@ -54,9 +56,20 @@ class FeatureMap(Protocol):
         """The map inside a box, (1, channel, (z,) y, x)."""
 
 
+class Kept(FeatureMap, Protocol):
+    """A feature map that is there, and not computed when it is read."""
+
+    @property
+    def channels(self) -> int:
+        """How many it has."""
+
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """Write the map inside a box into an array (channel, (z,) y, x), float32."""
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An array (channel, (z,) y, x) of which only boxes are read: the input, or a map on disk.
+    """An array (channel, (z,) y, x) of which only boxes are read.
 
     Attributes
     ----------
@@ -67,6 +80,11 @@ class Image:
 
     array: Any
     like: nn.Parameter
+
+    @property
+    def channels(self) -> int:
+        """As `Kept.channels`."""
+        return int(self.array.shape[0])
 
     @property
     def size(self) -> Sizes:
@@ -83,9 +101,9 @@ class Image:
         part = np.ascontiguousarray(self.array[(slice(None), *box)], dtype=np.float32)
         return torch.from_numpy(part)[None].to(self.like.device, self.like.dtype)
 
-    def write(self, box: Box, part: Tensor) -> None:
-        """Change the array inside a box."""
-        self.array[(slice(None), *box)] = part[0].float().cpu().numpy()
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """As `Kept.fill`."""
+        part[...] = self.array[(slice(None), *box)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +111,11 @@ class CachedMap:
     """A map that is kept in memory, (1, channel, (z,) y, x)."""
 
     array: Tensor
+
+    @property
+    def channels(self) -> int:
+        """As `Kept.channels`."""
+        return self.array.shape[1]
 
     @property
     def size(self) -> Sizes:
@@ -107,6 +130,10 @@ class CachedMap:
     def read(self, box: Box) -> Tensor:
         """As `FeatureMap.read`: a view of what is kept."""
         return self.array[(slice(None), slice(None), *box)]
+
+    def fill(self, box: Box, part: np.ndarray) -> None:
+        """As `Kept.fill`."""
+        part[...] = self.read(box)[0].float().cpu().numpy()
 
     def write(self, box: Box, part: Tensor) -> None:
         """Change the map inside a box."""
@@ -174,6 +201,126 @@ class Stage:
             for b, c, u in zip(box, coarse, self.up, strict=True)
         )
         return result[(slice(None), slice(None), *kept)]
+
+
+class Compile(Protocol):
+    """How maps are computed."""
+
+    @property
+    def live_maps(self) -> float:
+        """Maps of a tile, of its finest level, that are in memory at once in the last pass."""
+
+    def __call__(self, wanted: FeatureMap, boxes: Sequence[Box]) -> FeatureMap:
+        """The same map, of which these boxes will be read."""
+
+    def release(self) -> None:
+        """Give back the memory that was taken for tiles."""
+
+
+def every_map(wanted: FeatureMap) -> Iterator[FeatureMap]:
+    """A map and all that it is computed from."""
+    yield wanted
+    if isinstance(wanted, Stage):
+        for source in wanted.sources:
+            yield from every_map(source)
+
+
+def stages_of(wanted: FeatureMap) -> list[Stage]:
+    """What is computed when a map is read, each once."""
+    return [m for m in dict.fromkeys(every_map(wanted)) if isinstance(m, Stage)]
+
+
+def kept_of(wanted: FeatureMap) -> list[Kept]:
+    """What is read when a map is, each once."""
+    found = dict.fromkeys(every_map(wanted))
+    return [cast(Kept, m) for m in found if not isinstance(m, Stage)]
+
+
+def coarsest_size(wanted: FeatureMap) -> Sizes:
+    """Size of the coarsest map that is computed, or read, when a map is read."""
+    sizes = [m.size for m in every_map(wanted)] + [m.coarse_size for m in stages_of(wanted)]
+    return tuple(map(min, zip(*sizes, strict=True)))
+
+
+def scaled(region: Box, size: Sizes, coarsest: Sizes) -> Box:
+    """A box of the coarsest map, in voxels of another one.
+
+    Parameters
+    ----------
+    region : tuple of slice
+    size, coarsest : tuple of int
+        Of the other map, and of the coarsest.
+    """
+    factors = [s // c for s, c in zip(size, coarsest, strict=True)]
+    return tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, factors, strict=True))
+
+
+def examples_of(wanted: FeatureMap) -> dict[Kept, Tensor]:
+    """A few voxels of each map that is read when a map is."""
+    coarsest = coarsest_size(wanted)
+    start = tuple(slice(0, min(EXAMPLE, size)) for size in coarsest)
+    return {m: m.read(scaled(start, m.size, coarsest)) for m in kept_of(wanted)}
+
+
+def every_value(
+    wanted: Stage, read: Mapping[Kept, Tensor], constants: Mapping[Stage, Sequence[Tensor]]
+) -> dict[FeatureMap, Tensor]:
+    """All maps between those that are read and the one that is wanted, these included.
+
+    Parameters
+    ----------
+    wanted : Stage
+    read : mapping of FeatureMap to Tensor
+    constants : mapping of Stage to Tensors
+    """
+    known: dict[FeatureMap, Tensor] = dict(read.items())
+
+    def value(m: FeatureMap) -> Tensor:
+        if m not in known:
+            stage = cast(Stage, m)
+            known[m] = stage.function(*map(value, stage.sources), *constants[stage])
+        return known[m]
+
+    value(wanted)
+    return known
+
+
+def values_at_once(wanted: FeatureMap) -> float:
+    """Numbers in memory where a map is computed at once, for each voxel of the finest map.
+
+    Those of the maps that are read, of the result, and of what the widest layer reads and makes.
+    """
+    if not isinstance(wanted, Stage):
+        return float(cast(Kept, wanted).channels)
+    stages = stages_of(wanted)
+    with torch.inference_mode():
+        constants = {stage: stage.constants for stage in stages}
+        known = every_value(wanted, examples_of(wanted), constants)
+    sizes = {m: tensor.numel() for m, tensor in known.items()}
+    # A block has a second map between its layers; what joins maps has none.
+    widest = max(
+        sum(sizes[source] for source in stage.sources)
+        + sizes[stage] * (2 if len(stage.sources) == 1 else 1)
+        for stage in stages
+    )
+    voxels = max(tensor[0, 0].numel() for tensor in known.values())
+    return (sum(sizes[m] for m in kept_of(wanted)) + sizes[wanted] + widest) / voxels
+
+
+def reach_of(wanted: FeatureMap, size: Sizes) -> Sizes:
+    """How far around a tile of a map the maps are looked at that it is computed from.
+
+    Parameters
+    ----------
+    wanted : FeatureMap
+    size : tuple of int
+        Of the image, in whose voxels the reach is.
+    """
+    if not isinstance(wanted, Stage):
+        return (0,) * len(size)
+    own = (m * (s // c) for m, s, c in zip(wanted.margin, size, wanted.coarse_size, strict=True))
+    farthest = map(max, zip(*(reach_of(s, size) for s in wanted.sources), strict=True))
+    return tuple(map(sum, zip(own, farthest, strict=True)))
 
 
 @singledispatch

@@ -36,7 +36,7 @@ from gvtzoo.images.ome_zarr_writer import ZarrOptions
 from gvtzoo.images.zarr_stores import Place, archive_of, is_url
 from gvtzoo.prediction.engines import Engine, make_engine
 from gvtzoo.prediction.exact.algorithm import predict_exact
-from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Runner
+from gvtzoo.prediction.exact.execution import LocalExecutor, OnDisk, Runner, free_disk
 from gvtzoo.prediction.exact.journal import Journal
 from gvtzoo.prediction.exact.plan import Plan, as_gvtnet, make_plans
 from gvtzoo.prediction.fit import OnFit, judge
@@ -64,7 +64,6 @@ log = logging.getLogger(__name__)
 PARTIAL = ".partial"
 BLANK = "blank"
 NOTE = "prediction.txt"  # which prediction this is
-DISK_SHARE = 0.5  # of what is free may go to feature maps
 
 
 @dataclass(frozen=True)
@@ -374,14 +373,14 @@ def _planned(
     """How the tiles are cut: as when the prediction began."""
     note = partial / "plan.json"
     if not note.is_file():
-        disk = int(DISK_SHARE * shutil.disk_usage(partial).free)
         network = as_gvtnet(engine.network)
         device = str(next(network.parameters()).device)
         plans = make_plans(
             network,
             padded(model, shape)[1:],
             budget_of(device, settings) // tiles_at_once(network),
-            disk=disk,
+            disk=free_disk(partial),
+            in_memory=False,
             live_maps=engine.compiled.live_maps,
         )
         with write_atomically(note) as temporary:

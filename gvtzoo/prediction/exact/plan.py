@@ -8,7 +8,7 @@ costs to keep and the farther it looks; so levels are kept from the coarsest up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,12 +23,20 @@ from gvtzoo.networks.projection import (
     ProjectionGVTNet,
     ProjectionNet,
 )
-from gvtzoo.prediction.exact.maps import Sizes, per_axis, reach
+from gvtzoo.prediction.exact.maps import (
+    FeatureMap,
+    Sizes,
+    coarsest_size,
+    per_axis,
+    reach,
+    reach_of,
+    values_at_once,
+)
 from gvtzoo.prediction.memory import LIVE_FEATURE_MAPS
 
 KEPT_SHARE = 2 / 3  # of the memory may go to kept maps
 ALLOCATION_SHARE = 0.8  # of what is left goes to a tile, the rest to what allocators lose
-COARSE_SHARE = 0.6  # of that goes to a tile of kept maps, the rest to its margin
+LIVE_MAPS = 5  # of a tile's finest level in the last pass, as `values_at_once` counts them
 LARGEST_WORKING_SET = 1_500_000_000  # bytes; larger tiles do not make it faster
 
 
@@ -59,21 +67,34 @@ class Plan:
     Attributes
     ----------
     tile : tuple of int
-        (z,) y, x in voxels of the image.
+        (z,) y, x in voxels of the image: of the last pass, and where it is `given`, of all passes
+        over maps of the image's size.
     finest_kept : int
         The finest level whose feature maps are kept (0 is the image's own, of which the encoder's
         map only); the number of levels if none are.
     kept, working : int
         Estimated bytes of the kept maps (most at a time), and of what is needed beside these.
-    coarse_values : int
-        Of the finest map that a tile computes in a pass that reads kept maps only.
+    room, coarse_room : int
+        `values_at_once` of a tile in passes over maps of the image's size, and over smaller ones.
+    on_disk : bool
+        Whether kept maps are on disk, and not in memory.
+    given : bool
+        Whether somebody has chosen the tile.
     """
 
     tile: Sizes
     finest_kept: int
     kept: int
     working: int
-    coarse_values: int
+    room: int
+    coarse_room: int
+    on_disk: bool = False
+    given: bool = False
+
+    @property
+    def memory(self) -> int:
+        """Estimated bytes of memory."""
+        return self.working if self.on_disk else self.kept + self.working
 
 
 def as_gvtnet(network: nn.Module) -> GVTNet | ProjectionGVTNet:
@@ -103,7 +124,8 @@ def make_plans(
     size: Sequence[int],
     memory: int,
     tile: Sequence[int] | None = None,
-    disk: int | None = None,
+    disk: int = 0,
+    in_memory: bool = True,
     live_maps: float = LIVE_FEATURE_MAPS,
 ) -> list[Plan]:
     """One plan for each of `stages`.
@@ -117,8 +139,10 @@ def make_plans(
         Bytes.
     tile : sequence of int, optional
         (z,) y, x; by default what fits and takes least time.
-    disk : int, optional
-        Bytes for kept maps, where these are not in memory.
+    disk : int
+        Bytes that kept maps may take on disk.
+    in_memory : bool
+        Whether they may be in memory, too.
     live_maps : float
         Maps of a tile, of its finest level, that are in memory at once.
     """
@@ -133,6 +157,7 @@ def make_plans(
             memory,
             None if tile is None else last_axes(tile, part),
             disk,
+            in_memory,
             live_maps,
         )
         for part in stages(network)
@@ -144,7 +169,8 @@ def make_plan(
     size: Sizes,
     memory: int,
     tile: Sizes | None = None,
-    disk: int | None = None,
+    disk: int = 0,
+    in_memory: bool = True,
     live_maps: float = LIVE_FEATURE_MAPS,
 ) -> Plan:
     """The plan that computes least of those that fit, else the one that takes least.
@@ -158,22 +184,23 @@ def make_plan(
         Bytes.
     tile : tuple of int, optional
         (z,) y, x; by default what fits and takes least time.
-    disk : int, optional
-        Bytes for kept maps, where these are not in memory.
+    disk : int
+        Bytes that kept maps may take on disk.
+    in_memory : bool
+        Whether they may be in memory, too.
     live_maps : float
         As of `make_plans`.
     """
-    count = len(levels(network))
-    on_disk = disk is not None
     plans = [
         plan_keeping(network, size, memory, finest, tile, on_disk=on_disk, live_maps=live_maps)
-        for finest in range(count + 1)
+        for on_disk in ((False, True) if in_memory else (True,))
+        for finest in range(len(levels(network)) + 1)
     ]
-    most = KEPT_SHARE * memory if disk is None else disk / 2  # maps on disk stay to the end
 
     def fits(plan: Plan) -> bool:
-        taken = plan.working if on_disk else plan.kept + plan.working
-        return plan.kept <= most and taken <= memory
+        # Half of what is given for: those on disk may stay to the end.
+        most = disk / 2 if plan.on_disk else KEPT_SHARE * memory
+        return plan.kept <= most and plan.memory <= memory
 
     def computed(plan: Plan) -> float:
         """Voxels that all passes over the image compute."""
@@ -183,7 +210,8 @@ def make_plan(
     fitting = [plan for plan in plans if fits(plan)]
     if fitting:
         return min(fitting, key=computed)
-    return min(plans, key=lambda plan: plan.kept + plan.working)
+    affordable = [plan for plan in plans if not plan.on_disk or plan.kept <= disk / 2]
+    return min(affordable, key=lambda plan: plan.memory)
 
 
 def plan_keeping(
@@ -219,14 +247,28 @@ def plan_keeping(
     halo = receptive_radius_of_passes(network, finest_kept)
     finest = levels(network)[0]
     itemsize = next(network.parameters()).dtype.itemsize
-    value = live_maps * itemsize  # bytes
-    voxel = value * finest.features
-    chosen = tile or best_tile(size, network.multiple, halo, _limit(memory - beside) / voxel)
-    fine = int(voxel * math.prod(_window(size, chosen, halo)))
-    coarse = int(max(_limit(memory - taken), voxel * math.prod(network.multiple)))
+    voxel = live_maps * itemsize * finest.features  # bytes
+    room, coarse_room = (
+        int(max(_limit(memory - maps), voxel * math.prod(network.multiple)))
+        for maps in (beside, taken)
+    )
+    chosen = tile or best_tile(size, network.multiple, halo, room / voxel)
+    fine = voxel * math.prod(_window(size, chosen, halo))
+    if tile is None:
+        fine = max(fine, min(room, voxel * math.prod(size)))
     largest = max(_map_sizes(network, size)[max(1, finest_kept) :], default=0)
-    working = max(beside + fine - taken, min(coarse, int(live_maps * largest)))
-    return Plan(chosen, finest_kept, kept, working, int(COARSE_SHARE * coarse / value))
+    working = int(max(beside + fine - taken, min(coarse_room, live_maps * largest)))
+    value = itemsize * live_maps / LIVE_MAPS
+    return Plan(
+        chosen,
+        finest_kept,
+        kept,
+        working,
+        int(room / value),
+        int(coarse_room / value),
+        on_disk,
+        given=tile is not None,
+    )
 
 
 def _limit(left: float) -> float:
@@ -250,7 +292,8 @@ def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes
         parts = np.arange(1, -(-s // m) + 1)
         choices.append(np.unique(-(-s // (parts * m)) * m)[::-1])  # of two alike, the larger
     windows = computed = np.ones(1)
-    for s, h, tiles in zip(size, halo, choices, strict=True):
+    # The last axis first, so that of those that compute the same, rows are cut least.
+    for s, h, tiles in reversed(list(zip(size, halo, choices, strict=True))):
         counts = -(-s // tiles)
         wide = np.minimum(s, tiles + h * np.minimum(2, counts - 1)).astype(float)
         windows = np.multiply.outer(windows, wide)
@@ -258,7 +301,7 @@ def best_tile(size: Sizes, multiple: Sizes, halo: Sizes, voxels: float) -> Sizes
     best = int(np.argmin(np.where(windows <= voxels, computed, np.inf)))
     if windows.flat[best] > voxels:
         return tuple(int(tiles[-1]) for tiles in choices)
-    numbers = np.unravel_index(best, computed.shape)[1:]
+    numbers = np.unravel_index(best, computed.shape)[:0:-1]
     return tuple(int(tiles[n]) for tiles, n in zip(choices, numbers, strict=True))
 
 
@@ -275,53 +318,24 @@ def _computed_voxels(size: Sizes, tile: Sizes, halo: Sizes) -> float:
     return float(count * math.prod(_window(size, tile, halo)))
 
 
-def largest_tile(size: Sizes, multiple: Sizes, fits: Callable[[Sizes], bool]) -> Sizes:
-    """Cut the longest axis of the tiles until they fit, or are as small as `multiple`.
+def tile_of_pass(size: Sizes, plan: Plan, wanted: FeatureMap) -> Sizes:
+    """The tiles of a pass that is not the last, in voxels of the map that it computes.
 
     Parameters
     ----------
-    size : tuple of int
-        The image's.
-    multiple : tuple of int
-        Of what the tile's sizes are multiples.
-    fits : callable
-        Whether a tile does.
-    """
-    parts = [1] * len(size)
-    while True:
-        tile = tuple(-(-s // (p * m)) * m for s, p, m in zip(size, parts, multiple, strict=True))
-        divisible = [axis for axis, t in enumerate(tile) if t > multiple[axis]]
-        if fits(tile) or not divisible:
-            return tile
-        parts[max(divisible, key=lambda axis: tile[axis])] += 1
-
-
-def tile_on_map(
-    network: GVTNet | ProjectionNet, size: Sizes, plan: Plan, map_size: Sizes, finest: Sizes
-) -> Sizes:
-    """The tiles of a pass over one map, in voxels of this map.
-
-    Where the pass reads the image, these are the plan's. Where it only reads kept maps, they hold
-    the plan's coarse values, which are far more voxels of the image.
-
-    Parameters
-    ----------
-    network : GVTNet or ProjectionNet
     size : tuple of int
         The image's.
     plan : Plan
-    map_size, finest : tuple of int
-        Of the map, and of the finest one that the pass reads or computes.
+    wanted : FeatureMap
     """
-    if finest == size:
-        return tuple(t * m // s for t, m, s in zip(plan.tile, map_size, size, strict=True))
-    found = levels(network)
-    widths = {
-        tuple(s // c for s, c in zip(size, level.scale, strict=True)): level.features
-        for level in found
-    }
-    voxels = plan.coarse_values / widths[finest] * math.prod(map_size) / math.prod(finest)
-    return largest_tile(map_size, (1,) * len(map_size), lambda tile: math.prod(tile) <= voxels)
+    reads_image_size = wanted.finest == size
+    tile = plan.tile
+    if not (plan.given and reads_image_size):
+        room = plan.room if reads_image_size else plan.coarse_room
+        voxels = room / values_at_once(wanted) * math.prod(size) / math.prod(wanted.finest)
+        multiple = tuple(s // c for s, c in zip(size, coarsest_size(wanted), strict=True))
+        tile = best_tile(size, multiple, reach_of(wanted, size), voxels)
+    return tuple(t * m // s for t, m, s in zip(tile, wanted.size, size, strict=True))
 
 
 def receptive_radius_of_passes(

@@ -296,6 +296,29 @@ def test_kept_maps_take_what_was_planned(preset):
     assert 0 < max(peaks) <= max(plan.kept for plan in plans)
 
 
+def test_maps_without_room_in_memory_go_to_disk_and_are_computed_once():
+    config = DENOISING.model_copy(update={"features": 4})
+    network, x = build(config), random_image(config, (4, 8, 8))
+    memory = 500_000  # bytes: a finest map has 262144, and a tile needs more than one
+    (in_memory,) = make_plans(network, x.shape[1:], memory)
+    (on_disk,) = make_plans(network, x.shape[1:], memory, disk=10**9)
+    assert (in_memory.on_disk, in_memory.finest_kept > 0) == (False, True)
+    assert (on_disk.on_disk, on_disk.finest_kept) == (True, 0)
+    assert on_disk.memory <= memory
+    found = predict_exact(network, x, memory=memory)
+    assert_equal(found, run_network(network, x, uncertainty=False))
+
+
+def test_no_more_disk_is_taken_than_there_is():
+    network, size = NETWORKS["denoising"], (32, 256, 256)
+    (plan,) = make_plans(network, size, 400_000_000, disk=10**9)
+    assert plan.on_disk
+    (other,) = make_plans(network, size, 400_000_000, disk=plan.kept)
+    assert not other.on_disk or other.kept <= plan.kept / 2
+    (without,) = make_plans(network, size, 400_000_000)
+    assert not without.on_disk
+
+
 def test_results_are_written_where_they_are_wanted(tmp_path):
     config = DENOISING.model_copy(update={"features": 4, "uncertainty": True})
     network, x = build(config), random_image(config, (2, 4, 4))

@@ -69,6 +69,13 @@ def test_another_image_needs_no_new_graphs(network, calls):
     assert calls["export"] == first["export"]
 
 
+def test_after_a_prediction_no_graph_holds_memory_for_its_tiles(network):
+    graphs = Graphs("float32")
+    check(network, graphs, image(0, 8, 24, 32))
+    assert len(graphs._graphs) > 5
+    assert all(graph._request is None for graph in graphs._graphs.values())
+
+
 def test_all_tiles_of_a_pass_have_one_size(network, calls):
     check(network, Graphs("float32"), image(0, 16, 28, 36))
     assert calls["compile"] == calls["export"] > 5
