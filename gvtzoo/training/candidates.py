@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 ALIKE = 0.5  # correlation of a prediction with the truth
 # By how much (as a share) a candidate has to be better than the original: on one held-out image; on
-# one, where other structures show what is forgotten; and where there is no truth, whose noise
-# hides most of what changes.
-MARGIN, WITH_OTHERS, WITHOUT_TRUTH = 0.15, 0.06, 0.01
+# one that is unlike what the original knows, where other structures show what is forgotten; and
+# where there is no truth, whose noise hides most of what changes.
+MARGIN, OF_UNLIKE, WITHOUT_TRUTH = 0.15, 0.06, 0.01
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
@@ -58,6 +58,9 @@ class Reconstruction:
         the prediction is, does not count.
     others : sequence of TrainingImage
         Of other structures, with truth: what the network shall not forget.
+    known : bool
+        Whether the images are like those that the original was trained on: it has little to learn
+        from a few more, and a gain is chance more often.
     """
 
     original: Model
@@ -66,6 +69,7 @@ class Reconstruction:
     device: str = "auto"
     truth: bool = True
     others: Sequence[TrainingImage] = ()
+    known: bool = True
 
     def __call__(self, network: Any) -> float:
         """The score of a network, lower is better; 0 is the original's.
@@ -110,7 +114,8 @@ class Reconstruction:
         """
         if not self.truth:
             return WITHOUT_TRUTH
-        return (WITH_OTHERS if self.others else MARGIN) / math.sqrt(len(self.images))
+        least = OF_UNLIKE if self.others and not self.known else MARGIN
+        return least / math.sqrt(len(self.images))
 
     def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
         """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""

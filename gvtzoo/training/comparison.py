@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,31 @@ def predict(model: Model, source: np.ndarray, **options: Any) -> np.ndarray:
     **options
         Of `Model.predict`.
     """
+    image, axes = _as_taken(model, source)
+    return model.predict(image, axes=axes, resample=False, **options).to_numpy()
+
+
+def is_known(model: Model, sources: Sequence[np.ndarray]) -> bool:
+    """Whether most images are like those that a model was trained on, or nobody can tell.
+
+    Parameters
+    ----------
+    model : Model
+    sources : sequence of ndarray
+        (channel, (z,) y, x) each, as of `predict`.
+    """
+    fits = []
+    for source in sources:
+        image, axes = _as_taken(model, source)
+        fits.append(model.fit(image, axes=axes, resample=False))
+    unlike = sum(fit is not None and not fit.fits for fit in fits)
+    return 2 * unlike <= len(fits)
+
+
+def _as_taken(model: Model, source: np.ndarray) -> tuple[np.ndarray, str]:
+    """A source as a model takes it, and its axes."""
     spatial = "zyx"[-(source.ndim - 1) :]
     takes_planes = len(spatial) > model.config.network.dimensions  # as its channels
     if "c" in model.axes and not takes_planes:
-        return model.predict(source, axes=f"c{spatial}", resample=False, **options).to_numpy()
-    return model.predict(source[0], axes=spatial, resample=False, **options).to_numpy()
+        return source, f"c{spatial}"
+    return source[0], spatial

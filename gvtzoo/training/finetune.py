@@ -29,7 +29,7 @@ from gvtzoo.training.candidates import (
     Reconstruction,
     with_sigma_factor,
 )
-from gvtzoo.training.comparison import predict
+from gvtzoo.training.comparison import is_known, predict
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 STEPS = 300
 VALIDATE_EVERY = 20
+CHECKED = 10  # pairs, whether the model knows such images
 LARGEST_BATCH = 8
 # Shares of the patches. Only where sources are their targets with noise, they can be made of them.
 NEW_PATCHES: dict[Task, dict[str, float]] = {"denoising": {"new_noise": 0.75, "rehearsal": 0.15}}
@@ -153,6 +154,7 @@ def finetune(
     others = judged_structures(recipe, training)
     training = with_rehearsal(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
+    sources = [image.raw(np.random.default_rng(0))[0] for image in training[:CHECKED]]
     judge = Reconstruction(
         parent,
         _config(parent, recipe),
@@ -160,6 +162,7 @@ def finetune(
         device,
         truth=recipe.data.without_truth is None,
         others=others,
+        known=not others or is_known(parent, sources),
     )
     rate = recipe.training.learning_rate
     is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)

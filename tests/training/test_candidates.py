@@ -50,24 +50,23 @@ def test_no_further_from_the_original_than_the_gain_needs(scores, share):
     assert torch.equal(trained.weight, torch.ones(1, 1)), "left as it was"
 
 
-def judge(images: int, others: int, truth: bool = True) -> Reconstruction:
-    return Reconstruction(
-        None,
-        None,
-        [None] * images,
-        truth=truth,
-        others=[None] * others,  # type: ignore[arg-type]
-    )
+def judge(images: int, **settings: Any) -> Reconstruction:
+    return Reconstruction(None, None, [None] * images, **settings)  # type: ignore[arg-type,list-item]
+
+
+SEEN = {"others": [None], "known": False}  # what is forgotten, of images that are new
 
 
 def test_fewer_images_have_to_show_more():
-    assert judge(4, 0).margin == judge(1, 0).margin / 2
-    assert judge(4, 3).margin == judge(1, 3).margin / 2
+    assert judge(4).margin == judge(1).margin / 2
+    assert judge(4, **SEEN).margin == judge(1, **SEEN).margin / 2
 
 
-def test_less_has_to_be_shown_where_what_is_forgotten_would_be_seen():
-    assert judge(1, 3).margin < judge(1, 0).margin
-    assert judge(9, 3, truth=False).margin == judge(1, 0, truth=False).margin
+def test_images_that_the_original_does_not_know_have_to_show_less():
+    assert judge(1, **SEEN).margin < judge(1).margin
+    assert judge(1, **SEEN | {"known": True}).margin == judge(1).margin
+    assert judge(1, **SEEN | {"others": []}).margin == judge(1).margin
+    assert judge(9, truth=False).margin == judge(1, truth=False).margin
 
 
 def test_what_forgets_other_structures_is_not_better(monkeypatch):
