@@ -274,15 +274,25 @@ def every_value(
     constants : mapping of Stage to Tensors
     """
     known: dict[FeatureMap, Tensor] = dict(read.items())
-
-    def value(m: FeatureMap) -> Tensor:
-        if m not in known:
-            stage = cast(Stage, m)
-            known[m] = stage.function(*map(value, stage.sources), *constants[stage])
-        return known[m]
-
-    value(wanted)
+    _value(wanted, known, constants)
     return known
+
+
+def _value(
+    wanted: FeatureMap,
+    known: dict[FeatureMap, Tensor],
+    constants: Mapping[Stage, Sequence[Tensor]],
+) -> Tensor:
+    """A map, remembered with those it is computed from.
+
+    Not a function inside of another that calls itself: that would keep all maps until the garbage
+    collector comes.
+    """
+    if wanted not in known:
+        stage = cast(Stage, wanted)
+        sources = [_value(source, known, constants) for source in stage.sources]
+        known[wanted] = stage.function(*sources, *constants[stage])
+    return known[wanted]
 
 
 def values_at_once(wanted: FeatureMap) -> float:
