@@ -31,7 +31,7 @@ ALIKE = 0.5  # correlation of a prediction with the truth
 # By how much (as a share) a candidate has to be better than the original: on one held-out image; on
 # one that is unlike what the original knows, where other structures show what is forgotten; and
 # where there is no truth, whose noise hides most of what changes.
-MARGIN, OF_UNLIKE, WITHOUT_TRUTH = 0.15, 0.06, 0.01
+MARGIN, OF_UNLIKE, WITHOUT_TRUTH = 0.15, 0.1, 0.01
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
