@@ -34,6 +34,7 @@ GROUPS = 20  # of voxels of similar brightness
 DARK = 0.1  # percentile of the target where there is no light
 LEAST = 1e-3  # of the mean variance
 CLEAN = 0.4  # times the source's noise
+OUTLIERS = 3.0  # excess kurtosis, from where on noise is not that of photons and read-out
 SIGNIFICANT = 3.0  # standard deviations of a correlation of white noise
 CLEARLY = 2.0  # times the variance that means of rows have anyway
 
@@ -58,6 +59,8 @@ class Recording:
         Of the noise, at lags from −REACH to REACH along each axis; 1 in the middle.
     rows, columns : float
         Standard deviations of offsets that whole rows or columns have.
+    outliers : float
+        Excess kurtosis of the noise, against its brightness: large where single voxels jump.
     """
 
     kernel: np.ndarray
@@ -70,6 +73,7 @@ class Recording:
     correlation: np.ndarray
     rows: float
     columns: float
+    outliers: float
 
     @classmethod
     def of(cls, source: np.ndarray, target: np.ndarray) -> Recording:
@@ -92,13 +96,27 @@ class Recording:
         dark = base + float(kernel.sum()) * (dark_target - middle)
         gain, read_noise = _photon_transfer(expected - dark, local)
         deviation = _deviation(expected - dark, gain, read_noise)
-        correlation = _correlation(local / deviation)
+        relative = local / deviation
+        outliers = float(np.mean(relative**4) / np.mean(relative**2) ** 2) - 3
+        correlation = _correlation(relative)
         typical = float(np.mean(deviation**2))
-        lines = [
+        spreads = [
             _offsets(means, typical * _sum_along(correlation, axis) / error.shape[axis])
             for means, axis in ((rows, -1), (columns, -2))
         ]
-        return cls(kernel, middle, base, dark_target, dark, gain, read_noise, correlation, *lines)
+        return cls(
+            kernel=kernel,
+            middle=middle,
+            base=base,
+            dark_target=dark_target,
+            dark=dark,
+            gain=gain,
+            read_noise=read_noise,
+            correlation=correlation,
+            rows=spreads[0],
+            columns=spreads[1],
+            outliers=outliers,
+        )
 
     @property
     def directed(self) -> bool:
@@ -306,7 +324,8 @@ def with_new_noise(
     """Training images with noise made anew, where the recipe wants that; and the recipe.
 
     Rehearsal needs such images too. Only pairs whose targets are much cleaner than their sources: a
-    target's noise would become a part of both. Where noise has a direction, as lines of a scanner
+    target's noise would become a part of both; and not where single voxels jump, which is not
+    simulated. Where noise has a direction, as lines of a scanner
     have, patches are not turned.
 
     Parameters
@@ -318,12 +337,7 @@ def with_new_noise(
     is_wanted = share > 0 or recipe.augmentation.rehearsal > 0
     if not is_wanted or recipe.data.without_truth is not None:
         return recipe, list(images)
-    found = [
-        RecordedImage.of(image, share)
-        if isinstance(image, PairedImage) and has_clean_target(image)
-        else image
-        for image in images
-    ]
+    found = [_recorded(image, share) for image in images]
     if recipe.augmentation.turns and any(
         isinstance(image, RecordedImage) and image.recording.directed for image in found
     ):
@@ -331,6 +345,14 @@ def with_new_noise(
         values = recipe.model_dump(mode="json")
         recipe = build_recipe(merge(values, {"augmentation": {"turns": False}}))
     return recipe, found
+
+
+def _recorded(image: TrainingImage, share: float) -> TrainingImage:
+    """The image with new noise, where it can be told what its noise is like."""
+    if not (isinstance(image, PairedImage) and has_clean_target(image)):
+        return image
+    found = RecordedImage.of(image, share)
+    return found if found.recording.outliers < OUTLIERS else image
 
 
 def has_clean_target(pair: PairedImage) -> bool:

@@ -176,3 +176,12 @@ def test_patches_with_lines_are_not_turned(recipe):
     assert lined.augmentation.flips
     unchanged = with_training(recipe, {"steps": 3})
     assert with_new_noise(unchanged, [])[0] == unchanged
+
+
+def test_pixels_that_jump_are_left_as_they_are(recipe):
+    clean = structure()
+    source = counts(clean)
+    jumps = np.random.default_rng(8).random(clean.shape) < 0.02
+    image = pair(source + 100 * jumps, clean)
+    assert with_new_noise(recipe, [image])[1] == [image]
+    assert isinstance(with_new_noise(recipe, [pair(source, clean)])[1][0], RecordedImage)
