@@ -97,13 +97,15 @@ class Reconstruction:
         """Mean logarithm of the ratio of NRMSE of other structures, a model's to the original's."""
         if not self.others:
             return 0.0
-        errors = [max(row["nrmse"], SMALLEST) for row in self.measure(model, self.others)]
-        return float(np.mean(np.log(errors) - np.log(self._known)))
+        return float(np.mean(self._errors_of_others(model) - self._known))
 
     @cached_property
-    def _known(self) -> list[float]:
-        rows = self.measure(self.original, self.others)
-        return [max(row["nrmse"], SMALLEST) for row in rows]
+    def _known(self) -> np.ndarray:
+        return self._errors_of_others(self.original)
+
+    def _errors_of_others(self, model: Model) -> np.ndarray:
+        """Logarithms of a model's NRMSE of other structures."""
+        return np.log([max(row["nrmse"], SMALLEST) for row in self.measure(model, self.others)])
 
     @property
     def margin(self) -> float:

@@ -25,10 +25,7 @@ from gvtzoo.recipes.metadata import Task
 from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_training
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
-from gvtzoo.training.candidates import (
-    Reconstruction,
-    with_sigma_factor,
-)
+from gvtzoo.training.candidates import Reconstruction, with_sigma_factor
 from gvtzoo.training.comparison import is_known, predict
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
@@ -99,11 +96,11 @@ def finetune(
     """Train a packaged model further on pairs, or on noisy images, of one's own.
 
     Network, weights, normalization and recipe come from the package. Source and target are brought
-    to the same units; σ, where the model has one, to the size of its errors; and the training ends
-    when held-out images no longer get better. Where they do not at all, it begins again with a
-    lower learning rate (`gvtzoo.training.attempts`). Of the weights between the original's and the
-    trained ones those are taken that are nearest to the original and hardly worse than the best;
-    where the gain is small, the original's.
+    to the same units; σ, where the model has one, to the size of its errors. Where held-out images
+    do not get better, the training begins again with a lower learning rate
+    (`gvtzoo.training.attempts`). Of the weights between the original's and the trained ones those
+    are taken that are nearest to the original and hardly worse than the best; where the gain is
+    small, or other structures lose by it, the original's.
 
     Parameters
     ----------
