@@ -542,15 +542,23 @@ def build_recipe(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> Re
         raise GvtzooError(f"--set {wrong}: {describe(error)}{_meant(error)}") from error
 
 
-def with_training(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with other training settings, checked as when it was read.
+def with_settings(recipe: Recipe, **changes: Mapping[str, Any]) -> Recipe:
+    """A recipe with other settings in some of its sections, checked as when it was read.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    **changes : mapping
+        By section: ``training={"steps": 300}``. A setting is replaced as a whole, all others stay.
 
     Raises
     ------
     pydantic.ValidationError
         When a value is wrong.
     """
-    return build_recipe(merge(recipe.model_dump(mode="json"), {"training": dict(changes)}))
+    values = recipe.model_dump(mode="json")
+    sections = {name: {**values[name], **settings} for name, settings in changes.items()}
+    return build_recipe({**values, **sections})
 
 
 def _wrong_settings(error: ValidationError, values: Mapping[str, Any], typed: list[str]) -> str:

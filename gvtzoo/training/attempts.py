@@ -14,7 +14,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.json_files import read_json
 from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, run_recipe
-from gvtzoo.recipes.recipe import Recipe, with_training
+from gvtzoo.recipes.recipe import Recipe, with_settings
 from gvtzoo.training.candidates import Choice, Reconstruction, choose_between
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.run_folder import ASIDE, load_weights, save_weights, write_json
@@ -79,7 +79,7 @@ def train_until_better(
         changed = {"learning_rate": rate}
         if started is not None:  # where the original was kept, it is the original's
             changed["sigma_factor"] = started.training.sigma_factor
-        recipe = with_training(recipe, changed)
+        recipe = with_settings(recipe, training=changed)
         _train(
             recipe, training, judge, run, started is not None, device, _after(attempts, progress)
         )

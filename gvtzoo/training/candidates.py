@@ -18,7 +18,7 @@ import torch
 
 from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.prediction.model import Model
-from gvtzoo.recipes.recipe import Recipe, with_training
+from gvtzoo.recipes.recipe import Recipe, with_settings
 from gvtzoo.training.comparison import COLUMNS, predict
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.data.patches import PatchDataset
@@ -267,4 +267,4 @@ def with_sigma_factor(recipe: Recipe, network: Any, images: Sequence[TrainingIma
     )
     known = torch.isfinite(target)
     factor = sigma_factor(settings.loss, prediction[known], sigma[known], target[known])
-    return with_training(recipe, {"sigma_factor": max(factor, SMALLEST)})
+    return with_settings(recipe, training={"sigma_factor": max(factor, SMALLEST)})

@@ -22,7 +22,7 @@ from gvtzoo.core.progress import TrainingProgress
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.packages.run_folder import CALIBRATION, FINETUNING, RECIPE, WEIGHTS
 from gvtzoo.recipes.metadata import Task
-from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_training
+from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_settings
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import Reconstruction, with_sigma_factor
@@ -261,7 +261,7 @@ def _keep_original(run: Path, recipe: Recipe, parent: Model, described: str) -> 
     card = recipe.model.model_copy(
         update={"name": metadata.name, "description": f"{metadata.description} {note}"}
     )
-    recipe = with_training(recipe, {"sigma_factor": parent.config.sigma_factor})
+    recipe = with_settings(recipe, training={"sigma_factor": parent.config.sigma_factor})
     if parent.config.calibration is not None:
         write_json(run / CALIBRATION, parent.config.calibration.model_dump(mode="json"))
     with write_atomically(run / RECIPE) as temporary:
@@ -395,7 +395,7 @@ def fit_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> Recipe:
     ]
     if recipe.augmentation.turns:
         patch[-1] = patch[-2] = min(patch[-2:])
-    return with_training(recipe, {"patch": patch})
+    return with_settings(recipe, training={"patch": patch})
 
 
 def _config(parent: Model, recipe: Recipe) -> PackageConfig:

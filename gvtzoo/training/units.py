@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.layered_yaml import merge
 from gvtzoo.images.normalization import NormalizationConfig
 from gvtzoo.metrics.units import NOISIER, Units, compare_units, noise_ratio
-from gvtzoo.recipes.recipe import Recipe, build_recipe
+from gvtzoo.recipes.recipe import Recipe, with_settings
 from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.reading import fit_target
 
@@ -114,7 +113,4 @@ def _settled(recipe: Recipe, units: Units) -> Recipe:
             "each is normalized by itself"
         )
         change = {"target": recipe.normalization.source.model_dump(mode="json")}
-    values = recipe.model_dump(mode="json")
-    if "target" in change:
-        values["normalization"].pop("target")
-    return build_recipe(merge(values, {"normalization": change}))
+    return with_settings(recipe, normalization=change)

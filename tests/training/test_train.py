@@ -20,7 +20,7 @@ from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.load import load_own
 from gvtzoo.packages.run_folder import read_run_config
 from gvtzoo.recipes.metadata import ORIGINS
-from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe, to_yaml
+from gvtzoo.recipes.recipe import DataConfig, Recipe, load_recipe, to_yaml, with_settings
 from gvtzoo.training.callbacks import RunWriter
 from gvtzoo.training.data.pairs import Pair, training_pairs
 from gvtzoo.training.data.patches import PatchDataset, load_images
@@ -510,13 +510,8 @@ def test_weights_bring_what_they_have_learned_from(pairs, recipe, tmp_path):
     assert len(known) == 2 * len(read_run_config(first).trained_on.files)
 
 
-def with_training(recipe: Recipe, **changes: object) -> Recipe:
-    values = recipe.model_dump(mode="json")
-    return Recipe.model_validate({**values, "training": {**values["training"], **changes}})
-
-
 def test_kept_weights_are_the_average_and_rounded(pairs, recipe, tmp_path):
-    changed = with_training(recipe, ema=0.9, mantissa_bits=8, keep="last")
+    changed = with_settings(recipe, training={"ema": 0.9, "mantissa_bits": 8, "keep": "last"})
     run = train(changed, pairs, tmp_path / "run", device="cpu")
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
     for name, kept in load_file(run / "best.safetensors").items():
@@ -528,9 +523,8 @@ def test_kept_weights_are_the_average_and_rounded(pairs, recipe, tmp_path):
 
 
 def test_a_training_ends_when_its_time_is_over(pairs, recipe, tmp_path):
-    changed = with_training(
-        recipe, steps=100_000, validate_every=1000, minutes=0.02, schedule={"kind": "cosine"}
-    )
+    settings = {"steps": 100_000, "validate_every": 1000, "minutes": 0.02}
+    changed = with_settings(recipe, training={**settings, "schedule": {"kind": "cosine"}})
     run = train(changed, pairs, tmp_path / "run", device="cpu")
     (row,) = read_metrics(run / "metrics.csv")
     assert int(row["step"]) < 1000

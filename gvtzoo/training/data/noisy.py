@@ -25,10 +25,9 @@ import numpy as np
 import xarray as xr
 
 from gvtzoo.core.errors import GvtzooError
-from gvtzoo.core.layered_yaml import merge
 from gvtzoo.images.files import read_image
 from gvtzoo.metrics.noise import NoiseModel
-from gvtzoo.recipes.recipe import Recipe, build_recipe
+from gvtzoo.recipes.recipe import Recipe, with_settings
 from gvtzoo.training.data.held_out import divide
 from gvtzoo.training.data.images import Box, PairedImage, TrainingImage
 from gvtzoo.training.data.reading import as_channels, calibration
@@ -177,14 +176,12 @@ def read_noisy(paths: Sequence[str | Path], recipe: Recipe) -> tuple[Recipe, Noi
 
 def _without_truth(recipe: Recipe, kind: WithoutTruth) -> Recipe:
     loss = "mse_with_uncertainty" if recipe.network.uncertainty else "mse"
-    training = {"loss": loss, "sigma_weight": 1.0}
-    data = recipe.data.model_copy(
-        update={"without_truth": kind, "noise": None, "regions": None, "files": None}
+    return with_settings(
+        recipe,
+        data={"without_truth": kind, "noise": None, "regions": None, "files": None},
+        normalization={"target": "as_source", "target_units": None},
+        training={"loss": loss, "sigma_weight": 1.0},
     )
-    values = recipe.model_dump(mode="json") | {"data": data.model_dump(mode="json")}
-    normalization = {"target": "as_source", "target_units": None}
-    values["normalization"] = {**values["normalization"], **normalization}
-    return build_recipe(merge(values, {"training": training}))
 
 
 def _held_out_count(frames: Sequence[PairedImage]) -> int:

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import correlate
 
-from gvtzoo.core.layered_yaml import merge
 from gvtzoo.metrics.units import noise_ratio
-from gvtzoo.recipes.recipe import Recipe, build_recipe
+from gvtzoo.recipes.recipe import Recipe, with_settings
 from gvtzoo.training.data.images import Box, PairedImage, TrainingImage
 
 log = logging.getLogger(__name__)
@@ -342,8 +341,7 @@ def with_new_noise(
         isinstance(image, RecordedImage) and image.recording.directed for image in found
     ):
         log.info("rows or columns have noise of their own: patches are not turned")
-        values = recipe.model_dump(mode="json")
-        recipe = build_recipe(merge(values, {"augmentation": {"turns": False}}))
+        recipe = with_settings(recipe, augmentation={"turns": False})
     return recipe, found
 
 

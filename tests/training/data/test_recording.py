@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from gvtzoo.images.normalization import FittedNormalization
-from gvtzoo.recipes.recipe import Recipe, load_recipe, with_training
+from gvtzoo.recipes.recipe import Recipe, load_recipe, with_settings
 from gvtzoo.training.data.images import RAW, PairedImage
 from gvtzoo.training.data.noisy import BlindSpotImage
 from gvtzoo.training.data.recording import RecordedImage, Recording, with_new_noise
@@ -174,7 +174,7 @@ def test_patches_with_lines_are_not_turned(recipe):
     lined, _ = with_new_noise(recipe, [pair(counts(clean, rows=12), clean)])
     assert not lined.augmentation.turns
     assert lined.augmentation.flips
-    unchanged = with_training(recipe, {"steps": 3})
+    unchanged = with_settings(recipe, training={"steps": 3})
     assert with_new_noise(unchanged, [])[0] == unchanged
 
 
