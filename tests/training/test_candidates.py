@@ -5,12 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.training import candidates
 from gvtzoo.training.candidates import Reconstruction, choose_between
+from gvtzoo.training.data.images import RAW, PairedImage
 
 
 class Judge:
@@ -67,6 +71,30 @@ def test_images_that_the_original_does_not_know_have_to_show_less():
     assert judge(1, **SEEN | {"known": True}).margin == judge(1).margin
     assert judge(1, **SEEN | {"others": []}).margin == judge(1).margin
     assert judge(9, truth=False).margin == judge(1, truth=False).margin
+
+
+def test_the_best_gaussian_is_the_one_that_is_nearest_to_the_targets():
+    generator = np.random.default_rng(0)
+    images = []
+    for number in range(2):
+        clean = gaussian_filter(generator.standard_normal((1, 48, 48)), (0, 3, 3))
+        noisy = clean + 0.1 * generator.standard_normal(clean.shape)
+        images.append(PairedImage(f"{number}", {}, noisy, clean, RAW, RAW))
+    judged = Reconstruction(None, None, images)  # type: ignore[arg-type]
+    sigma, metrics = judged.best_gaussian()
+    weights = [image.target.var() for image in images]
+    errors = {
+        width: np.average(
+            [
+                evaluate_pair(image.target[0], gaussian_filter(image.source[0], width))["nrmse"]
+                for image in images
+            ],
+            weights=weights,
+        )
+        for width in (sigma, 0.8 * sigma, 1.25 * sigma)
+    }
+    assert errors[sigma] == min(errors.values())
+    assert metrics["NRMSE"] == pytest.approx(errors[sigma], rel=1e-4)
 
 
 def test_what_forgets_other_structures_is_not_better(monkeypatch):

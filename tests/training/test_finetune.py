@@ -64,7 +64,8 @@ def test_the_new_model_names_its_parent_and_what_it_gained(package, tmp_path):
     assert config.metadata.parent == "small-model"
     assert config.metadata.authors[0].name == "unknown", "not those of the model before"
     assert {file.use for file in config.trained_on.files} == {"train", "val"}
-    before, after = config.metrics
+    before, after, filtered = config.metrics
+    assert filtered.method.startswith("Gaussian, sigma ")
     assert (before.chose_weights, after.chose_weights) == (False, True)
     assert before.method == "before (small-model)"
     assert after.values == pytest.approx(result.after)
@@ -120,6 +121,7 @@ def test_what_does_not_help_leaves_the_original_and_says_so(package, tmp_path, c
     assert result.stdout.splitlines()[-1] == str(run)
     assert "before  r " in result.stdout
     assert "holds the original's weights" in result.stderr
+    assert "is nearer to the held-out targets than the model" in caplog.text
     original, kept = small_package.weights(), load_file(run / "best.safetensors")
     assert all(np.array_equal(original[name], kept[name]) for name in original)
     package_run(run, tmp_path / "again.zip")
