@@ -319,12 +319,17 @@ def _recipe(name: str, path: Path) -> dict[str, Any]:
 def _check(path: Path, file: ModelFile, metadata: ModelMetadata, is_bundled: bool) -> None:
     if metadata.id != path.parent.name:
         raise GvtzooError(f"{path}: the model's id is {metadata.id!r}: name the folder like it")
+    if not is_bundled and file.checkpoint is None:
+        raise GvtzooError(
+            f"{path}: there is no {PACKAGE_FILE} beside it, and no published checkpoint in it: "
+            f"gvtzoo package RUN -o {path.with_name(PACKAGE_FILE)}"
+        )
+    if is_bundled and file.checkpoint is not None:
+        raise GvtzooError(f"{path}: {PACKAGE_FILE} is beside it: leave the checkpoint out")
     if is_bundled and file.metrics is not None:
         raise GvtzooError(f"{path}: metrics are in the {PACKAGE_FILE} beside it: leave them out")
     if not is_bundled and file.metrics is None:
         raise GvtzooError(f"{path}: metrics are missing: give them, or write `{NOT_MEASURED}`")
-    if is_bundled == (file.checkpoint is not None):
-        raise GvtzooError(f"{path}: a model needs either a {PACKAGE_FILE} or a checkpoint")
     for name in ("commit", "files", "steps"):
         if file.checkpoint is not None and getattr(file, name) is None:
             raise GvtzooError(f"{path}: {name} is missing: a checkpoint needs it")

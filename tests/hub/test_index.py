@@ -165,7 +165,8 @@ def test_a_model_may_have_measured_metrics(tmp_path):
         (GOOD.replace("label_free/dna", "label_free/none"), r"recipe \(line 1\): no recipe"),
         (GOOD.replace("metrics: not yet measured\n", ""), "metrics are missing"),
         (GOOD.replace("steps: 85000\n", ""), "steps is missing"),
-        (GOOD.replace("checkpoint: label-free/dna\n", ""), "either a model.zip or a checkpoint"),
+        (GOOD.replace("checkpoint: label-free/dna\n", ""), "no model.zip beside it"),
+        ("recipe: label_free/dna\n", "no model.zip beside it.*gvtzoo package RUN -o"),
         ("- recipe\n", "has no settings"),
         ("recipe: [\n", "not valid YAML"),
         (f"extends: _common\n{GOOD}", "extends '_common', but there is no"),
@@ -177,6 +178,13 @@ def test_wrong_files_are_named_with_the_line(tmp_path, text, message):
         read_index(tmp_path)
     assert str(caught.value).startswith(f"{path}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_package_needs_no_checkpoint(tmp_path):
+    path = written(tmp_path, GOOD)
+    path.with_name("model.zip").touch()
+    with pytest.raises(GvtzooError, match="is beside it: leave the checkpoint out"):
+        read_index(tmp_path)
 
 
 def test_what_is_common_stands_once(tmp_path):
