@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 PICTURE_WIDTH = 380  # pixels
-STEPS = 300
+STEPS = 600  # as of `gvtzoo.training.finetune`, whose import takes seconds
 
 
 class FinetuneWidget(QWidget):

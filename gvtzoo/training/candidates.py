@@ -32,7 +32,7 @@ ALIKE = 0.5  # correlation of a prediction with the truth
 # By how much (as a share) a candidate has to be better than the original: on one held-out image; on
 # one that is unlike what the original knows, where other structures show what is forgotten; and
 # where there is no truth, whose noise hides most of what changes.
-MARGIN, OF_UNLIKE, WITHOUT_TRUTH = 0.15, 0.1, 0.01
+MARGIN, OF_UNLIKE, WITHOUT_TRUTH = 0.1, 0.08, 0.01
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
@@ -75,10 +75,10 @@ class Reconstruction:
     def __call__(self, network: Any) -> float:
         """The score of a network, lower is better; 0 is the original's.
 
-        The logarithms of NRMSE and of 1 − SSIM against the original's: the mean of both where
-        neither is worse, else the worse one. Where the prediction hardly resembles the truth, the
-        held-out images show nothing that could be judged by, and nothing is better; nor is what
-        makes other structures clearly worse, and by more than it makes these better.
+        The logarithms of NRMSE and of 1 − SSIM against the original's: the worse of both, since a
+        gain in one of them alone is chance more often. Where the prediction hardly resembles the
+        truth, the held-out images show nothing that could be judged by, and nothing is better; nor
+        is what makes other structures clearly worse, and by more than it makes these better.
         """
         model = Model(copy.deepcopy(network), self.config)
         rows = self.measure(model)
@@ -87,10 +87,9 @@ class Reconstruction:
             changes.append(self._change(rows, lambda row: 1 - row["ssim"]))
             if np.average([row["r"] for row in rows], weights=self.weights) < ALIKE:
                 return 1.0
-        worst = max(changes)
-        if worst > 0:
-            return worst
-        score = sum(changes) / len(changes)
+        score = max(changes)
+        if score > 0:
+            return score
         forgotten = self._forgotten(model)
         return forgotten if forgotten > max(FORGOTTEN, -score) else score
 

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEPS = 300
-VALIDATE_EVERY = 20
+STEPS = 600
+VALIDATE_EVERY = 40
 CHECKED = 10  # pairs, whether the model knows such images
 LARGEST_BATCH = 8
 # Shares of the patches. Only where sources are their targets with noise, they can be made of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,6 +98,32 @@ def test_the_best_gaussian_is_the_one_that_is_nearest_to_the_targets():
     assert metrics["NRMSE"] == pytest.approx(errors[sigma], rel=1e-4)
 
 
+def measured_by(measure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks have these metrics."""
+    monkeypatch.setattr(Reconstruction, "measure", measure)
+    monkeypatch.setattr(Reconstruction, "weights", [1.0])
+    monkeypatch.setattr(
+        candidates, "Model", lambda network, config: SimpleNamespace(network=network)
+    )
+
+
+@pytest.mark.parametrize(
+    ("nrmse", "ssim", "score"),
+    [(0.1, 0.55, math.log(0.9)), (0.18, 0.75, math.log(0.9)), (0.1, 0.45, math.log(1.1))],
+    ids=["SSIM gained less", "NRMSE gained less", "SSIM lost"],
+)
+def test_a_gain_has_to_show_in_both_metrics(monkeypatch, nrmse, ssim, score):
+    def measure(self, model, images=None):
+        is_original = float(model.network.weight) == 0
+        return [{"nrmse": 0.2, "ssim": 0.5, "r": 0.9} if is_original else after]
+
+    after = {"nrmse": nrmse, "ssim": ssim, "r": 0.9}
+    measured_by(measure, monkeypatch)
+    original = SimpleNamespace(network=network(0.0))
+    judged = Reconstruction(original, None, [object()])  # type: ignore[arg-type,list-item]
+    assert judged(network(1.0)) == pytest.approx(score)
+
+
 def test_what_forgets_other_structures_is_not_better(monkeypatch):
     held_out, other = object(), object()
     errors: dict[float, dict[object, float]] = {
@@ -114,11 +141,7 @@ def test_what_forgets_other_structures_is_not_better(monkeypatch):
             for image in found
         ]
 
-    monkeypatch.setattr(Reconstruction, "measure", measure)
-    monkeypatch.setattr(Reconstruction, "weights", [1.0])
-    monkeypatch.setattr(
-        candidates, "Model", lambda network, config: SimpleNamespace(network=network)
-    )
+    measured_by(measure, monkeypatch)
     original = SimpleNamespace(network=network(0.0))
     careful = Reconstruction(original, None, [held_out], others=[other])  # type: ignore[arg-type,list-item]
     careless = Reconstruction(original, None, [held_out])  # type: ignore[arg-type,list-item]
