@@ -326,6 +326,8 @@ def finetuning_recipe(config: PackageConfig, settings: Iterable[str] = ()) -> Re
             "validation": True,
             "validate_every": VALIDATE_EVERY,
             "early_stopping": None,  # the first steps often do harm, which the last ones mend
+            # Else only the brightest of the rehearsed structures would count.
+            "balance": config.task == "denoising",
         },
         "model": {
             **metadata.model_dump(mode="json"),
