@@ -158,6 +158,8 @@ class TrainingModule(lightning.LightningModule):
         name = self.recipe.training.loss
         if self.recipe.data.without_truth == "blind_spots":
             known = torch.isfinite(target)
+            if importance is not None:
+                importance = importance.expand_as(target)[known]
             outputs, target = tuple(output[known] for output in outputs), target[known]
         if name in WITH_SIGMA:
             prediction, sigma = outputs
@@ -263,8 +265,15 @@ class Clock:
 
 
 def balance(source: Tensor, target: Tensor) -> Tensor:
-    """What each patch's loss is multiplied with, (batch, 1, …), so that all noise counts alike."""
-    error = (source - target).flatten(1).square().mean(1).sqrt().clamp_min(LEAST_ERROR)
+    """What each patch's loss is multiplied with, (batch, 1, …), so that all noise counts alike.
+
+    Parameters
+    ----------
+    source, target : Tensor
+        (batch, channel, …), in the same units; what is NaN does not count.
+    """
+    error = (source - target).flatten(1).square().nanmean(1).sqrt()
+    error = error.nan_to_num(1.0).clamp_min(LEAST_ERROR)
     return (1 / error).reshape(-1, *[1] * (source.ndim - 1))
 
 

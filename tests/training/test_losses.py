@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
+from gvtzoo.recipes.recipe import load_recipe, with_settings
 from gvtzoo.training.losses import mae, mae_with_uncertainty, mse, mse_with_uncertainty
+from gvtzoo.training.module import TrainingModule, balance
 
 
 @pytest.fixture
@@ -57,3 +59,25 @@ def test_the_best_sigma_is_the_mean_absolute_error():
     sigmas = torch.linspace(0.05, 1, 96)
     losses = [mae_with_uncertainty(error, sigma, torch.zeros(100)).item() for sigma in sigmas]
     assert sigmas[losses.index(min(losses))].item() == pytest.approx(0.25, abs=0.01)
+
+
+def test_balanced_patches_of_blind_spots_count_only_what_is_known(images):
+    _, _, target = images
+    recipe = with_settings(
+        load_recipe("denoising/exposures", ["network.features=4"]),
+        data={"without_truth": "blind_spots"},
+    )
+    module = TrainingModule(recipe)
+    noise = torch.tensor([0.1, 1.0, 0.0]).reshape(3, 1, 1, 1)
+    sign = torch.where(torch.arange(8) % 2 == 0, 1.0, -1.0)
+    source = target + noise * sign
+    target = target.clone()
+    target[:, :, ::2] = math.nan
+    target[2] = math.nan  # a patch of which nothing is known
+    importance = balance(source, target)
+    assert importance.flatten()[:2].tolist() == pytest.approx([10.0, 1.0], rel=1e-4)
+    known = torch.isfinite(target)
+    assert module.recipe.training.loss == "mae"
+    found = module.loss((source,), target, 0.0, importance)
+    expected = ((source - target).abs() * importance)[known].mean()
+    torch.testing.assert_close(found, expected)
