@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig
 
 ALIKE = 0.5  # correlation of a prediction with the truth
-# By how much (as a share) a candidate has to be better than the original: on one held-out image; on
-# one that is unlike what the original knows, where other structures show what is forgotten; and
+# By how much (as a share) a candidate has to be better than the original: on one held-out image, and
 # where there is no truth, whose noise hides most of what changes.
-MARGIN, OF_UNLIKE, WITHOUT_TRUTH = 0.1, 0.08, 0.01
+MARGIN, WITHOUT_TRUTH = 0.12, 0.01
+SSIM_COUNTS = 2.0  # times as much as NRMSE: 1 − SSIM falls by less
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
 SIGMA_PATCHES = 8
@@ -59,9 +59,6 @@ class Reconstruction:
         the prediction is, does not count.
     others : sequence of TrainingImage
         Of other structures, with truth: what the network shall not forget.
-    known : bool
-        Whether the images are like those that the original was trained on: it has little to learn
-        from a few more, and a gain is chance more often.
     """
 
     original: Model
@@ -70,13 +67,12 @@ class Reconstruction:
     device: str = "auto"
     truth: bool = True
     others: Sequence[TrainingImage] = ()
-    known: bool = True
 
     def __call__(self, network: Any) -> float:
         """The score of a network, lower is better; 0 is the original's.
 
-        The logarithms of NRMSE and of 1 − SSIM against the original's: the worse of both, since a
-        gain in one of them alone is chance more often. Where the prediction hardly resembles the
+        The logarithm of NRMSE against the original's, and twice that of 1 − SSIM: the worse of
+        both, since a gain in one of them alone is chance more often. Where the prediction hardly resembles the
         truth, the held-out images show nothing that could be judged by, and nothing is better; nor
         is what makes other structures clearly worse, and by more than it makes these better.
         """
@@ -84,7 +80,7 @@ class Reconstruction:
         rows = self.measure(model)
         changes = [self._change(rows, lambda row: row["nrmse"] ** 2) / 2]
         if self.truth:
-            changes.append(self._change(rows, lambda row: 1 - row["ssim"]))
+            changes.append(SSIM_COUNTS * self._change(rows, lambda row: 1 - row["ssim"]))
             if np.average([row["r"] for row in rows], weights=self.weights) < ALIKE:
                 return 1.0
         score = max(changes)
@@ -116,8 +112,7 @@ class Reconstruction:
         """
         if not self.truth:
             return WITHOUT_TRUTH
-        least = OF_UNLIKE if self.others and not self.known else MARGIN
-        return least / math.sqrt(len(self.images))
+        return MARGIN / math.sqrt(len(self.images))
 
     def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
         """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""

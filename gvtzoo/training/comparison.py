@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,23 +28,6 @@ def predict(model: Model, source: np.ndarray, **options: Any) -> np.ndarray:
     """
     image, axes = _as_taken(model, source)
     return model.predict(image, axes=axes, resample=False, **options).to_numpy()
-
-
-def is_known(model: Model, sources: Sequence[np.ndarray]) -> bool:
-    """Whether most images are like those that a model was trained on, or nobody can tell.
-
-    Parameters
-    ----------
-    model : Model
-    sources : sequence of ndarray
-        (channel, (z,) y, x) each, as of `predict`.
-    """
-    fits = []
-    for source in sources:
-        image, axes = _as_taken(model, source)
-        fits.append(model.fit(image, axes=axes, resample=False))
-    unlike = sum(fit is not None and not fit.fits for fit in fits)
-    return 2 * unlike <= len(fits)
 
 
 def _as_taken(model: Model, source: np.ndarray) -> tuple[np.ndarray, str]:

@@ -26,7 +26,7 @@ from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_settings
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
 from gvtzoo.training.candidates import Reconstruction, with_sigma_factor
-from gvtzoo.training.comparison import is_known, predict
+from gvtzoo.training.comparison import predict
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 
 STEPS = 600
 VALIDATE_EVERY = 40
-CHECKED = 10  # pairs, whether the model knows such images
 LARGEST_BATCH = 8
 # Shares of the patches. Only where sources are their targets with noise, they can be made of them.
 NEW_PATCHES: dict[Task, dict[str, float]] = {"denoising": {"new_noise": 0.75, "rehearsal": 0.15}}
@@ -151,7 +150,6 @@ def finetune(
     others = judged_structures(recipe, training)
     training = with_rehearsal(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
-    sources = [image.raw(np.random.default_rng(0))[0] for image in training[:CHECKED]]
     judge = Reconstruction(
         parent,
         _config(parent, recipe),
@@ -159,7 +157,6 @@ def finetune(
         device,
         truth=recipe.data.without_truth is None,
         others=others,
-        known=not others or is_known(parent, sources),
     )
     rate = recipe.training.learning_rate
     is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)
