@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gvtzoo.packages.config import PackageConfig
 
 ALIKE = 0.5  # correlation of a prediction with the truth
-# By how much (as a share) a candidate has to be better than the original: on one held-out image, and
-# where there is no truth, whose noise hides most of what changes.
+# By how much (as a share) a candidate has to be better than the original: on one held-out image,
+# and where there is no truth, whose noise hides most of what changes.
 MARGIN, WITHOUT_TRUTH = 0.12, 0.01
 SSIM_COUNTS = 2.0  # times as much as NRMSE: 1 − SSIM falls by less
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
@@ -72,9 +72,10 @@ class Reconstruction:
         """The score of a network, lower is better; 0 is the original's.
 
         The logarithm of NRMSE against the original's, and twice that of 1 − SSIM: the worse of
-        both, since a gain in one of them alone is chance more often. Where the prediction hardly resembles the
-        truth, the held-out images show nothing that could be judged by, and nothing is better; nor
-        is what makes other structures clearly worse, and by more than it makes these better.
+        both, since a gain in one of them alone is chance more often. Where the prediction hardly
+        resembles the truth, the held-out images show nothing that could be judged by, and nothing
+        is better; nor is what makes other structures clearly worse, and by more than it makes these
+        better.
         """
         model = Model(copy.deepcopy(network), self.config)
         rows = self.measure(model)
