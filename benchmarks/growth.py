@@ -25,6 +25,7 @@ import numpy as np
 
 MEMORY = 200_000_000  # bytes that a prediction may take
 DECADE = (32, 176, 176)  # about 10⁶ voxels
+SHARED, SHARED_FEATURES = (32, 1024, 1024), 12  # what workers share, as wide as the bundled model
 EMPTY_TILES = 100_000
 TILE = (32, 128, 128)
 
@@ -138,15 +139,15 @@ def worker(*arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def small_model() -> Any:
-    """A denoising network with four features and random weights."""
+def random_model(features: int) -> Any:
+    """A denoising network with random weights."""
     from gvtzoo.images.normalization import NormalizationConfig
     from gvtzoo.networks import DENOISING
     from gvtzoo.packages.config import PackageConfig
     from gvtzoo.prediction.model import Model
     from gvtzoo.recipes.metadata import default_metadata
 
-    network = DENOISING.model_copy(update={"features": 4})
+    network = DENOISING.model_copy(update={"features": features})
     config = PackageConfig(
         task="denoising",
         network=network,
@@ -166,7 +167,9 @@ def random_file(path: Path, size: tuple[int, ...]) -> None:
             file.write(generator.poisson(20, size[1:]).astype("<u2").tobytes())
 
 
-def predict_file(size: tuple[int, ...], folder: Path, client: Any = None) -> None:
+def predict_file(
+    size: tuple[int, ...], folder: Path, features: int = 4, client: Any = None
+) -> None:
     """A prediction from file to file of a random image, made if it is not there."""
     from gvtzoo.images.files import open_image
     from gvtzoo.prediction.exact.out_of_core import Output, predict_large
@@ -178,7 +181,7 @@ def predict_file(size: tuple[int, ...], folder: Path, client: Any = None) -> Non
     settings = Settings(device="cpu", tiling="exact", memory=MEMORY)
     output = Output(folder / "out.zarr", overwrite=True)
     image = open_image(source, axes="ZYX")
-    predict_large(small_model(), image, output, settings, identity="", client=client)
+    predict_large(random_model(features), image, output, settings, identity="", client=client)
 
 
 def predict(size: str) -> dict:
@@ -198,13 +201,18 @@ def predict(size: str) -> dict:
 
 def cluster(workers: str) -> dict:
     """Wall time of a prediction by workers on this machine, that have predicted before."""
+    import psutil
+
     from gvtzoo.prediction.exact.dask import cluster as started
 
-    with tempfile.TemporaryDirectory() as name, started(None, int(workers), MEMORY) as client:
-        predict_file((8, 64, 64), Path(name), client)
-        random_file(Path(name) / "32-512-512.npy", (32, 512, 512))
+    count = int(workers)
+    psutil.cpu_count = lambda: count  # else a single worker would take all processors
+    with tempfile.TemporaryDirectory() as name, started(None, count, MEMORY) as client:
+        folder = Path(name)
+        predict_file((8, 64, 64), folder, SHARED_FEATURES, client)
+        random_file(folder / f"{'-'.join(map(str, SHARED))}.npy", SHARED)
         start = time.perf_counter()
-        predict_file((32, 512, 512), Path(name), client)
+        predict_file(SHARED, folder, SHARED_FEATURES, client)
         return {"seconds": time.perf_counter() - start}
 
 

@@ -110,6 +110,8 @@ def _compile(onnx: bytes | Path, dtype: str, sizes: Sizes) -> Any:
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "INFERENCE_NUM_THREADS": number_of_threads(),
         "PERFORMANCE_HINT": "LATENCY",
+        # Else processes beside each other, such as Dask's workers, share the first processors.
+        "ENABLE_CPU_PINNING": False,
     }
     return core.compile_model(model, "CPU", options)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import psutil
@@ -60,6 +63,54 @@ def test_whole_images_of_every_network(config, factor):
     engine = engines.OpenVINOEngine(network, "float32")
     for uncertainty in {False, config.uncertainty}:
         close(engine.run(image, uncertainty), run_network(network, image, uncertainty))
+
+
+WHERE_THREADS_RUN = """
+import os, pathlib, threading, time
+from contextlib import suppress
+import numpy as np
+from gvtzoo.networks import PRESETS
+from gvtzoo.prediction.engines import OpenVINOEngine
+
+free = os.sched_getaffinity(0)
+config = PRESETS["denoising"].model_copy(update={"features": 8})
+engine = OpenVINOEngine(config.build().eval().requires_grad_(False), "float32")
+image = np.zeros((1, 16, 64, 64), np.float32)
+engine.run(image, False)
+done, seen = threading.Event(), []
+
+def look():
+    while not done.is_set():
+        time.sleep(0.001)
+        for path in pathlib.Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # a thread that has ended
+                seen.append(os.sched_getaffinity(int(path.name)))
+
+watch = threading.Thread(target=look)
+watch.start()
+for _ in range(3):
+    engine.run(image, False)
+done.set()
+watch.join()
+assert len(seen) > 10
+assert all(processors == free for processors in seen)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="there is one processor, or nobody says on which a thread may run",
+)
+def test_processes_beside_each_other_do_not_share_a_processor():
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE_THREADS_RUN],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @given(config=configs(), factor=st.integers(1, 3), memory=st.sampled_from([PLENTY, 200_000]))
