@@ -130,6 +130,13 @@ def test_fit_is_said_at_once(widget, viewer, stack):
     wait_until(lambda: "3 µm" in widget.fit.text())
 
 
+def test_as_many_steps_as_the_command_line_takes():
+    from gvtzoo.napari import finetune_widget
+    from gvtzoo.training import finetune
+
+    assert finetune_widget.STEPS == finetune.STEPS
+
+
 def test_fine_tuning_draws_its_losses_and_its_gain(viewer, stack, tmp_path):
     from gvtzoo.napari.finetune_widget import FinetuneWidget
 
