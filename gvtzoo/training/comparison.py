@@ -26,14 +26,8 @@ def predict(model: Model, source: np.ndarray, **options: Any) -> np.ndarray:
     **options
         Of `Model.predict`.
     """
-    image, axes = _as_taken(model, source)
-    return model.predict(image, axes=axes, resample=False, **options).to_numpy()
-
-
-def _as_taken(model: Model, source: np.ndarray) -> tuple[np.ndarray, str]:
-    """A source as a model takes it, and its axes."""
     spatial = "zyx"[-(source.ndim - 1) :]
     takes_planes = len(spatial) > model.config.network.dimensions  # as its channels
-    if "c" in model.axes and not takes_planes:
-        return source, f"c{spatial}"
-    return source[0], spatial
+    takes_channels = "c" in model.axes and not takes_planes
+    image, axes = (source, f"c{spatial}") if takes_channels else (source[0], spatial)
+    return model.predict(image, axes=axes, resample=False, **options).to_numpy()
