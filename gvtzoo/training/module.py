@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gvtzoo.prediction.cpu_kernels import with_channels_last
 from gvtzoo.recipes.recipe import Recipe, ScheduleConfig
 from gvtzoo.training.adversarial import PatchDiscriminator, adversarial_loss
 from gvtzoo.training.data.simulation import PatchSimulator
@@ -41,11 +42,6 @@ class TrainingModule(lightning.LightningModule):
         self.simulator: PatchSimulator | None = None
         self.clock = Clock(recipe.training.minutes)
         self.network = recipe.network.build()
-        if recipe.network.dimensions == 3:
-            # On CPUs convolutions run 1.6 times as fast this way.
-            volumetric: Any = getattr(self.network, "projection", self.network)
-            volumetric.to(memory_format=torch.channels_last_3d)
-
         adversarial = recipe.training.adversarial
         self.discriminator = (
             PatchDiscriminator(
@@ -80,6 +76,21 @@ class TrainingModule(lightning.LightningModule):
         """Begin the average at the network's weights, which were just set."""
         if self.average is not None:
             self.average.load_state_dict(self.network.state_dict())
+
+    def setup(self, stage: str) -> None:
+        """Lightning's hook: weights with the channels last, which steps take less time with.
+
+        On a CPU 0.8 of it in 2D, and 0.6 in 3D; on a GPU it was not measured for 2D.
+
+        Parameters
+        ----------
+        stage
+            As Lightning gives it; not used.
+        """
+        on_cpu = self.trainer.strategy.root_device.type == "cpu"
+        if on_cpu or self.recipe.network.dimensions == 3:
+            with_channels_last(self.network)
+            with_channels_last(self.kept)
 
     def on_fit_start(self) -> None:
         """Lightning's hook: make the simulator of patches, once the device is known."""
@@ -177,7 +188,6 @@ class TrainingModule(lightning.LightningModule):
         if self.discriminator is not None and training.adversarial is not None:
             weight = training.adversarial.weight
             loss = loss + adversarial_loss(self.discriminator, outputs[0].float(), target, weight)
-        self.log("loss", loss, on_step=True, batch_size=len(source))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
