@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from gvtzoo.training.module import TrainingModule
 from gvtzoo.training.resume import resumed_recipe
 from gvtzoo.training.run import package_run
 from gvtzoo.training.run_folder import read_metrics
-from gvtzoo.training.train import PatchLoader, Processes, train
+from gvtzoo.training.train import PatchLoader, Processes, train, train_on
 
 RECIPE = {
     "name": "tiny",
@@ -325,6 +326,38 @@ def test_the_run_folder_shows_how_it_went(pairs, recipe, tmp_path, in_full):
     pictures = sorted(path.name for path in (run / "validation").iterdir())
     assert pictures == ["0000002.png", "0000004.png", "0000006.png"]
     assert list((run / "tensorboard").iterdir())
+
+
+def test_an_interrupted_training_has_drawn_its_losses(pairs, recipe, tmp_path, in_full):
+    def leave(step: int, steps: int, loss: float) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, pairs, tmp_path / "run", device="cpu", progress=leave)
+    assert (tmp_path / "run" / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_on_a_cpu_weights_have_the_channels_last(dimensions, pairs, recipe, tmp_path):
+    changes = {"network": {"dimensions": dimensions}} if dimensions == 3 else {}
+    if dimensions == 3:
+        for path in pairs.glob("*/*/*.tif"):
+            planes = np.stack([tifffile.imread(path)] * 4)
+            tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "ZYX"})
+        changes["training"] = {"patch": [4, 16, 16]}
+    suited = with_settings(recipe, **changes)
+    layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    seen = []
+
+    def judge(network: Any) -> float:
+        weights = [p for p in network.parameters() if p.ndim == dimensions + 2]
+        seen.append(all(weight.is_contiguous(memory_format=layout) for weight in weights))
+        return 0.0
+
+    images = [load_images(pairs, split, suited) for split in ("train", "val")]
+    train_on(suited, *images, tmp_path / "run", device="cpu", judge=judge)
+    assert seen == [True] * 4
 
 
 def test_the_run_folder_lists_the_data_with_hashes(pairs, recipe, tmp_path):
