@@ -103,10 +103,12 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
         step: int = 1,
     ) -> None:
         for image in images:
-            if any(s < p for s, p in zip(image.shape[1:], patch, strict=True)):
+            sizes = image.shape[1:]
+            if any(s < p for s, p in zip(sizes, patch, strict=True)):
+                smaller = ",".join(map(str, halved_to_fit(patch, sizes)))
                 raise GvtzooError(
-                    f"{image.name} has size {image.shape[1:]}, smaller than a patch {patch}: "
-                    "choose smaller ones with --set training.patch=[…]"
+                    f"{image.name} has size {sizes}, smaller than a patch {tuple(patch)}: choose "
+                    f"smaller ones, here with --set training.patch=[{smaller}]"
                 )
         self.images = images
         self.patch_size = patch
@@ -127,6 +129,23 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
         pair = image.patch(box, generator)
         source, target = augment(pair, self.augmentation, generator)
         return np.ascontiguousarray(source), np.ascontiguousarray(target)
+
+
+def halved_to_fit(patch: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """A patch that fits into an image: y and x together, and z, halved as often as is needed.
+
+    Examples
+    --------
+    >>> halved_to_fit((32, 64, 64), (17, 200, 40))
+    (16, 32, 32)
+    """
+    found = list(patch)
+    for axes in ((-3,), (-2, -1)):
+        known = [axis for axis in axes if -axis <= len(found)]
+        while any(found[axis] > max(1, sizes[axis]) for axis in known):
+            for axis in known:
+                found[axis] = max(1, found[axis] // 2)
+    return tuple(found)
 
 
 def augment(
