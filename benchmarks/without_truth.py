@@ -59,6 +59,7 @@ print("steps", careamist.trainer.global_step)
 """
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PATCH, BATCH = (16, 64, 64), 2
+RATE = 0.002  # of gvtzoo's trainings from the beginning; the recipe's is for its third part
 LEFT_OUT = 2  # frames: the one that is denoised, and the one that it is compared with
 
 
@@ -128,7 +129,7 @@ def ours(
     what = ["finetune", arguments.model]
     if name != "gvtzoo-finetune-frames":
         what = ["train", arguments.recipe]
-        settings |= {"patch": list(PATCH), "batch_size": BATCH}
+        settings |= {"patch": list(PATCH), "batch_size": BATCH, "learning_rate": RATE}
     changed = [f"--set=training.{key}={value}" for key, value in settings.items()]
     return [*what, *(f"--noisy={path}" for path in images), "-o", str(folder / "run"), *changed]
 
