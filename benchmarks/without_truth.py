@@ -1,7 +1,8 @@
 """Denoising without truth, by gvtzoo and by CAREamics' Noise2Void, in the same minutes.
 
     python benchmarks/without_truth.py SERIES.tif -o RESULTS --careamics PYTHON
-        [--minutes 5] [--seeds 3] [--model gvtnet-denoising-nuclei] [--recipe denoising/nuclei]
+        [--minutes 5] [--seeds 3] [--model gvtnet-denoising-nuclei]
+        [--recipe denoising/without_truth]
 
 SERIES is a time series (t z y x) without truth. Networks learn from all frames but the first two;
 r of frame 0, denoised, with frame 1 as it is, is what counts: noise in the two is independent.
@@ -59,7 +60,6 @@ print("steps", careamist.trainer.global_step)
 """
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PATCH, BATCH = (16, 64, 64), 2
-RATE = 0.002  # of gvtzoo's trainings from the beginning; the recipe's is for its third part
 LEFT_OUT = 2  # frames: the one that is denoised, and the one that it is compared with
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--model", default="gvtnet-denoising-nuclei")
-    parser.add_argument("--recipe", default="denoising/nuclei")
+    parser.add_argument("--recipe", default="denoising/without_truth")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     for seed, name in product(range(arguments.seeds), ways(arguments)):
@@ -129,7 +129,7 @@ def ours(
     what = ["finetune", arguments.model]
     if name != "gvtzoo-finetune-frames":
         what = ["train", arguments.recipe]
-        settings |= {"patch": list(PATCH), "batch_size": BATCH, "learning_rate": RATE}
+        settings |= {"patch": list(PATCH), "batch_size": BATCH}
     changed = [f"--set=training.{key}={value}" for key, value in settings.items()]
     return [*what, *(f"--noisy={path}" for path in images), "-o", str(folder / "run"), *changed]
 
