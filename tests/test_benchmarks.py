@@ -1,4 +1,7 @@
-"""The script for GPUs runs to its end on a CPU, so that it is ready where a GPU is lent."""
+"""Long scripts run to their end on small things, so that they are ready for the large ones.
+
+That for GPUs runs on a CPU; that for trainings without truth trains for a second.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,3 +44,23 @@ def test_the_script_for_gpus(tmp_path):
     assert errors["bfloat16 against float64"] < 0.05
     assert all(row["seconds"] for row in rows if row["what"] == "whole, float32")
     assert done.stdout.rstrip().splitlines()[-1] in done.stdout.rpartition("|---|")[2]
+
+
+@pytest.mark.slow
+def test_the_comparison_without_truth(tmp_path):
+    y, x = np.mgrid[:64, :96]
+    clean = 30 + 20 * np.sin(x / 5) * np.cos(y / 6)
+    frames = np.random.default_rng(0).poisson(clean, (8, 16, 64, 96)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "series.tif", frames, imagej=True, metadata={"axes": "TZYX"})
+    command = [sys.executable, "benchmarks/without_truth.py", str(tmp_path / "series.tif")]
+    options = ["--minutes", "0.02", "--seeds", "1", "-o", str(tmp_path / "results")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json")]
+    ways = {row["way"] for row in rows}
+    assert ways == {"gvtzoo-blind-spots", "gvtzoo-frames", "gvtzoo-finetune-frames"}
+    assert all(0 < row["r"] < 1 for row in rows)
+    assert all(f"| {way}, 0.02 min | " in done.stdout for way in ways)
