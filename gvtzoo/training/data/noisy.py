@@ -67,7 +67,9 @@ class BlindSpotImage(PairedImage):
 def random_neighbours(
     image: np.ndarray, spots: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """The value of a random voxel around each spot, within `RADIUS` along each axis, not its own.
+    """The value of a random voxel around each spot, within `RADIUS` along each axis.
+
+    Not its own, but where the image, mirrored at its borders, leads back to it.
 
     Parameters
     ----------
