@@ -47,9 +47,11 @@ from gvtzoo.packages.run_folder import (
     is_run,
     load_weights,
     read_run_config,
+    run_recipe,
 )
-from gvtzoo.recipes.recipe import DataConfig, Recipe
+from gvtzoo.recipes.recipe import DataConfig, Recipe, with_settings
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
+from gvtzoo.training.candidates import with_sigma_factor
 from gvtzoo.training.checkpoint import restoring, step_of
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
@@ -136,6 +138,9 @@ def train(
     """
     chosen = chosen_recipe(recipe, run, settings, resume=resume)
     suited, training_images, validation_images = _images(chosen, data, noisy, cache)
+    if noisy:
+        begun = run_recipe(Path(run)) if resume and (Path(run) / RECIPE).is_file() else None
+        suited = _with_first_sigma(suited, training_images, weights, begun)
     return train_on(
         suited,
         training_images,
@@ -182,6 +187,26 @@ def _images(
     recipe, training, validation = settle_units(recipe, training_images, validation_images)
     recipe, training = with_new_noise(recipe, training)
     return recipe, with_rehearsal(recipe, training), validation
+
+
+def _with_first_sigma(
+    recipe: Recipe,
+    images: Sequence[TrainingImage],
+    weights: str | Path | None,
+    begun: Recipe | None,
+) -> Recipe:
+    """The recipe with σ of the size of the errors that the training begins with, or has begun with.
+
+    Else the first steps are about σ alone, and leave features from which the image is learned
+    late or never.
+    """
+    if begun is not None:
+        return with_settings(recipe, training={"sigma_factor": begun.training.sigma_factor})
+    lightning.seed_everything(recipe.training.seed, verbose=False)
+    network = recipe.network.build()
+    if weights is not None:
+        load_weights(network, Path(weights))
+    return with_sigma_factor(recipe, network, images)
 
 
 def _is_flat(data: str | Path, config: DataConfig) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import lightning
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.hub.load import load_own
 from gvtzoo.images.normalization import FittedNormalization
+from gvtzoo.packages.run_folder import load_weights, run_recipe
 from gvtzoo.recipes.recipe import Recipe
 from gvtzoo.training.data.noisy import BlindSpotImage, random_neighbours, read_noisy
 from gvtzoo.training.train import train
@@ -111,3 +114,35 @@ def test_other_tasks_need_pairs(tmp_path):
     recipe = Recipe.model_validate({**RECIPE, "task": "label_free"})
     with pytest.raises(GvtzooError, match="only a denoising network"):
         read_noisy([tmp_path / "noisy.tif"], recipe)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_sigma_begins_with_the_size_of_the_errors(tmp_path, weights):
+    series(tmp_path / "noisy.tif", 6)
+    values = {**RECIPE, "network": {**RECIPE["network"], "uncertainty": True}}
+    recipe = Recipe.model_validate(values)
+    options = {"noisy": [tmp_path / "noisy.tif"], "device": "cpu"}
+    if weights:
+        first = train(recipe, None, tmp_path / "first", **options)
+        options["weights"] = first / "best.safetensors"
+    run = train(recipe, None, tmp_path / "run", **options)
+    lightning.seed_everything(recipe.training.seed, verbose=False)
+    network = recipe.network.build()
+    if weights:
+        load_weights(network, options["weights"])
+    _, images = read_noisy(options["noisy"], recipe)
+    source, target = (torch.from_numpy(image)[None] for image in whole(images.training[0]))
+    with torch.no_grad():
+        prediction, sigma = network.forward_with_sigma(source)
+    errors = (prediction - target).square().mean().sqrt().item()
+    begun = run_recipe(run).training.sigma_factor * sigma.square().mean().sqrt().item()
+    assert begun == pytest.approx(errors, rel=0.3)
+    # Going on, it is the same factor.
+    again = train(recipe, None, tmp_path / "run", resume=True, **options)
+    assert run_recipe(again).training.sigma_factor == run_recipe(run).training.sigma_factor
+
+
+def whole(image) -> tuple[np.ndarray, np.ndarray]:
+    """All of an image, as in training."""
+    box = tuple(slice(0, size) for size in image.shape[1:])
+    return image.patch(box, np.random.default_rng(0))
