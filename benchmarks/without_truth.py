@@ -56,7 +56,6 @@ padded = np.pad(stack, padding, mode="reflect")
 found, _ = careamist.predict(padded, data_type="array", axes="ZYX", batch_size=1)
 prediction = np.asarray(found[0]).reshape(padded.shape)
 tifffile.imwrite(output, prediction[tuple(slice(0, size) for size in stack.shape)])
-print("steps", careamist.trainer.global_step)
 """
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PATCH, BATCH = (16, 64, 64), 2
@@ -147,7 +146,7 @@ def run(command: list[str]) -> None:
 
 
 def table(arguments: argparse.Namespace) -> Iterator[str]:
-    """Lines of Markdown: what needs no training, then means and deviations over seeds."""
+    """Lines of Markdown: what needs no training, then means over seeds, and each of them."""
     series = tifffile.imread(arguments.series).astype(np.float32)
     model = gvtzoo.load(arguments.model).predict(series[0], axes="ZYX").to_numpy()
     best = max(pearson_r(series[1], gaussian(series[0], sigma=s)) for s in GAUSSIAN_SIGMAS)

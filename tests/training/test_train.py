@@ -340,12 +340,12 @@ def test_an_interrupted_training_has_drawn_its_losses(pairs, recipe, tmp_path, i
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_on_a_cpu_weights_have_the_channels_last(dimensions, pairs, recipe, tmp_path):
-    changes = {"network": {"dimensions": dimensions}} if dimensions == 3 else {}
+    changes = {}
     if dimensions == 3:
         for path in pairs.glob("*/*/*.tif"):
             planes = np.stack([tifffile.imread(path)] * 4)
             tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "ZYX"})
-        changes["training"] = {"patch": [4, 16, 16]}
+        changes = {"network": {"dimensions": 3}, "training": {"patch": [4, 16, 16]}}
     suited = with_settings(recipe, **changes)
     layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
     seen = []
