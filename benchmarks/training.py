@@ -110,7 +110,7 @@ def bare_loop(
     """Steps per second without anything around them."""
     settings = recipe.training
     images = load_images(data, "train", recipe)
-    patches = PatchDataset(images, settings.patch, recipe.augmentation, 0, 0, settings.batch_size)
+    patches = PatchDataset(images, recipe, 0, settings.batch_size)
     source, target = (
         torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*patches, strict=True)
     )

@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 from gvtzoo.core.errors import GvtzooError
 from gvtzoo.core.json_files import read_json
 from gvtzoo.core.progress import TrainingProgress
-from gvtzoo.packages.run_folder import RECIPE, WEIGHTS, run_recipe
+from gvtzoo.packages.run_folder import WEIGHTS
 from gvtzoo.recipes.recipe import Recipe, with_settings
 from gvtzoo.training.candidates import Choice, Reconstruction, choose_between
 from gvtzoo.training.data.images import TrainingImage
+from gvtzoo.training.resume import begun_recipe
 from gvtzoo.training.run_folder import ASIDE, load_weights, save_weights, write_json
 from gvtzoo.training.train import train_on
 
@@ -74,7 +75,7 @@ def train_until_better(
     """
     attempts = _set_aside(run)
     while True:
-        started = run_recipe(run) if resume and (run / RECIPE).is_file() else None
+        started = begun_recipe(run, resume=resume)
         rate = started.training.learning_rate if started else rates[len(attempts)]
         changed = {"learning_rate": rate}
         if started is not None:  # where the original was kept, it is the original's

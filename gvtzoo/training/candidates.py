@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 ALIKE = 0.5  # correlation of a prediction with the truth
 # By how much (as a share) a candidate has to be better than the original: on one held-out image,
 # and where there is no truth, whose noise hides most of what changes.
-MARGIN, WITHOUT_TRUTH = 0.15, 0.01
+MARGIN, WITHOUT_TRUTH = 0.1, 0.01
+LEARNED = 0.15  # by how much NRMSE of images has to fall that were learned from
+LOOKED_AT = 8  # of these, at most
+NEARLY = 0.75  # of that margin, within which candidates count as equal
 SSIM_COUNTS = 2.0  # times as much as NRMSE: 1 − SSIM falls by less
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
@@ -59,6 +62,8 @@ class Reconstruction:
         the prediction is, does not count.
     others : sequence of TrainingImage
         Of other structures, with truth: what the network shall not forget.
+    learned : sequence of TrainingImage
+        Pairs that the candidates have learned from.
     """
 
     original: Model
@@ -67,6 +72,7 @@ class Reconstruction:
     device: str = "auto"
     truth: bool = True
     others: Sequence[TrainingImage] = ()
+    learned: Sequence[TrainingImage] = ()
 
     def __call__(self, network: Any) -> float:
         """The score of a network, lower is better; 0 is the original's.
@@ -94,15 +100,36 @@ class Reconstruction:
         """Mean logarithm of the ratio of NRMSE of other structures, a model's to the original's."""
         if not self.others:
             return 0.0
-        return float(np.mean(self._errors_of_others(model) - self._known))
+        return float(np.mean(self._errors(model, self.others) - self._known))
 
     @cached_property
     def _known(self) -> np.ndarray:
-        return self._errors_of_others(self.original)
+        return self._errors(self.original, self.others)
 
-    def _errors_of_others(self, model: Model) -> np.ndarray:
-        """Logarithms of a model's NRMSE of other structures."""
-        return np.log([max(row["nrmse"], SMALLEST) for row in self.measure(model, self.others)])
+    def learned_gain(self, network: Any) -> float:
+        """By how much, as a share, NRMSE of some images that were learned from has fallen.
+
+        What has not learned these better either, has nothing to give to others: then one or two
+        held-out images gain by chance, or because they are unlike the rest. Infinite, where there
+        are none to look at.
+        """
+        if not self._looked_at:
+            return math.inf
+        model = Model(copy.deepcopy(network), self.config)
+        return float(np.mean(self._unlearned - self._errors(model, self._looked_at)))
+
+    @cached_property
+    def _looked_at(self) -> Sequence[TrainingImage]:
+        """Some of the images that are learned from, of all parts of their list."""
+        return self.learned[:: math.ceil(len(self.learned) / LOOKED_AT) or 1]
+
+    @cached_property
+    def _unlearned(self) -> np.ndarray:
+        return self._errors(self.original, self._looked_at)
+
+    def _errors(self, model: Model, images: Sequence[TrainingImage]) -> np.ndarray:
+        """Logarithms of a model's NRMSE of images."""
+        return np.log([max(row["nrmse"], SMALLEST) for row in self.measure(model, images)])
 
     @property
     def margin(self) -> float:
@@ -207,20 +234,25 @@ class Choice:
         Of the way from the original's weights (0) to the trained ones (1).
     scores : dict of float to float
         Of all shares that were tried, lower is better; 0 is the original's.
+    learned : dict of float to float
+        By how much those have learned the images that they were trained on
+        (`Reconstruction.learned_gain`).
     """
 
     network: Any
     share: float
     scores: dict[float, float]
+    learned: dict[float, float]
 
 
 def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
     """A network with weights on the line from the original's to the trained ones.
 
-    The nearest to the original that is not clearly worse than the best, by half of `least` at most:
-    what lies beyond is about the few images at hand, and models between the two are better on
-    others (Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022). The original
-    itself, where the best gain is below `least`.
+    Of those that have learned their own images, the nearest to the original that is not clearly
+    worse than the best, by three quarters of `least` at most: what lies beyond is about the few
+    images at hand, and models between the two are better on others (Wortsman et al., *Robust
+    fine-tuning of zero-shot models*, CVPR 2022). The original itself, where the best gain is below
+    `least`.
 
     Parameters
     ----------
@@ -231,11 +263,13 @@ def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
     """
     candidates = {share: between(judge.original.network, trained, share) for share in (0.0, *WAY)}
     scores = {share: judge(candidates[share]) for share in WAY}
-    best = min(scores.values())
+    learned = {share: judge.learned_gain(candidates[share]) for share in WAY}
+    able = {share: score for share, score in scores.items() if learned[share] >= LEARNED}
+    best = min(able.values(), default=0.0)
     share = 0.0
     if best < -least:
-        share = min(share for share, score in scores.items() if score <= best + least / 2)
-    return Choice(candidates[share], share, scores)
+        share = min(share for share, score in able.items() if score <= best + NEARLY * least)
+    return Choice(candidates[share], share, scores, learned)
 
 
 def between(original: Any, trained: Any, share: float) -> Any:
@@ -277,9 +311,7 @@ def with_sigma_factor(recipe: Recipe, network: Any, images: Sequence[TrainingIma
     settings = recipe.training
     if settings.loss not in WITH_SIGMA:
         return recipe
-    patches = PatchDataset(
-        images, settings.patch, recipe.augmentation, settings.seed, 0, SIGMA_PATCHES
-    )
+    patches = PatchDataset(images, recipe, 0, SIGMA_PATCHES)
     with torch.no_grad():
         outputs = [
             (*network.forward_with_sigma(torch.from_numpy(source)[None]), torch.from_numpy(target))

@@ -25,13 +25,13 @@ from gvtzoo.recipes.metadata import Task
 from gvtzoo.recipes.recipe import Recipe, build_recipe, to_yaml, with_settings
 from gvtzoo.training.attempts import RATES, train_until_better
 from gvtzoo.training.calibration import calibrate_sigma
-from gvtzoo.training.candidates import Reconstruction, with_sigma_factor
+from gvtzoo.training.candidates import LEARNED, Choice, Reconstruction, with_sigma_factor
 from gvtzoo.training.comparison import predict
 from gvtzoo.training.data.checks import check_images
 from gvtzoo.training.data.held_out import hold_out
 from gvtzoo.training.data.images import PairedImage, TrainingImage
 from gvtzoo.training.data.noisy import read_noisy
-from gvtzoo.training.data.patches import load_images
+from gvtzoo.training.data.patches import fitted_patch, load_images
 from gvtzoo.training.data.recording import with_new_noise
 from gvtzoo.training.data.rehearsal import judged_structures, with_rehearsal
 from gvtzoo.training.pictures import Panel, draw_panels, score_text, target_title
@@ -145,8 +145,9 @@ def finetune(
         recipe, training, held_out, described = split_pairs(data, recipe)
     else:
         raise GvtzooError("there is nothing to learn from: name pairs, or noisy images")
+    pairs = [] if noisy else training
     recipe, training = with_new_noise(recipe, training)
-    recipe = fit_patch(recipe, training)
+    recipe = with_settings(recipe, training={"patch": fitted_patch(recipe, training)})
     others = judged_structures(recipe, training)
     training = with_rehearsal(recipe, training)
     recipe = with_sigma_factor(recipe, parent.network, training)
@@ -157,6 +158,7 @@ def finetune(
         device,
         truth=recipe.data.without_truth is None,
         others=others,
+        learned=pairs,
     )
     rate = recipe.training.learning_rate
     is_chosen = any(text.partition("=")[0].strip() == RATE for text in settings)
@@ -174,13 +176,8 @@ def finetune(
     tuned = Model(choice.network, judge.config)
     before, after = judge.mean(parent), judge.mean(tuned)
     helped = choice.share > 0
-    gain = -min(choice.scores.values())
-    if 0 < gain <= judge.margin:
-        log.warning(
-            "held-out images got better by %.1f %%: below %.1f %%, that may be chance for others",
-            100 * gain,
-            100 * judge.margin,
-        )
+    if not helped:
+        _say_why(choice, judge.margin)
     if helped:
         calibrate(run, tuned, held_out, recipe)
     else:
@@ -201,7 +198,10 @@ def finetune(
         "learning_rate": recipe.training.learning_rate,
         "attempts": attempts,
         "share": choice.share,
-        "scores": [{"share": share, "score": score} for share, score in choice.scores.items()],
+        "scores": [
+            {"share": share, "score": score, "learned": choice.learned[share]}
+            for share, score in choice.scores.items()
+        ],
         "least": judge.margin,
         "sigma_factor": recipe.training.sigma_factor,
     }
@@ -209,6 +209,27 @@ def finetune(
     picture = run / "finetuning.png"
     draw_before_and_after(picture, parent, tuned, held_out[0], truth=judge.truth)
     return FineTuning(run, before, after, described, picture, helped)
+
+
+def _say_why(choice: Choice, least: float) -> None:
+    """Why the original is kept, though held-out images got better."""
+    share, score = min(choice.scores.items(), key=lambda item: item[1])
+    if score >= 0:
+        return
+    if -score <= least:
+        log.warning(
+            "held-out images got better by %.1f %%: below %.1f %%, that may be chance for others",
+            -100 * score,
+            100 * least,
+        )
+        return
+    log.warning(
+        "held-out images got better by %.1f %%, those that were learned from by %.1f %%: below "
+        "%.0f %%, there is too little to learn from these pairs for others to gain",
+        -100 * score,
+        100 * choice.learned[share],
+        100 * LEARNED,
+    )
 
 
 def _against_a_filter(
@@ -400,20 +421,6 @@ def split_pairs(
     if held_out:
         return recipe, pairs, held_out, f"{len(held_out)} validation pairs"
     return recipe, *hold_out(pairs, recipe.network.multiple)
-
-
-def fit_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> Recipe:
-    """The recipe with patches that fit into every image."""
-    smallest = [min(sizes) for sizes in zip(*(image.shape[1:] for image in images), strict=True)]
-    patch = [
-        max(multiple, min(size, available // multiple * multiple))
-        for size, available, multiple in zip(
-            recipe.training.patch, smallest, recipe.network.multiple, strict=True
-        )
-    ]
-    if recipe.augmentation.turns:
-        patch[-1] = patch[-2] = min(patch[-2:])
-    return with_settings(recipe, training={"patch": patch})
 
 
 def _config(parent: Model, recipe: Recipe) -> PackageConfig:

@@ -50,10 +50,25 @@ def resumed_recipe(run: str | Path, settings: Iterable[str] = ()) -> Recipe:
     GvtzooError
         When there is no run, or a setting is wrong.
     """
-    path = Path(run) / RECIPE
-    if not path.is_file():
+    if not _has_begun(run):
         raise GvtzooError(f"{run} holds no training to resume: start without --resume")
     return run_recipe(run, settings)
+
+
+def begun_recipe(run: Path, *, resume: bool) -> Recipe | None:
+    """The recipe of a run that goes on; none of one that begins, or was left before its first step.
+
+    Parameters
+    ----------
+    run : Path
+    resume : bool
+        Whether it goes on.
+    """
+    return run_recipe(run) if resume and _has_begun(run) else None
+
+
+def _has_begun(run: str | Path) -> bool:
+    return (Path(run) / RECIPE).is_file()
 
 
 def chosen_recipe(

@@ -47,7 +47,6 @@ from gvtzoo.packages.run_folder import (
     is_run,
     load_weights,
     read_run_config,
-    run_recipe,
 )
 from gvtzoo.recipes.recipe import DataConfig, Recipe, with_settings
 from gvtzoo.training.callbacks import AtomicCheckpointIO, Guard, Judge, RunWriter
@@ -63,7 +62,12 @@ from gvtzoo.training.data.recording import with_new_noise
 from gvtzoo.training.data.rehearsal import with_rehearsal
 from gvtzoo.training.fingerprint import fingerprint
 from gvtzoo.training.module import TrainingModule
-from gvtzoo.training.resume import check_same_images, chosen_recipe, continue_run
+from gvtzoo.training.resume import (
+    begun_recipe,
+    check_same_images,
+    chosen_recipe,
+    continue_run,
+)
 from gvtzoo.training.run_folder import describe_run, is_taken, write_json
 from gvtzoo.training.units import settle_units
 
@@ -139,7 +143,7 @@ def train(
     chosen = chosen_recipe(recipe, run, settings, resume=resume)
     suited, training_images, validation_images = _images(chosen, data, noisy, cache)
     if noisy:
-        begun = run_recipe(Path(run)) if resume and (Path(run) / RECIPE).is_file() else None
+        begun = begun_recipe(Path(run), resume=resume)
         suited = _with_first_sigma(suited, training_images, weights, begun)
     return train_on(
         suited,
@@ -418,9 +422,7 @@ class PatchLoader(lightning.LightningDataModule):
         first, last = self._steps(epoch)
         return PatchDataset(
             self.training_images,
-            settings.patch,
-            self.recipe.augmentation,
-            settings.seed,
+            self.recipe,
             first * settings.batch_size + self.processes.rank,
             last * settings.batch_size,
             self.processes.count,

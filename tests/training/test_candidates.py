@@ -21,12 +21,18 @@ from gvtzoo.training.data.images import RAW, PairedImage
 class Judge:
     """Scores networks of one weight, 0 at the original's, by a table."""
 
-    def __init__(self, scores: dict[float, float]) -> None:
+    def __init__(
+        self, scores: dict[float, float], learned: dict[float, float] | None = None
+    ) -> None:
         self.scores = scores
+        self.learned = dict.fromkeys(scores, 0.3) if learned is None else learned
         self.original = SimpleNamespace(network=network(0.0))
 
     def __call__(self, candidate: Any) -> float:
         return self.scores[float(candidate.weight)]
+
+    def learned_gain(self, candidate: Any) -> float:
+        return self.learned[float(candidate.weight)]
 
 
 def network(weight: float) -> nn.Module:
@@ -53,6 +59,17 @@ def test_no_further_from_the_original_than_the_gain_needs(scores, share):
     assert float(choice.network.weight) == pytest.approx(share)
     assert choice.scores == scores
     assert torch.equal(trained.weight, torch.ones(1, 1)), "left as it was"
+
+
+def test_what_has_not_learned_its_own_images_is_not_taken():
+    scores = {0.25: -0.1, 0.5: -0.2, 0.75: -0.4, 1.0: -0.5}
+    trained = network(1.0)
+    little = {0.25: 0.02, 0.5: 0.05, 0.75: 0.1, 1.0: 0.14}
+    assert choose_between(Judge(scores, little), trained, 0.1).share == 0
+    enough = {0.25: 0.05, 0.5: 0.2, 0.75: 0.25, 1.0: 0.1}
+    choice = choose_between(Judge(scores, enough), trained, 0.1)
+    assert choice.share == 0.75, "the best of those that have"
+    assert (choice.scores, choice.learned) == (scores, enough)
 
 
 def judge(images: int, **settings: Any) -> Reconstruction:

@@ -54,7 +54,7 @@ def test_patches_are_what_the_network_takes(data, recipe):
     patch = settings.training.patch
     target_axes = settings.network.output_dimensions
     images = load_images(data, "train" if recipe in CARE else "test", settings)
-    source, target = PatchDataset(images, patch, settings.augmentation, 0, 0, 1)[0]
+    source, target = PatchDataset(images, settings, 0, 1)[0]
     assert source.shape == (settings.network.input_channels, *patch)
     assert target.shape[0] == settings.network.output_channels
     assert target.shape[-target_axes:] == patch[-target_axes:]

@@ -80,8 +80,7 @@ def pairs(tmp_path) -> Path:
 
 
 def dataset(images, recipe: Recipe, start: int, stop: int) -> PatchDataset:
-    patch = recipe.training.patch
-    return PatchDataset(images, patch, recipe.augmentation, recipe.training.seed, start, stop)
+    return PatchDataset(images, recipe, start, stop)
 
 
 def test_a_patch_follows_from_its_number(pairs, recipe):
@@ -251,7 +250,7 @@ def test_patches_larger_than_an_image_are_refused(pairs, recipe, tmp_path):
     large = recipe.model_copy(
         update={"training": recipe.training.model_copy(update={"patch": (64, 64)})}
     )
-    with pytest.raises(GvtzooError, match=r"smaller than a patch \(64, 64\): .*patch=\[32,32\]"):
+    with pytest.raises(GvtzooError, match=r"smaller than a patch \(64, 64\): .*patch=\[36,36\]"):
         train(large, pairs, tmp_path / "run", device="cpu")
 
 

@@ -78,11 +78,8 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
     ----------
     images : sequence of TrainingImage
         Each is chosen with the same probability.
-    patch : tuple of int
-        (z,) y, x.
-    augmentation : AugmentationConfig
-    seed : int
-        Of everything that is drawn, together with the patch's number.
+    recipe : Recipe
+        Its seed is, together with a patch's number, that of everything that is drawn.
     start, stop, step : int
         Numbers of the first patch and behind the last, and how far apart they are.
 
@@ -95,25 +92,16 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
     def __init__(
         self,
         images: Sequence[TrainingImage],
-        patch: tuple[int, ...],
-        augmentation: AugmentationConfig,
-        seed: int,
+        recipe: Recipe,
         start: int,
         stop: int,
         step: int = 1,
     ) -> None:
-        for image in images:
-            sizes = image.shape[1:]
-            if any(s < p for s, p in zip(sizes, patch, strict=True)):
-                smaller = ",".join(map(str, halved_to_fit(patch, sizes)))
-                raise GvtzooError(
-                    f"{image.name} has size {sizes}, smaller than a patch {tuple(patch)}: choose "
-                    f"smaller ones, here with --set training.patch=[{smaller}]"
-                )
+        check_patch(recipe, images)
         self.images = images
-        self.patch_size = patch
-        self.augmentation = augmentation
-        self.seed = seed
+        self.patch_size = recipe.training.patch
+        self.augmentation = recipe.augmentation
+        self.seed = recipe.training.seed
         self.numbers = range(start, stop, step)
 
     def __len__(self) -> int:
@@ -131,21 +119,56 @@ class PatchDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
         return np.ascontiguousarray(source), np.ascontiguousarray(target)
 
 
-def halved_to_fit(patch: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-    """A patch that fits into an image: y and x together, and z, halved as often as is needed.
+def check_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> None:
+    """That patches fit into every image.
 
-    Examples
-    --------
-    >>> halved_to_fit((32, 64, 64), (17, 200, 40))
-    (16, 32, 32)
+    Raises
+    ------
+    GvtzooError
+        With a patch that would fit.
     """
-    found = list(patch)
-    for axes in ((-3,), (-2, -1)):
-        known = [axis for axis in axes if -axis <= len(found)]
-        while any(found[axis] > max(1, sizes[axis]) for axis in known):
-            for axis in known:
-                found[axis] = max(1, found[axis] // 2)
-    return tuple(found)
+    patch = recipe.training.patch
+    for image in images:
+        sizes = image.shape[1:]
+        if _fits(patch, sizes):
+            continue
+        problem = f"{image.name} has size {sizes}, smaller than a patch {tuple(patch)}"
+        smaller = fitted_patch(recipe, images)
+        if not all(_fits(smaller, other.shape[1:]) for other in images):
+            least = "×".join(map(str, recipe.network.multiple))
+            raise GvtzooError(
+                f"{problem}, and the network takes no less than {least}: leave it out"
+            )
+        text = ",".join(map(str, smaller))
+        raise GvtzooError(
+            f"{problem}: choose smaller ones, for these images with --set training.patch=[{text}]"
+        )
+
+
+def fitted_patch(recipe: Recipe, images: Sequence[TrainingImage]) -> tuple[int, ...]:
+    """The recipe's patch, or the largest smaller one that fits into every image.
+
+    Not smaller than what the network takes, even where that does not fit.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    images : sequence of TrainingImage
+    """
+    smallest = [min(sizes) for sizes in zip(*(image.shape[1:] for image in images), strict=True)]
+    patch = [
+        max(multiple, min(size, available // multiple * multiple))
+        for size, available, multiple in zip(
+            recipe.training.patch, smallest, recipe.network.multiple, strict=True
+        )
+    ]
+    if recipe.augmentation.turns:
+        patch[-1] = patch[-2] = min(patch[-2:])
+    return tuple(patch)
+
+
+def _fits(patch: Sequence[int], sizes: Sequence[int]) -> bool:
+    return all(length <= size for length, size in zip(patch, sizes, strict=True))
 
 
 def augment(
