@@ -78,7 +78,8 @@ def keep(name: str, rows: tuple[ClientLoss, ...]) -> None:
 def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:
     """A raw image (1, channel, (z,) y, x) of the recipe's test images, and what it is called.
 
-    Of a recipe without test images, one of validation.
+    The one in the middle, which of a recipe with many noise levels is neither the brightest nor
+    the darkest. Of a recipe without test images, one of validation.
     """
     recipe = Recipe.model_validate(package.config.recipe)
     split = "test"
@@ -94,7 +95,7 @@ def test_image(package: ModelPackage, data: Path) -> tuple[np.ndarray, str]:
         rows = [np.concatenate(sources[n * half : (n + 1) * half], axis=-1) for n in range(2)]
         joined = np.concatenate(rows, axis=-2)[..., 3:, 5:]  # off every grid
         return joined[None].astype(np.float32), f"{2 * half} {split} images side by side"
-    return sources[0][None].astype(np.float32), f"{split} image"
+    return sources[len(sources) // 2][None].astype(np.float32), f"{split} image"
 
 
 def report(kind: str, rows: tuple[ClientLoss, ...]) -> None:

@@ -1,10 +1,11 @@
 """Measures a trained run against simple methods, for its card, on images that it has not seen.
 
-    python zoo/evaluate.py RUN --data DIR [--unet RUN] [--picture FILE]
+    python zoo/evaluate.py RUN --data DIR [--unet RUN] [--set KEY=VALUE] [--picture FILE]
 
 writes RUN/metrics.json and RUN/tiling.json; `package_run` of `gvtzoo.training.run`, given
 the recipe's own description as `metadata`, puts them into the package. `--unet` names the run of a
-plain U-Net of the same size, trained the same way.
+plain U-Net of the same size, trained the same way; `--set` changes the recipe, such as the noise of
+its test images.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gvtzoo.prediction.model import Model
 from gvtzoo.recipes.recipe import load_recipe
 from gvtzoo.training.comparison import predict
 from gvtzoo.training.data.patches import load_images
-from gvtzoo.training.run_folder import middle_plane
+from gvtzoo.training.pictures import middle_plane
 
 SEED = 1
 TILES = {2: (128, 128), 3: (32, 64, 64)}
@@ -35,9 +36,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--unet", type=Path)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    recipe = load_recipe(arguments.run / "recipe.yaml")
+    recipe = load_recipe(arguments.run / "recipe.yaml", arguments.settings)
     images = load_images(arguments.data, "test", recipe)
     models = {"GVTNet": load_own(arguments.run)}
     if arguments.unet is not None:

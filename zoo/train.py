@@ -1,13 +1,11 @@
-"""Trains the zoo's denoisers, and the U-Nets they are compared with, in a given time on one GPU.
+"""Trains the generalist, and the U-Net it is compared with, in a given time on one GPU.
 
-    python zoo/train.py --generalist DATA --nuclei DATA -o RUNS [--minutes 7.5]
+    python zoo/train.py DATA -o RUNS [--minutes 7.5]
 
-The generalist's data come from zoo/gvtnet-denoising-3d/prepare.py; the nuclei's are a folder with
-nuclei.tif. Step times are measured first; from them follow the numbers of steps, so that a network
-and its U-Net are trained alike and all ends in time. Every training is `gvtzoo train` with a few
-settings, in a process of its own: the small networks beside the large ones, whose GPU they
-would not fill. RUNS gets a run folder of each; where one fails, its last good weights go on with
-half the learning rate.
+DATA come from zoo/gvtnet-denoising-3d/prepare.py. Step times are measured first; from them follows
+the number of steps, so that the network and its U-Net are trained alike and all ends in time. Both
+trainings are `gvtzoo train` with a few settings, in a process of its own. RUNS gets a run folder of
+each; where one fails, its last good weights go on with half the learning rate.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import json
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +24,9 @@ import torch
 from gvtzoo.recipes.recipe import Recipe, load_recipe
 from gvtzoo.training.module import TrainingModule
 
-LARGE = ("generalist", "generalist_unet")
-SMALL = ("nuclei_every_light", "nuclei_every_light_unet")
-# Of the time that is left after the step times are known; the rest is for starts, patches
-# and validation.
-SHARES = {LARGE: 0.55, SMALL: 0.15}
-LIMITS = {
-    "generalist": 0.62,
-    "generalist_unet": 0.5,
-    "nuclei_every_light": 0.5,
-    "nuclei_every_light_unet": 0.5,
-}
+# Each with how much of the time that is left after the step times are known it may take, at most.
+LIMITS = {"generalist": 0.62, "generalist_unet": 0.5}
+SHARE = 0.55  # of that time for steps; the rest is for starts, patches and validation
 PRECISIONS = ("bf16-mixed", "16-mixed", "32")
 CLEARLY_FASTER = 0.6
 TIMED_STEPS = 6
@@ -61,8 +50,7 @@ def main() -> None:
     """Measure, plan, train, and say what each took."""
     started = time.monotonic()
     parser = argparse.ArgumentParser()
-    parser.add_argument("--generalist", type=Path, required=True)
-    parser.add_argument("--nuclei", type=Path, required=True)
+    parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=7.5)
     parser.add_argument("--set", dest="settings", action="append", default=[])
@@ -70,7 +58,7 @@ def main() -> None:
     deadline = started + 60 * arguments.minutes
     arguments.output.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipes = {n: load_recipe(f"denoising/{n}", arguments.settings) for n in LARGE + SMALL}
+    recipes = {name: load_recipe(f"denoising/{name}", arguments.settings) for name in LIMITS}
     precision = choose_precision(recipes["generalist"], device)
     seconds = {name: step_seconds(recipe, precision, device) for name, recipe in recipes.items()}
     if device.type == "cuda":
@@ -78,21 +66,18 @@ def main() -> None:
     say(started, f"precision {precision}; seconds a step {seconds}")
     left = deadline - time.monotonic()
     settings = [f'training.precision="{precision}"', *arguments.settings]
-    folders = dict.fromkeys(LARGE, arguments.generalist) | dict.fromkeys(SMALL, arguments.nuclei)
-    lanes = []
-    for names, share in SHARES.items():
-        steps = max(20, int(share * left / sum(seconds[name] for name in names)))
-        lanes.append([Job(name, folders[name], steps, settings) for name in names])
-    say(started, f"steps {[lane[0].steps for lane in lanes]}, {left:.0f} s left")
-
-    def run(lane: list[Job]) -> dict[str, Any]:
-        return {
-            job.name: train(job, arguments.output, deadline, LIMITS[job.name] * left, started)
-            for job in lane
-        }
-
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        results = {name: row for found in pool.map(run, lanes) for name, row in found.items()}
+    steps = max(20, int(SHARE * left / sum(seconds.values())))
+    say(started, f"{steps} steps, {left:.0f} s left")
+    results = {
+        name: train(
+            Job(name, arguments.data, steps, settings),
+            arguments.output,
+            deadline,
+            limit * left,
+            started,
+        )
+        for name, limit in LIMITS.items()
+    }
     report = {"precision": precision, "seconds_a_step_alone": seconds, "trainings": results}
     text = json.dumps(report, indent=1) + "\n"
     (arguments.output / "training.json").write_text(text, encoding="utf-8")

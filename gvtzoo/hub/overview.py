@@ -51,6 +51,8 @@ class Score:
     rival : str
         The filter, or nothing where none was measured.
     rival_value : float
+    ahead, conditions : int
+        In how many of all conditions, such as noise levels, no filter is as good.
     """
 
     metric: str
@@ -58,6 +60,8 @@ class Score:
     data: str
     rival: str = ""
     rival_value: float = 0.0
+    ahead: int = 0
+    conditions: int = 1
 
     @property
     def text(self) -> str:
@@ -67,7 +71,9 @@ class Score:
             return f"{own} on {self.data}; no simple filter was measured"
         other = f"{self.rival_value:.3f} by the best simple filter, {self.rival}"
         worse = "" if self.value > self.rival_value else "; the filter is not worse"
-        return f"{own} against {other}{worse}; on {self.data}"
+        counted = f"; ahead in {self.ahead} of {self.conditions} conditions"
+        many = counted if self.conditions > 1 else ""
+        return f"{own} against {other}{worse}; on {self.data}{many}"
 
 
 def best_score(rows: Sequence[MetricRow], own: str = OWN) -> Score | None:
@@ -84,21 +90,30 @@ def best_score(rows: Sequence[MetricRow], own: str = OWN) -> Score | None:
         if not mine:
             continue
         best = max(mine, key=lambda row: row.values[metric])
-        rivals = [
-            row
-            for row in rows
-            if (row.data, row.condition) == (best.data, best.condition)
-            and metric in row.values
-            and row.method != UNCHANGED
-            and not any(name in row.method for name in NETWORKS)
-        ]
         data = ", ".join(part for part in (best.data, best.condition) if part)
-        if not rivals:
+        rivals = [_rival(row, rows, metric) for row in mine]
+        rival = rivals[mine.index(best)]
+        if rival is None:
             return Score(metric, best.values[metric], data)
-        rival = max(rivals, key=lambda row: row.values[metric])
         name = re.split(r", | \(", rival.method)[0]  # without its settings
-        return Score(metric, best.values[metric], data, name, rival.values[metric])
+        pairs = [(row, other) for row, other in zip(mine, rivals, strict=True) if other is not None]
+        ahead = sum(row.values[metric] > other.values[metric] for row, other in pairs)
+        values = best.values[metric], data, name, rival.values[metric]
+        return Score(metric, *values, ahead=ahead, conditions=len(pairs))
     return None
+
+
+def _rival(own: MetricRow, rows: Sequence[MetricRow], metric: str) -> MetricRow | None:
+    """The best simple filter on the same images, where one was measured."""
+    rivals = [
+        row
+        for row in rows
+        if (row.data, row.condition) == (own.data, own.condition)
+        and metric in row.values
+        and row.method not in (own.method, UNCHANGED)
+        and not any(name in row.method for name in NETWORKS)
+    ]
+    return max(rivals, key=lambda row: row.values[metric], default=None)
 
 
 def overview_of_package(config: dict[str, Any], name: str) -> list[tuple[str, str]]:

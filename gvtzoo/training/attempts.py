@@ -35,7 +35,6 @@ def train_until_better(
     run: Path,
     rates: Sequence[float],
     *,
-    least: float,
     resume: bool,
     device: str,
     progress: TrainingProgress | None,
@@ -56,8 +55,6 @@ def train_until_better(
         last training ended with.
     rates : sequence of float
         From high to low.
-    least : float
-        By how much, as a share, the held-out images have to get better.
     resume : bool
         Go on in a run folder that was left.
     device : str
@@ -84,7 +81,7 @@ def train_until_better(
         _train(
             recipe, training, judge, run, started is not None, device, _after(attempts, progress)
         )
-        choice = _choose(judge, run, least)
+        choice = _choose(judge, run)
         attempts.append({"rate": rate, "score": min(choice.scores.values())})
         if choice.share > 0 or len(attempts) >= len(rates):
             return recipe, choice, attempts
@@ -120,11 +117,11 @@ def _train(
         )
 
 
-def _choose(judge: Reconstruction, run: Path, least: float) -> Choice:
+def _choose(judge: Reconstruction, run: Path) -> Choice:
     """Weights between the original's and the trained ones, as the run's."""
     trained = judge.config.network.build()
     load_weights(trained, run / WEIGHTS)
-    choice = choose_between(judge, trained, least)
+    choice = choose_between(judge, trained)
     save_weights(trained, run / TRAINED)
     save_weights(choice.network, run / WEIGHTS)
     return choice

@@ -20,7 +20,7 @@ from gvtzoo.metrics.pair import evaluate_pair
 from gvtzoo.prediction.filters import GAUSSIAN_SIGMAS, gaussian
 from gvtzoo.prediction.model import Model
 from gvtzoo.recipes.recipe import Recipe, with_settings
-from gvtzoo.training.comparison import COLUMNS, predict
+from gvtzoo.training.comparison import COLUMNS, knows, predict
 from gvtzoo.training.data.images import TrainingImage
 from gvtzoo.training.data.patches import PatchDataset
 from gvtzoo.training.losses import WITH_SIGMA, sigma_factor
@@ -32,9 +32,10 @@ ALIKE = 0.5  # correlation of a prediction with the truth
 # By how much (as a share) a candidate has to be better than the original: on one held-out image,
 # and where there is no truth, whose noise hides most of what changes.
 MARGIN, WITHOUT_TRUTH = 0.1, 0.01
+KNOWN_MARGIN = 0.16  # where the model knows such images, a gain is rather about these few
 LEARNED = 0.15  # by how much NRMSE of images has to fall that were learned from
 LOOKED_AT = 8  # of these, at most
-NEARLY = 0.75  # of that margin, within which candidates count as equal
+NEARLY = 0.75  # of the margin for unknown images, within which candidates count as equal
 SSIM_COUNTS = 2.0  # times as much as NRMSE: 1 − SSIM falls by less
 FORGOTTEN = 0.1  # by how much, as a share, other structures may get worse for any gain
 WAY = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the original's weights to the trained ones
@@ -119,6 +120,15 @@ class Reconstruction:
         return float(np.mean(self._unlearned - self._errors(model, self._looked_at)))
 
     @cached_property
+    def is_known(self) -> bool:
+        """Whether most of the images that are learned from are like the original's own."""
+        known = [
+            knows(self.original, image.raw(np.random.default_rng(number))[0])
+            for number, image in enumerate(self._looked_at)
+        ]
+        return sum(known) > len(known) / 2
+
+    @cached_property
     def _looked_at(self) -> Sequence[TrainingImage]:
         """Some of the images that are learned from, of all parts of their list."""
         return self.learned[:: math.ceil(len(self.learned) / LOOKED_AT) or 1]
@@ -136,11 +146,18 @@ class Reconstruction:
         """By how much a candidate has to be better than the original, as a share, to be taken.
 
         Held-out images say for sure what becomes of these, not of others; the less, the fewer
-        there are, with the root of their number as means go.
+        there are, with the root of their number as means go. More is asked where the original was
+        trained on such images.
         """
-        if not self.truth:
-            return WITHOUT_TRUTH
-        return MARGIN / math.sqrt(len(self.images))
+        return self._of_few(KNOWN_MARGIN if self.is_known else MARGIN)
+
+    @property
+    def tolerance(self) -> float:
+        """By how much, as a share, candidates may be worse than the best to count as equal."""
+        return NEARLY * self._of_few(MARGIN)
+
+    def _of_few(self, of_one: float) -> float:
+        return of_one / math.sqrt(len(self.images)) if self.truth else WITHOUT_TRUTH
 
     def _change(self, rows: Sequence[Metrics], error: Callable[[Metrics], float]) -> float:
         """Logarithm of the ratio of two weighted mean errors, these rows' to the original's."""
@@ -245,21 +262,18 @@ class Choice:
     learned: dict[float, float]
 
 
-def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
+def choose_between(judge: Reconstruction, trained: Any) -> Choice:
     """A network with weights on the line from the original's to the trained ones.
 
     Of those that have learned their own images, the nearest to the original that is not clearly
-    worse than the best, by three quarters of `least` at most: what lies beyond is about the few
-    images at hand, and models between the two are better on others (Wortsman et al., *Robust
-    fine-tuning of zero-shot models*, CVPR 2022). The original itself, where the best gain is below
-    `least`.
+    worse than the best, by the judge's tolerance at most: what lies beyond is about the few images
+    at hand, and models between the two are better on others (Wortsman et al., *Robust fine-tuning
+    of zero-shot models*, CVPR 2022). The original itself, where the best gain is below the margin.
 
     Parameters
     ----------
     judge : Reconstruction
     trained : Network
-    least : float
-        As `Reconstruction.margin` gives it.
     """
     candidates = {share: between(judge.original.network, trained, share) for share in (0.0, *WAY)}
     scores = {share: judge(candidates[share]) for share in WAY}
@@ -267,8 +281,8 @@ def choose_between(judge: Reconstruction, trained: Any, least: float) -> Choice:
     able = {share: score for share, score in scores.items() if learned[share] >= LEARNED}
     best = min(able.values(), default=0.0)
     share = 0.0
-    if best < -least:
-        share = min(share for share, score in able.items() if score <= best + NEARLY * least)
+    if best < -judge.margin:
+        share = min(share for share, score in able.items() if score <= best + judge.tolerance)
     return Choice(candidates[share], share, scores, learned)
 
 

@@ -168,7 +168,6 @@ def finetune(
         judge,
         run,
         [rate] if is_chosen else [rate * share for share in RATES],
-        least=judge.margin,
         resume=resume,
         device=device,
         progress=progress,
@@ -203,6 +202,7 @@ def finetune(
             for share, score in choice.scores.items()
         ],
         "least": judge.margin,
+        "known": judge.is_known,
         "sigma_factor": recipe.training.sigma_factor,
     }
     write_json(run / FINETUNING, report)

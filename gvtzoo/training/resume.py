@@ -133,7 +133,7 @@ def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
     >>> from gvtzoo.recipes.recipe import load_recipe
     >>> name = "denoising/nuclei"
     >>> differences(load_recipe(name), load_recipe(name, ["training.steps=9"]))
-    {'training.steps': (1000, 9)}
+    {'training.steps': (6000, 9)}
     """
     old, new = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (before, after))
     return {

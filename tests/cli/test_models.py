@@ -151,8 +151,8 @@ def test_info_is_one_screen():
 
 def test_details_of_a_bundled_model():
     text = output_of("info", BUNDLED, "--details")
-    assert "blocks of (32, 32, 64), halo (28, 28, 28)" in text
-    assert "5 photons, GVTNet: r 0.9399" in text
+    assert "blocks of (32, 64, 64), halo (32, 32, 32)" in text
+    assert "6 photons, GVTNet: r 0.9387" in text
     assert "@misc{wang2021,\n" in text
     content = json.loads(output_of("info", BUNDLED, "--json"))
     assert content["metadata"]["id"] == BUNDLED

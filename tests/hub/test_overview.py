@@ -27,3 +27,20 @@ def rows(**scores):
 )
 def test_the_rival_is_the_best_simple_filter(others, rival):
     assert best_score(rows(GVTNet=0.6, **others)).rival == rival
+
+
+def test_conditions_in_which_no_filter_is_as_good_are_counted():
+    scores = {"5 photons": (0.5, 0.4), "20 photons": (0.6, 0.6), "200 photons": (0.8, 0.9)}
+    found = best_score(
+        [
+            MetricRow(data="nuclei", condition=condition, method=method, SSIM=score)
+            for condition, pair in scores.items()
+            for method, score in zip(("GVTNet", "Gaussian"), pair, strict=True)
+        ]
+    )
+    assert (found.ahead, found.conditions) == (1, 3)
+    assert found.text == (
+        "SSIM 0.800 against 0.900 by the best simple filter, Gaussian; the filter is not worse; "
+        "on nuclei, 200 photons; ahead in 1 of 3 conditions"
+    )
+    assert "conditions" not in best_score(rows(GVTNet=0.6, Gaussian=0.4)).text

@@ -144,7 +144,7 @@ def test_bfloat16_is_coarser_and_not_more(demo_stack):
             demo_stack, axes="ZYX", engine="openvino", dtype="bfloat16", tiling=tiling, **ON_CPU
         ).to_numpy()
         assert np.abs(coarse - exact).max() < 0.05 * np.ptp(exact)
-        assert np.corrcoef(coarse.ravel(), exact.ravel())[0, 1] > 0.995
+        assert np.corrcoef(coarse.ravel(), exact.ravel())[0, 1] > 0.99
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Judge:
         self.scores = scores
         self.learned = dict.fromkeys(scores, 0.3) if learned is None else learned
         self.original = SimpleNamespace(network=network(0.0))
+        self.margin, self.tolerance = 0.1, 0.075
 
     def __call__(self, candidate: Any) -> float:
         return self.scores[float(candidate.weight)]
@@ -54,7 +55,7 @@ def network(weight: float) -> nn.Module:
 )
 def test_no_further_from_the_original_than_the_gain_needs(scores, share):
     trained = network(1.0)
-    choice = choose_between(Judge(scores), trained, 0.1)
+    choice = choose_between(Judge(scores), trained)
     assert choice.share == share
     assert float(choice.network.weight) == pytest.approx(share)
     assert choice.scores == scores
@@ -65,9 +66,9 @@ def test_what_has_not_learned_its_own_images_is_not_taken():
     scores = {0.25: -0.1, 0.5: -0.2, 0.75: -0.4, 1.0: -0.5}
     trained = network(1.0)
     little = {0.25: 0.02, 0.5: 0.05, 0.75: 0.1, 1.0: 0.14}
-    assert choose_between(Judge(scores, little), trained, 0.1).share == 0
+    assert choose_between(Judge(scores, little), trained).share == 0
     enough = {0.25: 0.05, 0.5: 0.2, 0.75: 0.25, 1.0: 0.1}
-    choice = choose_between(Judge(scores, enough), trained, 0.1)
+    choice = choose_between(Judge(scores, enough), trained)
     assert choice.share == 0.75, "the best of those that have"
     assert (choice.scores, choice.learned) == (scores, enough)
 
@@ -79,6 +80,15 @@ def judge(images: int, **settings: Any) -> Reconstruction:
 def test_fewer_images_have_to_show_more():
     assert judge(4).margin == judge(1).margin / 2
     assert judge(9, truth=False).margin == judge(1, truth=False).margin
+
+
+@pytest.mark.parametrize(("known", "margin"), [(3, 0.16), (2, 0.16), (1, 0.1), (0, 0.1)])
+def test_images_that_the_model_knows_have_to_show_more(monkeypatch, known, margin):
+    pairs = [SimpleNamespace(raw=lambda generator, n=n: (n, None)) for n in range(3)]
+    monkeypatch.setattr(candidates, "knows", lambda original, source: source < known)
+    judged = judge(1, learned=pairs)
+    assert judged.margin == margin
+    assert judged.tolerance == judge(1).tolerance, "candidates differ as much"
 
 
 def test_the_best_gaussian_is_the_one_that_is_nearest_to_the_targets():

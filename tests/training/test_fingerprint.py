@@ -72,7 +72,7 @@ def test_turned_images_have_no_direction_where_training_turns(recipe):
 
 
 def test_simulated_light_and_magnification_are_in_it():
-    recipe = load_recipe("denoising/nuclei_every_light")
+    recipe = load_recipe("denoising/generalist")
     clean = np.maximum(gaussian_filter(np.random.default_rng(0).normal(size=(1, 20, 80, 80)), 2), 0)
     clean = (clean / clean.max()).astype(np.float32)
     known = {"pixel_size": {"z": 0.3, "y": 0.2, "x": 0.2}, "unit": "micrometer"}

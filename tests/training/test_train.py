@@ -578,10 +578,11 @@ def test_simulated_patches_train(tmp_path):
         'training.precision="32"',
         "data.regions=null",
         "data.noise.photons=[20]",
+        "data.simulation.synthetic=0",
     ]
-    nuclei = load_recipe("denoising/nuclei_every_light", settings)
-    run = train(nuclei, tmp_path / "clean", tmp_path / "run", device="cpu")
+    recipe = load_recipe("denoising/generalist", settings)
+    run = train(recipe, tmp_path / "clean", tmp_path / "run", device="cpu")
     rows = read_metrics(run / "metrics.csv")
     assert [row["step"] for row in rows] == ["2", "4"]
-    again = train(nuclei, tmp_path / "clean", tmp_path / "again", device="cpu")
+    again = train(recipe, tmp_path / "clean", tmp_path / "again", device="cpu")
     assert read_metrics(again / "metrics.csv") == rows
