@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow  # each starts processes that import everything
 
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=15_000_000)
-TOLERANCE = 1e-5  # of the output's range
+TOLERANCE = 3e-5  # of the output's range, which for σ is a small part of the image's
 
 
 @pytest.fixture(scope="module")
