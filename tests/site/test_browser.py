@@ -132,7 +132,7 @@ def test_filters_by_task_structure_and_dimensions(page):
     choose(page, "dimensions", "3D → 2D")
     assert shown(page) == []
     page.find("button[type=reset]").click()
-    assert len(shown(page)) == 4
+    page.wait(lambda: len(shown(page)) == 4)  # the page filters after the form has been emptied
     choose(page, "dimensions", "3D → 2D")
     assert shown(page) == ["project-wing"]
 
