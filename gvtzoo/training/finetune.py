@@ -190,6 +190,7 @@ def finetune(
         for name, metrics in measured.items()
     ]
     write_json(run / "metrics.json", rows)
+    learned = choice.learned if pairs else {}
     report = {
         "parent": parent.name,
         "helped": helped,
@@ -198,7 +199,7 @@ def finetune(
         "attempts": attempts,
         "share": choice.share,
         "scores": [
-            {"share": share, "score": score, "learned": choice.learned[share]}
+            {"share": share, "score": score, "learned": learned.get(share)}
             for share, score in choice.scores.items()
         ],
         "least": judge.margin,

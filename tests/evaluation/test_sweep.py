@@ -28,7 +28,7 @@ from gvtzoo.prediction.model import Model
 def sweep():
     model = load("gvtnet-denoising-nuclei")
     noisy, clean = demo_images()
-    noisy, clean = noisy[:12, :62, :96], clean[:12, :62, :96]
+    noisy, clean = noisy[:12, :62, 40:136], clean[:12, :62, 40:136]
     tiles = [(12, 16, 16), (12, 30, 30), (500, 500, 500), (12, 32, 64)]
     return model, noisy, clean, sweep_tiles(model, noisy, tiles, np.asarray(clean), device="cpu")
 
@@ -50,7 +50,7 @@ def test_the_whole_image_is_the_models_own_prediction(sweep):
 def test_smaller_tiles_are_farther_off(sweep):
     *_, rows = sweep
     differences = [row.max_difference for row in rows]
-    assert differences[0] >= differences[2] > differences[3] == 0
+    assert differences[0] > differences[2] > differences[3]
     assert rows[0].pearson_r < rows[2].pearson_r < 1
 
 

@@ -17,6 +17,7 @@ from strategies import configs, examples
 
 import gvtzoo
 from gvtzoo.core.errors import GvtzooError
+from gvtzoo.demo import demo_images
 from gvtzoo.networks import GVTO, PRESETS
 from gvtzoo.networks.operators import SoftmaxAttention
 from gvtzoo.prediction import engines, openvino
@@ -136,15 +137,16 @@ def test_the_papers_networks_in_tiles(name):
     close(found, run_network(network, image, uncertainty=False))
 
 
-def test_bfloat16_is_coarser_and_not_more(demo_stack):
+def test_bfloat16_is_coarser_and_not_more():
     model = gvtzoo.load("gvtnet-denoising-nuclei")
-    exact = model.predict(demo_stack, axes="ZYX", engine="torch", **ON_CPU).to_numpy()
+    stack = demo_images()[0].to_numpy()[10:26, :48, :64]
+    exact = model.predict(stack, axes="ZYX", engine="torch", **ON_CPU).to_numpy()
     for tiling in ("whole", "exact"):
         coarse = model.predict(
-            demo_stack, axes="ZYX", engine="openvino", dtype="bfloat16", tiling=tiling, **ON_CPU
+            stack, axes="ZYX", engine="openvino", dtype="bfloat16", tiling=tiling, **ON_CPU
         ).to_numpy()
         assert np.abs(coarse - exact).max() < 0.05 * np.ptp(exact)
-        assert np.corrcoef(coarse.ravel(), exact.ravel())[0, 1] > 0.99
+        assert np.corrcoef(coarse.ravel(), exact.ravel())[0, 1] > 0.995
 
 
 @pytest.fixture

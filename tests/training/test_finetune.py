@@ -258,6 +258,9 @@ def test_noisy_images_are_enough(package, tmp_path, frames):
         for model in (load_own(package), load_own(result.run))
     )
     assert after > before
+    text = (tmp_path / "run" / "finetuning.json").read_text()
+    assert "Infinity" not in text, "which is no JSON"
+    assert [row["learned"] for row in json.loads(text)["scores"]] == [None] * 4
 
 
 def test_a_baseline_is_fine_tuned_as_a_whole(tmp_path):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow  # each starts processes that import everything
 
 MODEL = "gvtnet-denoising-nuclei"
 HOW = Settings(device="cpu", tiling="exact", memory=15_000_000)
-TOLERANCE = 3e-5  # of the output's range, which for σ is a small part of the image's
+TOLERANCE = 1e-5  # of the output's range
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def assert_close(found, expected):
 def test_a_worker_is_killed_midway(tmp_path, client):
     model = load(MODEL)
     noisy, _ = demo_images()
-    stack = noisy[:14, :60]
+    stack = noisy[20:34, :60]
     write_image(tmp_path / "a.zarr", stack)
     image, killed = open_image(tmp_path / "a.zarr"), []
 
